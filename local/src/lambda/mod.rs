@@ -1,0 +1,1 @@
+//! The Lambda service: Runtime API, instances of the real binaries, asynchronous invocation, and the queue poller.

@@ -1,0 +1,1 @@
+//! The SMTP server that stands for the region's inbound endpoint.

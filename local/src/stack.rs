@@ -1,0 +1,1 @@
+//! The whole stack: started on free ports, stopped when dropped.

@@ -1,0 +1,1 @@
+//! The bucket: objects read into one buffer, records written.

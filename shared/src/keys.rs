@@ -1,0 +1,47 @@
+//! Where things are in the bucket. Keys hold the messageId and a date, never text from the mail.
+
+use time::Date;
+
+/// The object prefixes of the two functions, each ending in `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefixes {
+    /// Raw messages, written by SES: `MESSAGES_PREFIX`.
+    pub messages: String,
+    /// SES notifications, verbatim: `INDEX_PREFIX`.
+    pub index: String,
+    /// What became of each message: `OUTCOME_PREFIX`.
+    pub outcome: String,
+    /// Outgoing messages that SES refused: `ERROR_PREFIX`.
+    pub error: String,
+}
+
+impl Prefixes {
+    /// `messages/<messageId>`, as SES forms it: prefix and messageId, nothing between.
+    pub fn message(&self, message_id: &str) -> String {
+        format!("{}{message_id}", self.messages)
+    }
+
+    /// `index/YYYY/MM/DD/<messageId>.json`, by the UTC date of `mail.timestamp`.
+    pub fn index(&self, day: Date, message_id: &str) -> String {
+        dated(&self.index, day, message_id, "json")
+    }
+
+    /// `outcome/YYYY/MM/DD/<messageId>.json`.
+    pub fn outcome(&self, day: Date, message_id: &str) -> String {
+        dated(&self.outcome, day, message_id, "json")
+    }
+
+    /// `error/YYYY/MM/DD/<messageId>.eml`.
+    pub fn error(&self, day: Date, message_id: &str) -> String {
+        dated(&self.error, day, message_id, "eml")
+    }
+}
+
+fn dated(prefix: &str, day: Date, message_id: &str, extension: &str) -> String {
+    format!(
+        "{prefix}{:04}/{:02}/{:02}/{message_id}.{extension}",
+        day.year(),
+        u8::from(day.month()),
+        day.day()
+    )
+}

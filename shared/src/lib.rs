@@ -1,0 +1,21 @@
+//! What both functions agree on, in the order a message meets it: the [`notification`] SES sends,
+//! the [`decision`] taken on it with the [`routes`], the [`header`] rewritten, the [`outcome`]
+//! recorded.
+//!
+//! Everything up to here is pure: functions on borrowed bytes without I/O, clock, environment or
+//! SDK type. The edge to AWS, [`bucket`](crate::bucket) and [`outgoing`](crate::outgoing), stands
+//! behind the feature `aws`.
+
+pub mod address;
+pub mod decision;
+pub mod header;
+pub mod keys;
+pub mod notification;
+pub mod outcome;
+pub mod routes;
+pub mod settings;
+
+#[cfg(feature = "aws")]
+pub mod bucket;
+#[cfg(feature = "aws")]
+pub mod outgoing;

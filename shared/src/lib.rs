@@ -10,6 +10,7 @@ pub mod address;
 pub mod decision;
 pub mod header;
 pub mod keys;
+pub mod notice;
 pub mod notification;
 pub mod outcome;
 pub mod routes;

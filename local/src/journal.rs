@@ -1,12 +1,14 @@
 //! What happens to each message, as it happens: the one source of the page, `send` and the tests.
 
 use std::{
-    sync::Mutex,
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -130,6 +132,13 @@ pub enum Event {
         /// Its text.
         text: String,
     },
+    /// An event ended without having been handled or kept: what a dead-letter queue prevents.
+    Lost {
+        /// Function name.
+        function: String,
+        /// Why: the invocation's error, or its age.
+        error: String,
+    },
     /// A fault was injected.
     Fault {
         /// Which.
@@ -137,32 +146,276 @@ pub enum Event {
     },
 }
 
+/// How a message's way through the stack ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The function returned; what it decided stands in the outcome record.
+    Returned,
+    /// It was dead-lettered and the function that takes dead letters returned.
+    Noticed,
+    /// Nobody has it: a rule action failed for good, or an event was given up without a dead-letter queue.
+    Lost(String),
+}
+
+/// Entries kept; the oldest are forgotten beyond that, so that a stack can run for days.
+const KEPT_ENTRIES: usize = 400_000;
+
 /// Keeps the entries of a run and hands them to whoever listens.
 #[derive(Debug)]
 pub struct Journal {
-    entries: Mutex<Vec<Entry>>,
-    live: broadcast::Sender<Entry>,
+    kept: Mutex<Kept>,
+    live: broadcast::Sender<Arc<Entry>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    entries: VecDeque<Arc<Entry>>,
+    by_message: HashMap<String, Way>,
+}
+
+/// One message's entries, and the bell for those who wait for its end.
+#[derive(Debug, Default)]
+struct Way {
+    entries: VecDeque<Arc<Entry>>,
+    changed: Arc<Notify>,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Journal { entries: Mutex::default(), live: broadcast::channel(4096).0 }
+        Journal { kept: Mutex::default(), live: broadcast::channel(4096).0 }
     }
 }
 
 impl Journal {
     /// Notes what happened.
     pub fn note(&self, message_id: Option<&str>, event: Event) {
-        let entry = Entry { at: SystemTime::now(), message_id: message_id.map(str::to_owned), event };
-        let mut entries = self.entries.lock().expect("no holder of this lock panics");
-        entries.push(entry.clone());
+        let entry =
+            Arc::new(Entry { at: SystemTime::now(), message_id: message_id.map(str::to_owned), event });
+        let mut kept = self.kept();
+        if let Some(message_id) = message_id {
+            let way = kept.by_message.entry(message_id.to_owned()).or_default();
+            way.entries.push_back(Arc::clone(&entry));
+            way.changed.notify_waiters();
+        }
+        kept.entries.push_back(Arc::clone(&entry));
+        if kept.entries.len() > KEPT_ENTRIES {
+            kept.forget_oldest();
+        }
         // No listener is no error: the page may not be open.
         let _ = self.live.send(entry);
     }
 
-    /// All entries so far, and those to come, without a gap.
-    pub fn follow(&self) -> (Vec<Entry>, broadcast::Receiver<Entry>) {
-        let entries = self.entries.lock().expect("no holder of this lock panics");
-        (entries.clone(), self.live.subscribe())
+    /// All entries kept so far, and those to come, without a gap.
+    pub fn follow(&self) -> (Vec<Arc<Entry>>, broadcast::Receiver<Arc<Entry>>) {
+        let kept = self.kept();
+        (kept.entries.iter().cloned().collect(), self.live.subscribe())
+    }
+
+    /// All entries kept so far, oldest first.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        self.kept().entries.iter().cloned().collect()
+    }
+
+    /// The entries about one message, oldest first.
+    pub fn of(&self, message_id: &str) -> Vec<Arc<Entry>> {
+        self.kept()
+            .by_message
+            .get(message_id)
+            .map_or_else(Vec::new, |way| way.entries.iter().cloned().collect())
+    }
+
+    /// How a message ended, if it has.
+    pub fn end(&self, message_id: &str) -> Option<End> {
+        self.kept()
+            .by_message
+            .get(message_id)
+            .and_then(|way| end(way.entries.iter().map(|entry| &entry.event)))
+    }
+
+    /// Waits until a message has ended.
+    pub async fn ended(&self, message_id: &str) -> End {
+        loop {
+            let changed = {
+                let mut kept = self.kept();
+                let way = kept.by_message.entry(message_id.to_owned()).or_default();
+                if let Some(end) = end(way.entries.iter().map(|entry| &entry.event)) {
+                    return end;
+                }
+                // Registered while the lock is held: no entry can come between the look and the wait.
+                Arc::clone(&way.changed).notified_owned()
+            };
+            changed.await;
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Kept {
+    fn forget_oldest(&mut self) {
+        let Some(message_id) = self.entries.pop_front().and_then(|entry| entry.message_id.clone()) else {
+            return;
+        };
+        if let Some(way) = self.by_message.get_mut(&message_id) {
+            way.entries.pop_front();
+            if way.entries.is_empty() {
+                self.by_message.remove(&message_id);
+            }
+        }
+    }
+}
+
+/// Reads from the events about one message how it ended. An event that comes later (a redrive, say)
+/// opens it again.
+fn end<'a>(events: impl Iterator<Item = &'a Event>) -> Option<End> {
+    let mut dead_lettered = false;
+    let mut end = None;
+    for event in events {
+        match event {
+            Event::Received { .. } | Event::Invoked { .. } => {
+                if end.take().is_some() {
+                    dead_lettered = false;
+                }
+            }
+            Event::DeadLettered { .. } => {
+                dead_lettered = true;
+                end = None;
+            }
+            Event::Returned { result: Ok(_), .. } => {
+                end = Some(if dead_lettered { End::Noticed } else { End::Returned });
+            }
+            Event::ActionFailed { error } | Event::Lost { error, .. } => end = Some(End::Lost(error.clone())),
+            _ => {}
+        }
+    }
+    end
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = time::OffsetDateTime::from(self.at);
+        let (hour, minute, second, millisecond) = at.to_hms_milli();
+        write!(f, "{hour:02}:{minute:02}:{second:02}.{millisecond:03} {}", self.event)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Received { from, recipients, size, verdicts, subject: _ } => {
+                write!(f, "received {size} bytes from <{}>", from.as_deref().unwrap_or_default())?;
+                write!(f, " for {}", recipients.join(", "))?;
+                verdicts
+                    .iter()
+                    .filter(|(_, word)| word != "PASS")
+                    .try_for_each(|(check, word)| write!(f, ", {check} {word}"))
+            }
+            Event::Stored { bucket, key } => write!(f, "stored s3://{bucket}/{key}"),
+            Event::ActionFailed { error } => write!(f, "rule action failed: {error}"),
+            Event::Invoked { function, request_id, attempt } => {
+                write!(f, "invoked {function}, attempt {attempt}, request {request_id}")
+            }
+            Event::Called { function, action, resource, status, error, took } => {
+                write!(f, "{function} called {action} {resource}: ")?;
+                match status {
+                    Some(status) => write!(f, "{status}")?,
+                    None => write!(f, "connection cut")?,
+                }
+                if let Some(error) = error {
+                    write!(f, " {error}")?;
+                }
+                write!(f, " after {} ms", took.as_millis())
+            }
+            Event::Logged { function, line } => write!(f, "{function} logged: {line}"),
+            Event::Sent { ses_id, from, destinations, .. } => {
+                write!(f, "sent as {ses_id} from {from} to {}", destinations.join(", "))
+            }
+            Event::Delivered { destination, to } => write!(f, "delivered to {destination}: {to}"),
+            Event::Returned { function, attempt, result, retry_in, took, .. } => {
+                let (verb, text) = match result {
+                    Ok(answer) => ("returned", answer),
+                    Err(error) => ("failed", error),
+                };
+                write!(f, "{function} {verb} on attempt {attempt} after {} ms: {text}", took.as_millis())?;
+                match retry_in {
+                    Some(delay) => write!(f, "; Lambda tries again in {delay:?}"),
+                    None => Ok(()),
+                }
+            }
+            Event::DeadLettered { queue, error } => write!(f, "dead-lettered to {queue}: {error}"),
+            Event::Published { topic, subject, .. } => write!(f, "published to {topic}: {subject}"),
+            Event::Lost { function, error } => write!(f, "lost by {function}: {error}"),
+            Event::Fault { what } => write!(f, "fault: {what}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invoked(attempt: u32) -> Event {
+        Event::Invoked { function: "f".into(), request_id: "r".into(), attempt }
+    }
+
+    fn returned(attempt: u32, result: Result<&str, &str>) -> Event {
+        Event::Returned {
+            function: "f".into(),
+            request_id: "r".into(),
+            attempt,
+            result: result.map(str::to_owned).map_err(str::to_owned),
+            retry_in: None,
+            took: Duration::ZERO,
+            memory: None,
+        }
+    }
+
+    fn dead_lettered() -> Event {
+        Event::DeadLettered { queue: "q".into(), error: "e".into() }
+    }
+
+    #[test]
+    fn a_message_ends_when_somebody_answers_for_it() {
+        let lost = || Event::Lost { function: "f".into(), error: "too old".into() };
+        for (name, events, expected) in [
+            ("nothing yet", vec![], None),
+            ("being worked on", vec![invoked(1)], None),
+            ("failed, to be retried", vec![invoked(1), returned(1, Err("x"))], None),
+            ("returned", vec![invoked(1), returned(1, Ok("y"))], Some(End::Returned)),
+            (
+                "retried",
+                vec![invoked(1), returned(1, Err("x")), invoked(2), returned(2, Ok("y"))],
+                Some(End::Returned),
+            ),
+            ("dead-lettered", vec![invoked(3), returned(3, Err("x")), dead_lettered()], None),
+            ("notice failed", vec![dead_lettered(), invoked(1), returned(1, Err("x"))], None),
+            ("noticed", vec![dead_lettered(), invoked(1), returned(1, Ok("y"))], Some(End::Noticed)),
+            ("lost", vec![invoked(1), returned(1, Err("x")), lost()], Some(End::Lost("too old".into()))),
+            ("redriven", vec![invoked(1), returned(1, Ok("y")), invoked(1)], None),
+            (
+                "redriven after a notice",
+                vec![dead_lettered(), returned(1, Ok("y")), invoked(1), returned(1, Ok("y"))],
+                Some(End::Returned),
+            ),
+        ] {
+            assert_eq!(end(events.iter()), expected, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_is_woken_by_it() {
+        let journal = Arc::new(Journal::default());
+        let waiting = tokio::spawn({
+            let journal = Arc::clone(&journal);
+            async move { journal.ended("m").await }
+        });
+        journal.note(Some("other"), returned(1, Ok("")));
+        tokio::task::yield_now().await;
+        journal.note(Some("m"), returned(1, Ok("")));
+        assert_eq!(waiting.await.expect("the task does not panic"), End::Returned);
+        assert_eq!(journal.of("m").len(), 1);
+        assert_eq!(journal.entries().len(), 2);
     }
 }

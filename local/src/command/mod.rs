@@ -1,0 +1,4 @@
+//! The commands of `cargo local`, a file each: what it takes, and `run`.
+
+pub(crate) mod run;
+pub(crate) mod send;

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub request_id: String,
     /// Size of the stored message in bytes; absent where it was not read.
     pub bytes: Option<u64>,
+    /// Milliseconds from `timestamp` to SES's acceptance of the last send; absent where nothing was sent.
+    pub forward_millis: Option<u64>,
 }
 
 /// How a message ended.

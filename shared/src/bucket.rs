@@ -1,1 +1,154 @@
 //! The bucket: objects read into one buffer, records written.
+
+use aws_sdk_s3::{
+    Client,
+    operation::get_object::{GetObjectError, GetObjectOutput},
+    primitives::{ByteStream, SdkBody},
+};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use bytes::Bytes;
+
+use crate::call::{CallError, Deadline, Kind, Persistence, persist};
+
+/// Times a body is read from its beginning when the connection breaks in the middle of it.
+const BODY_ATTEMPTS: usize = 3;
+
+/// One bucket, for the time of an invocation.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+    deadline: Deadline,
+}
+
+/// What became of an object since it was last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// It is another one now.
+    Changed {
+        /// Its content.
+        content: Bytes,
+        /// Names this content in the next [`Bucket::get_if_changed`].
+        etag: Option<String>,
+    },
+    /// It is the one whose ETag was given.
+    Unchanged,
+    /// There is none.
+    Absent,
+}
+
+impl Bucket {
+    /// The bucket `name`, its calls ending at `deadline`.
+    pub fn new(client: Client, name: impl Into<String>, deadline: Deadline) -> Bucket {
+        Bucket { client, name: name.into(), deadline }
+    }
+
+    /// The same with another deadline.
+    #[must_use]
+    pub fn until(&self, deadline: Deadline) -> Bucket {
+        Bucket { deadline, ..self.clone() }
+    }
+
+    /// `s3://bucket/key`, as the AWS CLI takes it.
+    pub fn address(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.name)
+    }
+
+    /// An object in one buffer of exactly its size; `None` if there is none.
+    ///
+    /// The role needs `s3:ListBucket`: without it S3 says AccessDenied of an absent object.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, CallError> {
+        match self.get_if_changed(key, None).await? {
+            Fetched::Changed { content, .. } => Ok(Some(content)),
+            Fetched::Unchanged | Fetched::Absent => Ok(None),
+        }
+    }
+
+    /// An object, unless it is still the one that `etag` names.
+    pub async fn get_if_changed(&self, key: &str, etag: Option<&str>) -> Result<Fetched, CallError> {
+        let step = format!("GetObject {}", self.address(key));
+        persist(&step, self.deadline, Persistence::Usual, async || {
+            let mut attempt = 1;
+            loop {
+                let request = self.client.get_object().bucket(&self.name).key(key);
+                let output = match request.set_if_none_match(etag.map(str::to_owned)).send().await {
+                    Ok(output) => output,
+                    Err(error) => return absent_or_unchanged(&step, error),
+                };
+                let etag = output.e_tag().map(str::to_owned);
+                match read(&step, output).await {
+                    Ok(content) => return Ok(Fetched::Changed { content, etag }),
+                    Err(error) if error.is_transient() && attempt < BODY_ATTEMPTS => {
+                        tracing::warn!(step, code = %error.code, "reading it again from the beginning");
+                        attempt += 1;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Writes an object from memory.
+    pub async fn put(
+        &self,
+        key: &str,
+        content_type: &str,
+        content: impl Into<Bytes>,
+        persistence: Persistence,
+    ) -> Result<(), CallError> {
+        let content = content.into();
+        self.put_body(key, content_type, persistence, || SdkBody::from(content.clone())).await
+    }
+
+    /// Writes an object from a body that can be produced again for another attempt.
+    pub async fn put_body(
+        &self,
+        key: &str,
+        content_type: &str,
+        persistence: Persistence,
+        body: impl Fn() -> SdkBody,
+    ) -> Result<(), CallError> {
+        let step = format!("PutObject {}", self.address(key));
+        persist(&step, self.deadline, persistence, async || {
+            let request = self.client.put_object().bucket(&self.name).key(key).content_type(content_type);
+            let result = request.body(ByteStream::new(body())).send().await;
+            result.map(drop).map_err(|error| CallError::from_sdk(&step, &error))
+        })
+        .await
+    }
+}
+
+/// `304 Not Modified` and `404 NoSuchKey` are answers here, not errors.
+fn absent_or_unchanged(
+    step: &str,
+    error: SdkError<GetObjectError, HttpResponse>,
+) -> Result<Fetched, CallError> {
+    if error.raw_response().is_some_and(|response| response.status().as_u16() == 304) {
+        return Ok(Fetched::Unchanged);
+    }
+    let error = CallError::from_sdk(step, &error);
+    if error.kind == Kind::NotFound { Ok(Fetched::Absent) } else { Err(error) }
+}
+
+/// The body in a buffer sized from Content-Length, so that 40 MB need 40 MB.
+async fn read(step: &str, output: GetObjectOutput) -> Result<Bytes, CallError> {
+    let length = output.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut content = Vec::new();
+    content.try_reserve_exact(length).map_err(|_| {
+        let message = format!("its {length} bytes do not fit the function's memory: raise MemorySize");
+        CallError::new(step, Kind::Configuration, "OutOfMemory", message)
+    })?;
+    let mut body = output.body;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk
+            .map_err(|error| CallError::new(step, Kind::Transient, "BodyInterrupted", error.to_string()))?;
+        content.extend_from_slice(&chunk);
+    }
+    if content.len() < length {
+        let message = format!("{} of {length} bytes came", content.len());
+        return Err(CallError::new(step, Kind::Transient, "BodyTruncated", message));
+    }
+    Ok(content.into())
+}

@@ -3,8 +3,9 @@
 //! recorded.
 //!
 //! Everything up to here is pure: functions on borrowed bytes without I/O, clock, environment or
-//! SDK type. The edge to AWS, [`bucket`](crate::bucket) and [`outgoing`](crate::outgoing), stands
-//! behind the feature `aws`.
+//! SDK type. The edge to AWS stands behind the feature `aws`: [`call`](crate::call) says how a call
+//! may fail, [`clients`](crate::clients) configures the SDK, [`bucket`](crate::bucket) and
+//! [`outgoing`](crate::outgoing) use it.
 
 pub mod address;
 pub mod decision;
@@ -18,5 +19,9 @@ pub mod settings;
 
 #[cfg(feature = "aws")]
 pub mod bucket;
+#[cfg(feature = "aws")]
+pub mod call;
+#[cfg(feature = "aws")]
+pub mod clients;
 #[cfg(feature = "aws")]
 pub mod outgoing;

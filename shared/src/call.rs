@@ -1,0 +1,303 @@
+//! Calls to AWS that may fail: how long they may take, which failures are worth another try, and
+//! what is said about the ones that are not.
+//!
+//! Three limits hold, from the inside out:
+//!
+//! 1. An attempt ends after [`ATTEMPT`] (more for a large body), so that a hang costs one attempt.
+//! 2. The SDK makes up to [`ATTEMPTS`] attempts for what looks transient.
+//! 3. Everything ends at the [`Deadline`], before Lambda would kill the process without a word.
+//!    Until then, throttling is retried with back-off, as it passes by waiting.
+//!
+//! `Timeout` of the functions in `template.yaml` is chosen for this: three attempts at reading, two
+//! at sending 40 MB and the record of it fit.
+
+use std::{
+    error::Error,
+    fmt,
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+
+/// Time for one attempt at a call with a small body. S3 and SES answer in tens of milliseconds.
+pub const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Attempts that the SDK makes at a call.
+pub const ATTEMPTS: u32 = 3;
+
+/// Kept free at the end of an invocation to report what happened.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Longest time a Lambda function may run; a deadline further away is a clock that is wrong.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
+const MAX_INVOCATION: Duration = Duration::from_secs(15 * 60);
+
+/// First and longest wait between rounds of a call that is throttled.
+const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+
+/// When the calls of an invocation have to be over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// Shortly before the time at which Lambda ends the invocation.
+    pub fn before(end: SystemTime) -> Deadline {
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default().min(MAX_INVOCATION);
+        Deadline::after(left.saturating_sub(MARGIN))
+    }
+
+    /// After a time from now.
+    pub fn after(time: Duration) -> Deadline {
+        Deadline(Instant::now() + time)
+    }
+
+    /// This much earlier.
+    #[must_use]
+    pub fn earlier(self, time: Duration) -> Deadline {
+        Deadline(self.0.checked_sub(time).unwrap_or(self.0))
+    }
+
+    /// What is left of it.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What a failure calls for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// May pass by itself: 5xx, a time-out, a broken connection, paused sending.
+    Transient,
+    /// Passes by waiting: too many requests.
+    Throttled,
+    /// The same request fails again.
+    Permanent,
+    /// The same request succeeds once someone has changed something: a permission, a domain to
+    /// verify, a configuration set.
+    Configuration,
+    /// There is no such object.
+    NotFound,
+}
+
+/// A call that failed, or whose answer never came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallError {
+    /// Operation and, if it has one, target, such as `GetObject s3://mail/messages/x`.
+    pub step: String,
+    /// The service's name for the error, or `Timeout`, `ConnectionFailure` and the like.
+    pub code: String,
+    /// What the service said.
+    pub message: String,
+    /// What it calls for.
+    pub kind: Kind,
+}
+
+impl CallError {
+    /// A failure that no service reported.
+    pub fn new(step: impl Into<String>, kind: Kind, code: &str, message: impl Into<String>) -> CallError {
+        CallError { step: step.into(), code: code.to_owned(), message: message.into(), kind }
+    }
+
+    /// From what the SDK says; services whose names need another [`Kind`] correct it afterwards.
+    pub fn from_sdk<E>(step: impl Into<String>, error: &SdkError<E, HttpResponse>) -> CallError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let step = step.into();
+        let service = match error {
+            SdkError::ServiceError(service) => service,
+            SdkError::TimeoutError(_) => {
+                return CallError::new(step, Kind::Transient, "Timeout", "no answer in time");
+            }
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                return CallError::new(step, Kind::Transient, "Timeout", innermost(error));
+            }
+            SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => {
+                let kind = if failure.as_other().is_some() { Kind::Transient } else { Kind::Configuration };
+                let message = DisplayErrorContext(error).to_string();
+                return CallError::new(step, kind, "ConnectionFailure", message);
+            }
+            SdkError::DispatchFailure(_) => {
+                return CallError::new(step, Kind::Transient, "ConnectionFailure", innermost(error));
+            }
+            SdkError::ResponseError(_) => {
+                return CallError::new(step, Kind::Transient, "UnreadableResponse", innermost(error));
+            }
+            _ => {
+                let message = DisplayErrorContext(error).to_string();
+                return CallError::new(step, Kind::Configuration, "RequestNotBuilt", message);
+            }
+        };
+        let status = service.raw().status().as_u16();
+        let metadata = service.err().meta();
+        let code = metadata.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
+        let message = metadata.message().unwrap_or("no message").to_owned();
+        let kind = kind_of(&code, status);
+        CallError { step, code, message, kind }
+    }
+
+    /// Whether another attempt may succeed without anyone doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, Kind::Transient | Kind::Throttled)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}: {}", self.step, self.code, self.message)
+    }
+}
+
+impl Error for CallError {}
+
+/// By code first, since a status says less: SES uses 400 for a quota.
+fn kind_of(code: &str, status: u16) -> Kind {
+    match (code, status) {
+        ("NoSuchKey" | "NotFound", _) => Kind::NotFound,
+        ("LimitExceededException", _) => Kind::Transient,
+        (code, _) if aws_runtime::retries::classifiers::THROTTLING_ERRORS.contains(&code) => Kind::Throttled,
+        (code, _) if aws_runtime::retries::classifiers::TRANSIENT_ERRORS.contains(&code) => Kind::Transient,
+        (_, 429) => Kind::Throttled,
+        (_, 408 | 409 | 500..) => Kind::Transient,
+        (_, 401..=404 | 407) => Kind::Configuration,
+        _ => Kind::Permanent,
+    }
+}
+
+/// The cause at the end of the chain, which names the system's error: "connection refused".
+fn innermost(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// The SDK's attempts, and more only while throttled.
+    Usual,
+    /// More for everything that may pass, until the deadline: for what prevents a duplicate.
+    Hard,
+}
+
+/// Makes a call until it succeeds, fails in a way that persistence does not cover, or the deadline
+/// comes. `step` names it should the deadline come first.
+pub async fn persist<T>(
+    step: &str,
+    deadline: Deadline,
+    persistence: Persistence,
+    call: impl AsyncFn() -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let (mut wait, longest) = BACK_OFF;
+    let mut last = None;
+    loop {
+        let Ok(result) = tokio::time::timeout(deadline.left(), call()).await else {
+            let timeout =
+                || CallError::new(step, Kind::Transient, "Timeout", "no answer before the invocation's end");
+            return Err(last.unwrap_or_else(timeout));
+        };
+        let error = match result {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let again = match persistence {
+            Persistence::Usual => error.kind == Kind::Throttled,
+            Persistence::Hard => error.is_transient(),
+        };
+        if !again || deadline.left() <= wait {
+            return Err(error);
+        }
+        tracing::warn!(step, code = %error.code, "trying again in {} s", wait.as_secs());
+        last = Some(error);
+        tokio::time::sleep(wait).await;
+        wait = longest.min(wait * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_by_its_name_and_else_by_its_status() {
+        let cases = [
+            ("TooManyRequestsException", 429, Kind::Throttled),
+            ("ThrottlingException", 400, Kind::Throttled),
+            ("SlowDown", 503, Kind::Throttled),
+            ("LimitExceededException", 400, Kind::Transient),
+            ("InternalError", 500, Kind::Transient),
+            ("ServiceUnavailable", 503, Kind::Transient),
+            ("RequestTimeout", 400, Kind::Transient),
+            ("HTTP 502", 502, Kind::Transient),
+            ("HTTP 429", 429, Kind::Throttled),
+            ("NoSuchKey", 404, Kind::NotFound),
+            ("NoSuchBucket", 404, Kind::Configuration),
+            ("NotFoundException", 404, Kind::Configuration),
+            ("AccessDenied", 403, Kind::Configuration),
+            ("MessageRejected", 400, Kind::Permanent),
+            ("BadRequestException", 400, Kind::Permanent),
+            ("HTTP 413", 413, Kind::Permanent),
+        ];
+        for (code, status, kind) in cases {
+            assert_eq!(kind_of(code, status), kind, "{code} with status {status}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_before_the_invocation_and_is_never_absurd() {
+        let minute = Deadline::before(SystemTime::now() + Duration::from_secs(60)).left();
+        assert!(minute <= Duration::from_secs(59) && minute > Duration::from_secs(58), "{minute:?}");
+        assert_eq!(Deadline::before(SystemTime::UNIX_EPOCH).left(), Duration::ZERO);
+        let absurd = SystemTime::UNIX_EPOCH + Duration::from_secs(99_999_999_999);
+        assert!(Deadline::before(absurd).left() <= MAX_INVOCATION);
+    }
+
+    /// Calls that fail in turn with these kinds, then succeed: what is returned, and after how many.
+    async fn outcome(
+        kinds: &[Kind],
+        persistence: Persistence,
+        deadline: Duration,
+    ) -> (Result<&'static str, Kind>, usize) {
+        let calls = Cell::new(0);
+        let result = persist("Test", Deadline::after(deadline), persistence, async || {
+            let call = calls.replace(calls.get() + 1);
+            kinds.get(call).map_or(Ok("done"), |kind| Err(CallError::new("Test", *kind, "Code", "")))
+        })
+        .await;
+        (result.map_err(|error| error.kind), calls.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn persistence_covers_what_may_pass() {
+        use Kind::{Configuration, Permanent, Throttled, Transient};
+        let long = Duration::from_secs(600);
+        let cases = [
+            (&[][..], Persistence::Usual, long, Ok("done"), 1),
+            (&[Throttled, Throttled], Persistence::Usual, long, Ok("done"), 3),
+            (&[Transient], Persistence::Usual, long, Err(Transient), 1),
+            (&[Transient, Throttled, Transient], Persistence::Hard, long, Ok("done"), 4),
+            (&[Permanent], Persistence::Hard, long, Err(Permanent), 1),
+            (&[Configuration], Persistence::Hard, long, Err(Configuration), 1),
+            (&[Throttled; 9], Persistence::Usual, Duration::from_millis(500), Err(Throttled), 1),
+        ];
+        for (kinds, persistence, deadline, result, calls) in cases {
+            let got = outcome(kinds, persistence, deadline).await;
+            assert_eq!(got, (result, calls), "{kinds:?} {persistence:?} {deadline:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hang_ends_at_the_deadline() {
+        let hang = persist("Test", Deadline::after(ATTEMPT), Persistence::Hard, async || {
+            std::future::pending::<Result<(), CallError>>().await
+        });
+        let expected =
+            CallError::new("Test", Kind::Transient, "Timeout", "no answer before the invocation's end");
+        assert_eq!(hang.await, Err(expected));
+    }
+}

@@ -35,6 +35,7 @@ const QUOTE_MAX: usize = 60;
 
 /// What one record of an event is.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "an event has few records, and nearly all are messages")]
 pub enum Record<'a> {
     /// A message SES received.
     Received {

@@ -74,7 +74,7 @@ impl Bucket {
                 let request = self.client.get_object().bucket(&self.name).key(key);
                 let output = match request.set_if_none_match(etag.map(str::to_owned)).send().await {
                     Ok(output) => output,
-                    Err(error) => return absent_or_unchanged(&step, error),
+                    Err(error) => return absent_or_unchanged(&step, &error),
                 };
                 let etag = output.e_tag().map(str::to_owned);
                 match read(&step, output).await {
@@ -123,12 +123,12 @@ impl Bucket {
 /// `304 Not Modified` and `404 NoSuchKey` are answers here, not errors.
 fn absent_or_unchanged(
     step: &str,
-    error: SdkError<GetObjectError, HttpResponse>,
+    error: &SdkError<GetObjectError, HttpResponse>,
 ) -> Result<Fetched, CallError> {
     if error.raw_response().is_some_and(|response| response.status().as_u16() == 304) {
         return Ok(Fetched::Unchanged);
     }
-    let error = CallError::from_sdk(step, &error);
+    let error = CallError::from_sdk(step, error);
     if error.kind == Kind::NotFound { Ok(Fetched::Absent) } else { Err(error) }
 }
 

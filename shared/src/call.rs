@@ -18,10 +18,20 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
-use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
+use aws_smithy_types::{
+    error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
+    timeout::TimeoutConfig,
+};
 
 /// Time for one attempt at a call with a small body. S3 and SES answer in tens of milliseconds.
 pub const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Time to connect.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// A body that goes slower than this, in bytes a second, will not arrive in time. Lambda's network
+/// and SES's own limit, 40 MB a second, are an order of magnitude above.
+const SLOWEST: u64 = 4 * 1024 * 1024;
 
 /// Attempts that the SDK makes at a call.
 pub const ATTEMPTS: u32 = 3;
@@ -35,6 +45,16 @@ const MAX_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
 /// First and longest wait between rounds of a call that is throttled.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+
+/// Time for one attempt at a call with a body of this many bytes.
+pub fn attempt(bytes: u64) -> Duration {
+    ATTEMPT + Duration::from_secs(bytes / SLOWEST)
+}
+
+/// The SDK's time-outs, with this time for an attempt.
+pub fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt).build()
+}
 
 /// When the calls of an invocation have to be over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,6 @@ use aws_config::{
     BehaviorVersion, SdkConfig,
     environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
     retry::RetryConfig,
-    timeout::TimeoutConfig,
 };
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
@@ -24,20 +23,19 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
 };
 
-use crate::call::{ATTEMPT, ATTEMPTS};
+use crate::call::{ATTEMPT, ATTEMPTS, timeouts};
 
 /// Reads AWS's own variables; connects to nothing.
 ///
 /// Checksums are computed and checked only where an operation demands them: TLS protects the way,
 /// Content-Length tells a truncated body, and the signature covers what is sent.
 pub async fn configuration() -> SdkConfig {
-    let timeouts = TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build();
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .profile_files(EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .region(EnvironmentVariableRegionProvider::new())
         .http_client(http_client())
-        .timeout_config(timeouts)
+        .timeout_config(timeouts(ATTEMPT))
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

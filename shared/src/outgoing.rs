@@ -1,1 +1,0 @@
-//! Outgoing mail: SES v2 SendEmail with a body produced while it is sent.

@@ -1,0 +1,167 @@
+//! Outgoing mail: SES v2 SendEmail with a body produced while it is sent.
+//!
+//! The SDK builds the request around a small placeholder. Before its first attempt the body is
+//! swapped for one that encodes the message as it goes ([`content`]), the signature is told the hash
+//! of that, and Content-Length its size; attempts, retries and signing stay the SDK's own.
+//!
+//! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>
+
+mod content;
+
+use std::time::Duration;
+
+use aws_runtime::auth::PayloadSigningOverride;
+use aws_sdk_sesv2::{
+    Client,
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    error::BoxError,
+    primitives::Blob,
+    types::{Destination, EmailContent, RawMessage},
+};
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+
+use self::content::Content;
+use crate::call::{self, CallError, Deadline, Kind, Persistence, persist};
+
+/// Recipients that one SendEmail takes.
+/// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
+pub const MAX_DESTINATIONS: usize = 50;
+
+/// Bytes that a message may have after base64 encoding.
+/// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
+pub const MAX_ENCODED: u64 = 40 * 1024 * 1024;
+
+/// Stands for the message while the SDK writes the JSON.
+const PLACEHOLDER: &[u8] = b"message";
+
+/// A message to send: its header block, and its body where it was read to.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The rewritten fields and the empty line.
+    pub header: Bytes,
+    /// All that follows, byte for byte as it was stored.
+    pub body: Bytes,
+}
+
+/// Who sends it to whom, whatever the header says.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// `FromEmailAddress`.
+    pub from: &'a str,
+    /// `Destination.ToAddresses`, at most [`MAX_DESTINATIONS`].
+    pub to: &'a [String],
+    /// `ConfigurationSetName`.
+    pub configuration_set: Option<&'a str>,
+}
+
+/// SES v2, for the time of an invocation.
+#[derive(Debug, Clone)]
+pub struct Mailer {
+    client: Client,
+    deadline: Deadline,
+}
+
+impl Outgoing {
+    /// Bytes of the message.
+    #[expect(clippy::len_without_is_empty, reason = "a message is never empty: there is a From")]
+    pub fn len(&self) -> u64 {
+        self.header.len() as u64 + self.body.len() as u64
+    }
+
+    /// The message as a file would hold it, produced while it is sent.
+    pub fn to_body(&self) -> SdkBody {
+        Content::plain(self.header.clone(), self.body.clone()).into_body()
+    }
+}
+
+impl Mailer {
+    /// Sends until `deadline`.
+    pub fn new(client: Client, deadline: Deadline) -> Mailer {
+        Mailer { client, deadline }
+    }
+
+    /// Sends a message; returns the messageId that SES gave it.
+    pub async fn send(&self, message: &Outgoing, envelope: Envelope<'_>) -> Result<String, CallError> {
+        persist("SendEmail", self.deadline, Persistence::Usual, async || {
+            // Half of what is left, so that a hang leaves time for a second attempt.
+            let attempt = call::attempt(message.len()).min(self.deadline.left() / 2);
+            let raw = RawMessage::builder().data(Blob::new(PLACEHOLDER)).build().expect("data is set");
+            let result = self
+                .client
+                .send_email()
+                .from_email_address(envelope.from)
+                .destination(Destination::builder().set_to_addresses(Some(envelope.to.to_vec())).build())
+                .set_configuration_set_name(envelope.configuration_set.map(str::to_owned))
+                .content(EmailContent::builder().raw(raw).build())
+                .customize()
+                .interceptor(Swap { message: message.clone(), attempt })
+                .send()
+                .await;
+            match result {
+                Ok(output) => Ok(output.message_id.unwrap_or_default()),
+                Err(error) => Err(classified(CallError::from_sdk("SendEmail", &error), message)),
+            }
+        })
+        .await
+    }
+}
+
+/// What SES's names call for where the status would mislead, and what its words leave out.
+fn classified(mut error: CallError, message: &Outgoing) -> CallError {
+    error.kind = match error.code.as_str() {
+        "SendingPausedException" => Kind::Transient,
+        "AccountSuspendedException" | "MailFromDomainNotVerifiedException" | "NotFoundException" => {
+            Kind::Configuration
+        }
+        _ => error.kind,
+    };
+    let encoded = message.len().div_ceil(3) * 4;
+    if error.kind == Kind::Permanent && encoded > MAX_ENCODED {
+        error.message.push_str(&format!(
+            " (the message has {} bytes, {encoded} in base64; SES takes {MAX_ENCODED})",
+            message.len(),
+        ));
+    }
+    error
+}
+
+/// Swaps the placeholder for the message, once for all attempts.
+#[derive(Debug)]
+struct Swap {
+    message: Outgoing,
+    attempt: Duration,
+}
+
+impl Intercept for Swap {
+    fn name(&self) -> &'static str {
+        "Swap"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let json = request.body().bytes().ok_or("the request's JSON is not in memory")?;
+        let (prefix, suffix) = around_placeholder(json).ok_or("the request's JSON has no placeholder")?;
+        let content = Content::base64(prefix, &self.message.header, &self.message.body, suffix);
+        request.headers_mut().insert("content-length", content.len().to_string());
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(content.sha256()));
+        config.interceptor_state().store_put(call::timeouts(self.attempt));
+        *request.body_mut() = content.into_body();
+        Ok(())
+    }
+}
+
+/// The JSON before and behind the placeholder's base64. No text of an address can look like the
+/// member it is the value of, as JSON escapes quotation marks in strings.
+fn around_placeholder(json: &[u8]) -> Option<(Bytes, Bytes)> {
+    let member = format!("\"Data\":\"{}\"", base64_simd::STANDARD.encode_to_string(PLACEHOLDER));
+    let at = json.windows(member.len()).position(|window| window == member.as_bytes())?;
+    let prefix = &json[..at + "\"Data\":\"".len()];
+    let suffix = &json[at + member.len() - 1..];
+    Some((Bytes::copy_from_slice(prefix), Bytes::copy_from_slice(suffix)))
+}

@@ -30,6 +30,9 @@ pub struct HeaderFacts {
     pub received: usize,
     /// `Auto-Submitted`, lower-cased, without parameters (RFC 3834 section 5).
     pub auto_submitted: Option<String>,
+    /// The `report-type` of a `Content-Type: multipart/report`, lower-cased (RFC 6522 section 3): it
+    /// tells a bounce (`delivery-status`) from a vacation notice, which comes from the null sender too.
+    pub report_type: Option<String>,
     /// Whether this is one of our own notices.
     pub notice: bool,
 }

@@ -1,0 +1,398 @@
+"""Tests of template.yaml, on what it renders to with each of its conditions on and off.
+
+    .ci/template                      everything, with linters
+    python .ci/template_test.py       this only
+"""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import unittest
+from pathlib import Path
+
+from template_render import ACCOUNT, NAME_PROPERTIES, REGION, REQUIRED, ROOT, Refused, load, render
+
+os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
+# SAM's translator says at each run that it has not published metrics about itself.
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
+RENDERS = ROOT / "target/ci/renders"
+TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:operators"
+
+# Between them every condition is true and false, and every closed parameter takes every value.
+SETS = {
+    "defaults": {},
+    "existing-bucket": {"ExistingBucket": "mail.in.example"},
+    "existing-topic": {"NoticeTopicArn": TOPIC},
+    "topic-only": {"NoticeTopicArn": TOPIC, "NoticeAddress": ""},
+    "projection": {"Analytics": "projection"},
+    "projection-existing-bucket": {"Analytics": "projection", "ExistingBucket": "mail.in.example"},
+    "crawler": {"Analytics": "crawler"},
+    "crawler-existing-bucket": {"Analytics": "crawler", "ExistingBucket": "mail.in.example"},
+    "configuration-set": {"ConfigurationSet": "forwarded"},
+    "silence-one-hour": {"SilenceAlarmHours": 1},
+    "silence-a-week": {"SilenceAlarmHours": 168, "NoticeTopicArn": TOPIC},
+    "arm": {"Architecture": "arm64"},
+    "tls-required": {"TlsPolicy": "Require"},
+    "drop-all": {"OnSpam": "drop", "OnVirus": "drop", "OnDmarcReject": "drop", "OnUnauthenticated": "drop"},
+    "tag-all": {"OnSpam": "tag", "OnVirus": "tag", "OnDmarcReject": "tag", "OnUnauthenticated": "tag"},
+    "forward-all": {
+        "OnSpam": "forward",
+        "OnVirus": "forward",
+        "OnDmarcReject": "forward",
+        "OnUnauthenticated": "forward",
+    },
+    "everything": {
+        "Analytics": "projection",
+        "ConfigurationSet": "forwarded",
+        "SilenceAlarmHours": 24,
+        "SubjectPrefix": "[in.example]",
+        "MessageRetentionDays": 3650,
+        "LogRetentionDays": 3653,
+    },
+    "nothing-created": {
+        "ExistingBucket": "mail.in.example",
+        "NoticeTopicArn": TOPIC,
+        "NoticeAddress": "",
+        "Analytics": "off",
+    },
+}
+
+
+def rendered(**parameters):
+    return render(REQUIRED | parameters)
+
+
+def functions(template):
+    """Each function's properties, with what all functions share."""
+    shared = template["Globals"]["Function"]
+    return {
+        logical: shared
+        | body["Properties"]
+        | {
+            "Environment": {
+                "Variables": shared["Environment"]["Variables"]
+                | body["Properties"]["Environment"]["Variables"]
+            }
+        }
+        for logical, body in template["Resources"].items()
+        if body["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def statements(template, role):
+    (policy,) = template["Resources"][role]["Properties"]["Policies"]
+    return {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"]}
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+class Renders(unittest.TestCase):
+    def test_each_set_renders_and_lints(self):
+        RENDERS.mkdir(parents=True, exist_ok=True)
+        for stale in RENDERS.glob("*.json"):
+            stale.unlink()
+        for name, parameters in SETS.items():
+            path = RENDERS / f"{name}.json"
+            path.write_text(json.dumps(rendered(**parameters), indent=1))
+        lint = subprocess.run(
+            [Path(sys.executable).with_name("cfn-lint"), *sorted(map(str, RENDERS.glob("*.json")))],
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual("", lint.stdout + lint.stderr)
+        self.assertEqual(0, lint.returncode)
+
+    def test_the_sets_turn_each_condition_on_and_off(self):
+        from template_render import Scope
+
+        template = load()
+        scopes = [Scope(template, REQUIRED | parameters, "s") for parameters in SETS.values()]
+        for condition in template["Conditions"]:
+            seen = {scope.condition(condition) for scope in scopes}
+            self.assertEqual({True, False}, seen, condition)
+
+    def test_the_sets_take_each_value_of_closed_parameters(self):
+        declared = load()["Parameters"]
+        for name in set(declared) - {"LogRetentionDays"}:
+            allowed = set(declared[name].get("AllowedValues", []))
+            taken = {(parameters.get(name, declared[name].get("Default"))) for parameters in SETS.values()}
+            self.assertLessEqual(allowed, taken, name)
+
+
+class Parameters(unittest.TestCase):
+    def test_good_values_are_taken(self):
+        good = {
+            "EmailDomain": ["in.example", "mail.in.example", "a.b.c.museum", "xn--bcher-kva.example",
+                            "in.xn--p1ai", "9gag.example", "in.co"],
+            "NoticeAddress": ["operator@out.example", "o'neil+mail@sub.out.example"],
+            "NoticeTopicArn": [TOPIC, "arn:aws-cn:sns:cn-north-1:123456789012:t"],
+            "ExistingBucket": ["mail", "mail.in.example", "0-mail"],
+            "SubjectPrefix": ["", "[in.example]", "Fwd: "],
+            "MessageRetentionDays": [1, 3650],
+            "SilenceAlarmHours": [0, 168],
+        }
+        for name, values in good.items():
+            for value in values:
+                with self.subTest(name=name, value=value):
+                    rendered(**{name: value})
+
+    def test_bad_values_are_refused_with_a_sentence(self):
+        domains = ["", "example", "In.example", "in.example.", ".in.example", "in..example", "-in.example",
+                   "in-.example", "@in.example", "in.example/", "http://in.example", "in example",
+                   "bücher.example", "in.example\n", "192.0.2.1", "a." * 126 + "example"]
+        bad = {
+            "EmailDomain": domains,
+            "DestinationDomain": domains,
+            "NoticeAddress": ["operator", "Operator <operator@out.example>", "a@b", "a@out.example,b@out.example"],
+            "NoticeTopicArn": ["operators", "arn:aws:sqs:us-east-1:123456789012:q", TOPIC + ".fifo", TOPIC + ":x"],
+            "ExistingBucket": ["s3://mail", "mail/in", "Mail", "m", "-mail", "mail-"],
+            "SubjectPrefix": ["Grüße", "a\r\nBcc: b@c.example", "x" * 61],
+            "ConfigurationSet": ["a b", "x" * 65],
+            "MessageRetentionDays": [0, 3651],
+            "SilenceAlarmHours": [-1, 169],
+            "LogRetentionDays": [2],
+            "OnSpam": ["Drop", ""],
+            "Analytics": ["on", ""],
+            "TlsPolicy": ["require"],
+            "Architecture": ["arm"],
+        }
+        for name, values in bad.items():
+            for value in values:
+                with self.subTest(name=name, value=value), self.assertRaisesRegex(Refused, rf"'{name}' must be "):
+                    rendered(**{name: value})
+
+    def test_rules_refuse_what_no_pattern_can(self):
+        cases = {
+            "Give a NoticeAddress or a NoticeTopicArn": {"NoticeAddress": ""},
+            "DestinationDomain must differ": {"DestinationDomain": "in.example"},
+        }
+        for sentence, parameters in cases.items():
+            with self.subTest(sentence), self.assertRaisesRegex(Refused, sentence):
+                rendered(**parameters)
+
+    def test_each_parameter_is_described_and_grouped(self):
+        template = load()
+        groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        grouped = [name for group in groups for name in group["Parameters"]]
+        self.assertEqual(sorted(template["Parameters"]), sorted(grouped))
+        for name, declaration in template["Parameters"].items():
+            self.assertIn("Description", declaration, name)
+            open_ended = "AllowedValues" not in declaration
+            self.assertEqual(open_ended, "ConstraintDescription" in declaration, name)
+
+
+class Names(unittest.TestCase):
+    """Blue and green: two stacks in one account and region, sharing a bucket and a topic or not."""
+
+    def test_two_stacks_have_no_name_in_common(self):
+        for name, parameters in SETS.items():
+            with self.subTest(name):
+                blue, green = (self.names(stack, parameters) for stack in ("mail-blue", "mail-green"))
+                self.assertEqual(blue.keys(), green.keys())
+                self.assertEqual(set(), set(blue.values()) & set(green.values()))
+
+    def test_a_name_that_does_not_derive_from_the_stack_is_found(self):
+        template = load()
+        template["Resources"]["HandleEmailLog"]["Properties"]["LogGroupName"] = "/aws/lambda/handle-email"
+        blue, green = (self.names(stack, {}, template) for stack in ("mail-blue", "mail-green"))
+        self.assertEqual({("AWS::Logs::LogGroup", "/aws/lambda/handle-email")}, set(blue.values()) & set(green.values()))
+
+    @staticmethod
+    def names(stack, parameters, template=None):
+        """Type and name of each resource, after SAM's transformation. Case is folded: Glue does not tell it apart."""
+        names = {}
+        for logical, body in transformed(render(REQUIRED | parameters, stack, template)).items():
+            node = body["Properties"]
+            for key in (NAME_PROPERTIES[body["Type"]] or "").split("."):
+                node = node.get(key) if isinstance(node, dict) else None
+            if body["Type"] == "AWS::Glue::Table":
+                node = f"{body['Properties']['DatabaseName']}.{node}"
+            # Without a name of its own CloudFormation makes one that begins with the stack's.
+            names[logical] = (body["Type"], (node or f"{stack}-{logical}").casefold())
+        return names
+
+
+def transformed(template):
+    """The resources that SAM makes of a rendered template."""
+    from samtranslator.translator.transform import transform
+
+    class NoManagedPolicies:
+        def load(self):
+            return {}
+
+    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/as-sam-package-leaves-it"
+    return transform(template, {}, NoManagedPolicies())["Resources"]
+
+
+class Wiring(unittest.TestCase):
+    def test_the_environment_is_the_contract(self):
+        both = {
+            "BUCKET": "mail.in.example",
+            "EMAIL_DOMAIN": "in.example",
+            "MESSAGES_PREFIX": "messages/",
+            "INDEX_PREFIX": "index/",
+            "OUTCOME_PREFIX": "outcome/",
+            "ERROR_PREFIX": "error/",
+        }
+        template = rendered(ExistingBucket="mail.in.example", ConfigurationSet="forwarded", NoticeTopicArn=TOPIC)
+        variables = {logical: body["Environment"]["Variables"] for logical, body in functions(template).items()}
+        self.assertEqual(
+            {
+                "HandleEmailFunction": both
+                | {
+                    "DESTINATION_DOMAIN": "out.example",
+                    "ROUTES_KEY": "config/routes.toml",
+                    "ON_SPAM": "drop",
+                    "ON_VIRUS": "drop",
+                    "ON_DMARC_REJECT": "drop",
+                    "ON_UNAUTHENTICATED": "forward",
+                    "SUBJECT_PREFIX": "",
+                    "CONFIGURATION_SET": "forwarded",
+                },
+                "HandleDeadLetterFunction": both
+                | {
+                    "NOTICE_ADDRESS": "operator@out.example",
+                    "NOTICE_TOPIC_ARN": TOPIC,
+                    "STACK_NAME": "ses-forwarder",
+                    "HANDLE_EMAIL_FUNCTION": variables["HandleDeadLetterFunction"]["HANDLE_EMAIL_FUNCTION"],
+                },
+            },
+            variables,
+        )
+        absent = functions(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""))
+        self.assertNotIn("CONFIGURATION_SET", absent["HandleEmailFunction"]["Environment"]["Variables"])
+        self.assertNotIn("NOTICE_ADDRESS", absent["HandleDeadLetterFunction"]["Environment"]["Variables"])
+
+    def test_prefixes_agree_wherever_they_stand(self):
+        template = rendered(Analytics="projection")
+        variables = functions(template)["HandleEmailFunction"]["Environment"]["Variables"]
+        prefixes = {name: variables[f"{name.upper()}_PREFIX"] for name in ("messages", "index", "outcome", "error")}
+        bucket = template["Outputs"]["BucketName"]["Value"]
+        resources = template["Resources"]
+
+        store, _ = resources["Rule"]["Properties"]["Rule"]["Actions"]
+        self.assertEqual(prefixes["messages"], store["S3Action"]["ObjectKeyPrefix"])
+        allow, _ = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        self.assertEqual(f"arn:aws:s3:::{bucket}/{prefixes['messages']}*", allow["Resource"])
+        lifecycle = resources["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+        self.assertEqual(set(prefixes.values()), {rule["Prefix"] for rule in lifecycle if "Prefix" in rule})
+        for table in ("index", "outcome"):
+            entry = resources[f"{table.title()}Table"]["Properties"]["TableInput"]
+            location = f"s3://{bucket}/{prefixes[table]}"
+            self.assertEqual(location, entry["StorageDescriptor"]["Location"])
+            self.assertEqual(location + "${day}/", entry["Parameters"]["storage.location.template"])
+
+        keys = {f"arn:aws:s3:::{bucket}/{prefix}*" for prefix in prefixes.values()}
+        keys.add(f"arn:aws:s3:::{bucket}/{variables['ROUTES_KEY']}")
+        for role in ("HandleEmailRole", "HandleDeadLetterRole"):
+            for statement in statements(template, role).values():
+                for resource in listed(statement["Resource"]):
+                    if resource.startswith("arn:aws:s3:::") and "/" in resource:
+                        self.assertIn(resource, keys)
+
+    def test_what_a_role_may_read_it_may_also_find_absent(self):
+        template = rendered()
+        bucket = "arn:aws:s3:::" + template["Outputs"]["BucketName"]["Value"]
+        for role in ("HandleEmailRole", "HandleDeadLetterRole"):
+            read, found = set(), set()
+            for statement in statements(template, role).values():
+                if "s3:GetObject" in listed(statement["Action"]):
+                    read |= {key.removeprefix(bucket + "/") for key in listed(statement["Resource"])}
+                if "s3:ListBucket" in listed(statement["Action"]):
+                    self.assertEqual(bucket, statement["Resource"])
+                    found |= set(listed(statement["Condition"]["StringLike"]["s3:prefix"]))
+            self.assertEqual(read, found, role)
+
+    def test_roles_allow_nothing_everywhere(self):
+        template = rendered(Analytics="crawler")
+        for role in ("HandleEmailRole", "HandleDeadLetterRole", "CrawlerRole"):
+            for sid, statement in statements(template, role).items():
+                for action in listed(statement["Action"]):
+                    self.assertNotIn("*", action, sid)
+                for resource in listed(statement["Resource"]):
+                    self.assertNotEqual("*", resource, sid)
+
+    def test_mail_is_sent_from_the_domain_only(self):
+        template = rendered()
+        conditions = {
+            role: statements(template, role)[sid]["Condition"]
+            for role, sid in (("HandleEmailRole", "SendFromTheDomain"), ("HandleDeadLetterRole", "SendNotices"))
+        }
+        self.assertEqual(
+            {
+                "HandleEmailRole": {"StringLike": {"ses:FromAddress": "*@in.example"}},
+                "HandleDeadLetterRole": {"StringEquals": {"ses:FromAddress": "forwarder-notice@in.example"}},
+            },
+            conditions,
+        )
+        without = statements(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""), "HandleDeadLetterRole")
+        self.assertNotIn("SendNotices", without)
+
+    def test_the_queue_hides_a_dead_letter_long_enough(self):
+        template = rendered()
+        function = functions(template)["HandleDeadLetterFunction"]
+        (event,) = function["Events"].values()
+        hidden = template["Resources"]["DeadLetterQueue"]["Properties"]["VisibilityTimeout"]
+        self.assertGreaterEqual(
+            hidden, 6 * function["Timeout"] + event["Properties"]["MaximumBatchingWindowInSeconds"]
+        )
+
+    def test_ses_is_let_in_for_this_rule_only(self):
+        template = rendered()
+        rule = template["Resources"]["Rule"]["Properties"]
+        arn = (
+            f"arn:aws:ses:{REGION}:{ACCOUNT}:receipt-rule-set/{rule['RuleSetName']}"
+            f":receipt-rule/{rule['Rule']['Name']}"
+        )
+        permission = template["Resources"]["ReceivePermission"]["Properties"]
+        self.assertEqual((ACCOUNT, arn), (permission["SourceAccount"], permission["SourceArn"]))
+        allow, _ = template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+        self.assertEqual(
+            {"StringEquals": {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": arn}}, allow["Condition"]
+        )
+
+    def test_the_policy_for_an_existing_bucket_is_the_same(self):
+        template = rendered()
+        bucket = template["Outputs"]["BucketName"]["Value"]
+        text = (ROOT / "ses-bucket-policy.json").read_text()
+        for placeholder, value in {
+            "BUCKET": bucket,
+            "ACCOUNT_ID": ACCOUNT,
+            "REGION": REGION,
+            "STACK_NAME": "ses-forwarder",
+        }.items():
+            self.assertIn(placeholder, text)
+            text = re.sub(rf"\b{placeholder}\b", value, text)
+        self.assertEqual(template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"], json.loads(text))
+
+    def test_alarms_and_notices_reach_the_same_topic(self):
+        for name, parameters in SETS.items():
+            template = rendered(**parameters)
+            topic = template["Outputs"]["NoticeTopicArn"]["Value"]
+            notices = functions(template)["HandleDeadLetterFunction"]["Environment"]["Variables"]
+            self.assertEqual(topic, notices["NOTICE_TOPIC_ARN"], name)
+            for body in template["Resources"].values():
+                if body["Type"] == "AWS::CloudWatch::Alarm":
+                    self.assertEqual([topic], body["Properties"]["AlarmActions"], name)
+
+    def test_the_dashboard_is_json_and_fits_its_grid(self):
+        body = json.loads(rendered()["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
+        covered = set()
+        for widget in body["widgets"]:
+            cells = {
+                (x, y)
+                for x in range(widget["x"], widget["x"] + widget["width"])
+                for y in range(widget["y"], widget["y"] + widget["height"])
+            }
+            self.assertFalse(covered & cells, widget["properties"]["title"])
+            self.assertLessEqual(widget["x"] + widget["width"], 24)
+            covered |= cells
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::policy::{Policy, Role};
+use crate::policy::{self, Policy, Role};
+pub use crate::template::LeftOut;
 
 /// Everything the stack needs to know of a template.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct Deployment {
     pub topics: Vec<Topic>,
     /// Outputs, by name.
     pub outputs: BTreeMap<String, String>,
+    /// What the template says and this stack does not play.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A bucket.
@@ -34,6 +37,8 @@ pub struct Deployment {
 pub struct Bucket {
     /// Its name.
     pub name: String,
+    /// Whether it is there already, rather than made by the template.
+    pub existing: bool,
     /// Its bucket policy, if the template has one.
     pub policy: Option<Policy>,
 }
@@ -45,6 +50,8 @@ pub struct ReceiptRule {
     pub rule_set: String,
     /// The rule's name.
     pub name: String,
+    /// ARN, which SES gives as `aws:SourceArn`.
+    pub arn: String,
     /// Off until a template says otherwise, as in CloudFormation.
     pub enabled: bool,
     /// Addresses or domains; empty matches everything.
@@ -109,6 +116,21 @@ pub struct Function {
     pub reserved_concurrency: Option<usize>,
     /// Queues that invoke it.
     pub queue_sources: Vec<QueueSource>,
+    /// Name of its log group; Lambda writes to it with the function's role.
+    pub log_group: String,
+    /// `LoggingConfig.LogFormat`, which Lambda passes on as `AWS_LAMBDA_LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `LoggingConfig.ApplicationLogLevel`, which Lambda passes on as `AWS_LAMBDA_LOG_LEVEL` where the format is JSON.
+    pub log_level: String,
+}
+
+/// How a function's log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `Text`.
+    Text,
+    /// `JSON`.
+    Json,
 }
 
 /// A resource-based permission of a function.
@@ -120,6 +142,15 @@ pub struct Permission {
     pub source_account: Option<String>,
     /// `SourceArn`.
     pub source_arn: Option<String>,
+}
+
+impl Permission {
+    /// Whether it lets a service invoke the function for a resource of an account.
+    pub fn allows(&self, service: &str, account: &str, arn: &str) -> bool {
+        self.principal == service
+            && self.source_account.as_deref().is_none_or(|wanted| wanted == account)
+            && self.source_arn.as_deref().is_none_or(|wanted| policy::arn_like(wanted, arn))
+    }
 }
 
 /// An SQS event source mapping.
@@ -144,6 +175,8 @@ pub struct Queue {
     pub name: String,
     /// ARN.
     pub arn: String,
+    /// What `Ref` gives: its URL on AWS.
+    pub url: String,
     /// `VisibilityTimeout`.
     pub visibility_timeout: Duration,
     /// `MessageRetentionPeriod`.
@@ -159,6 +192,8 @@ pub struct Topic {
     pub name: String,
     /// ARN.
     pub arn: String,
+    /// Whether it is there already, rather than made by the template.
+    pub existing: bool,
     /// Protocol and endpoint of each subscription.
     pub subscriptions: Vec<(String, String)>,
 }

@@ -1,0 +1,400 @@
+//! The resource types that are known: what is played of each, what is left out and why, what it is
+//! called, and what `Ref` and `Fn::GetAtt` give. A type or property that is not here is an error.
+
+use super::{
+    TemplateError,
+    scope::{Resource, Scope},
+    yaml::Node,
+};
+
+/// Something that a template says and this stack leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Line in the template.
+    pub line: usize,
+    /// Such as `Bucket.LifecycleConfiguration`.
+    pub what: String,
+    /// Why that makes no difference here.
+    pub reason: &'static str,
+}
+
+/// A resource type.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    name: &'static str,
+    /// Path of the property that gives its name; empty if it has none.
+    name_property: &'static [&'static str],
+    /// CloudFormation's own names are cut to this many characters.
+    name_limit: usize,
+    attributes: &'static [&'static str],
+    properties: Known,
+}
+
+/// How much of a property is known.
+#[derive(Debug)]
+enum Known {
+    /// It has its effect here.
+    Played,
+    /// It has no effect here, for this reason.
+    LeftOut(&'static str),
+    /// A mapping with these keys.
+    Map(&'static [(&'static str, Known)]),
+    /// A list of such values.
+    Each(&'static Known),
+    /// A mapping with any keys and such values.
+    Named(&'static Known),
+}
+
+use Known::{Each, LeftOut as Not, Map, Named, Played};
+
+const NO_AGEING: &str = "nothing here lives long enough to expire";
+const NO_ENCRYPTION: &str = "a folder on this machine is not encrypted by S3 or KMS";
+const NO_METRICS: &str = "there are no CloudWatch metrics here";
+const NO_ANALYTICS: &str = "Athena and Glue are not played; the records they would read are files";
+const NO_TAGS: &str = "tags have no effect";
+const ANY_PROCESSOR: &str = "the functions run on this machine's processor";
+
+const TOPIC_ARN: (&str, Known) = ("TopicArn", Not("SES's own progress notices about an action are not sent"));
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "AWS::Serverless::Function",
+        name_property: &["FunctionName"],
+        name_limit: 64,
+        attributes: &["Arn"],
+        properties: Map(&[
+            ("Architectures", Not(ANY_PROCESSOR)),
+            ("CodeUri", Not("the workspace is what is built")),
+            ("DeadLetterQueue", Map(&[("Type", Played), ("TargetArn", Played)])),
+            ("Description", Not("it is for people")),
+            ("Environment", Map(&[("Variables", Named(&Played))])),
+            (
+                "EventInvokeConfig",
+                Map(&[
+                    ("MaximumEventAgeInSeconds", Played),
+                    ("MaximumRetryAttempts", Played),
+                    (
+                        "DestinationConfig",
+                        Map(&[("OnFailure", Map(&[("Type", Played), ("Destination", Played)]))]),
+                    ),
+                ]),
+            ),
+            (
+                "Events",
+                Named(&Map(&[
+                    ("Type", Played),
+                    (
+                        "Properties",
+                        Map(&[
+                            ("BatchSize", Played),
+                            ("FunctionResponseTypes", Played),
+                            ("MaximumBatchingWindowInSeconds", Played),
+                            ("Queue", Played),
+                            ("ScalingConfig", Map(&[("MaximumConcurrency", Played)])),
+                        ]),
+                    ),
+                ])),
+            ),
+            ("FunctionName", Played),
+            (
+                "Handler",
+                Not("the provided runtime calls the bootstrap binary whatever its handler is called"),
+            ),
+            (
+                "LoggingConfig",
+                Map(&[
+                    ("ApplicationLogLevel", Played),
+                    ("LogFormat", Played),
+                    ("LogGroup", Played),
+                    ("SystemLogLevel", Not("Lambda's own log lines are not written")),
+                ]),
+            ),
+            ("MemorySize", Played),
+            ("RecursiveLoop", Not("Lambda's own loop detection is not played")),
+            ("ReservedConcurrentExecutions", Played),
+            ("Role", Played),
+            ("Runtime", Played),
+            ("Tags", Not(NO_TAGS)),
+            ("Timeout", Played),
+        ]),
+    },
+    Kind {
+        name: "AWS::Lambda::Permission",
+        name_property: &[],
+        name_limit: 100,
+        attributes: &[],
+        properties: Map(&[
+            ("Action", Played),
+            ("FunctionName", Played),
+            ("Principal", Played),
+            ("SourceAccount", Played),
+            ("SourceArn", Played),
+        ]),
+    },
+    Kind {
+        name: "AWS::IAM::Role",
+        name_property: &["RoleName"],
+        name_limit: 64,
+        attributes: &["Arn"],
+        properties: Map(&[
+            ("AssumeRolePolicyDocument", Played),
+            ("Description", Not("it is for people")),
+            ("Policies", Each(&Map(&[("PolicyName", Played), ("PolicyDocument", Played)]))),
+            ("RoleName", Played),
+            ("Tags", Not(NO_TAGS)),
+        ]),
+    },
+    Kind {
+        name: "AWS::Logs::LogGroup",
+        name_property: &["LogGroupName"],
+        name_limit: 512,
+        attributes: &["Arn"],
+        properties: Map(&[
+            ("LogGroupName", Played),
+            ("RetentionInDays", Not(NO_AGEING)),
+            ("Tags", Not(NO_TAGS)),
+        ]),
+    },
+    Kind {
+        name: "AWS::S3::Bucket",
+        name_property: &["BucketName"],
+        name_limit: 63,
+        attributes: &["Arn"],
+        properties: Map(&[
+            ("BucketEncryption", Not(NO_ENCRYPTION)),
+            ("BucketName", Played),
+            ("LifecycleConfiguration", Not(NO_AGEING)),
+            ("OwnershipControls", Not("objects have no owners here")),
+            ("PublicAccessBlockConfiguration", Not("the endpoint listens on loopback only")),
+            ("Tags", Not(NO_TAGS)),
+        ]),
+    },
+    Kind {
+        name: "AWS::S3::BucketPolicy",
+        name_property: &[],
+        name_limit: 100,
+        attributes: &[],
+        properties: Map(&[("Bucket", Played), ("PolicyDocument", Played)]),
+    },
+    Kind {
+        name: "AWS::SQS::Queue",
+        name_property: &["QueueName"],
+        name_limit: 80,
+        attributes: &["Arn", "QueueName"],
+        properties: Map(&[
+            ("MessageRetentionPeriod", Played),
+            ("QueueName", Played),
+            ("RedrivePolicy", Map(&[("deadLetterTargetArn", Played), ("maxReceiveCount", Played)])),
+            ("SqsManagedSseEnabled", Not("queues live in memory")),
+            ("Tags", Not(NO_TAGS)),
+            ("VisibilityTimeout", Played),
+        ]),
+    },
+    Kind {
+        name: "AWS::SNS::Topic",
+        name_property: &["TopicName"],
+        name_limit: 256,
+        attributes: &["TopicArn", "TopicName"],
+        properties: Map(&[
+            ("DisplayName", Not("mail programs show it; notices are shown on the page instead")),
+            ("Subscription", Each(&Map(&[("Endpoint", Played), ("Protocol", Played)]))),
+            ("Tags", Not(NO_TAGS)),
+            ("TopicName", Played),
+        ]),
+    },
+    Kind {
+        name: "AWS::SNS::Subscription",
+        name_property: &[],
+        name_limit: 100,
+        attributes: &[],
+        properties: Map(&[("Endpoint", Played), ("Protocol", Played), ("TopicArn", Played)]),
+    },
+    Kind {
+        name: "AWS::SES::ReceiptRuleSet",
+        name_property: &["RuleSetName"],
+        name_limit: 64,
+        attributes: &[],
+        properties: Map(&[("RuleSetName", Played)]),
+    },
+    Kind {
+        name: "AWS::SES::ReceiptRule",
+        name_property: &["Rule", "Name"],
+        name_limit: 64,
+        attributes: &[],
+        properties: Map(&[
+            ("After", Played),
+            ("RuleSetName", Played),
+            (
+                "Rule",
+                Map(&[
+                    (
+                        "Actions",
+                        Each(&Map(&[
+                            (
+                                "S3Action",
+                                Map(&[("BucketName", Played), ("ObjectKeyPrefix", Played), TOPIC_ARN]),
+                            ),
+                            (
+                                "LambdaAction",
+                                Map(&[("FunctionArn", Played), ("InvocationType", Played), TOPIC_ARN]),
+                            ),
+                        ])),
+                    ),
+                    ("Enabled", Played),
+                    ("Name", Played),
+                    ("Recipients", Played),
+                    ("ScanEnabled", Played),
+                    ("TlsPolicy", Played),
+                ]),
+            ),
+        ]),
+    },
+    Kind {
+        name: "AWS::CloudWatch::Alarm",
+        name_property: &["AlarmName"],
+        name_limit: 255,
+        attributes: &["Arn"],
+        properties: Not(NO_METRICS),
+    },
+    Kind {
+        name: "AWS::CloudWatch::Dashboard",
+        name_property: &["DashboardName"],
+        name_limit: 255,
+        attributes: &[],
+        properties: Not(NO_METRICS),
+    },
+    Kind {
+        name: "AWS::Glue::Database",
+        name_property: &["DatabaseInput", "Name"],
+        name_limit: 255,
+        attributes: &[],
+        properties: Not(NO_ANALYTICS),
+    },
+    Kind {
+        name: "AWS::Glue::Table",
+        name_property: &["TableInput", "Name"],
+        name_limit: 255,
+        attributes: &[],
+        properties: Not(NO_ANALYTICS),
+    },
+    Kind {
+        name: "AWS::Glue::Crawler",
+        name_property: &["Name"],
+        name_limit: 255,
+        attributes: &[],
+        properties: Not(NO_ANALYTICS),
+    },
+];
+
+/// Looks a resource type up.
+pub(crate) fn find(node: &Node) -> Result<&'static Kind, TemplateError> {
+    let name = node.text()?;
+    KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        let message = format!("resource type {name} is not known here; known are {}", names.join(", "));
+        TemplateError::at(node.line, message)
+    })
+}
+
+fn kind(resource: &Resource<'_>) -> &'static Kind {
+    KINDS.iter().find(|kind| kind.name == resource.kind).expect("a resource is declared with a known type")
+}
+
+/// The resource's name: the one given, else the stack's and the logical id, as CloudFormation makes
+/// one up, but without its random tail, so that it is the same each time.
+pub(crate) fn name(scope: &Scope<'_>, resource: &Resource<'_>) -> Result<String, TemplateError> {
+    let kind = kind(resource);
+    let given = kind.name_property.iter().try_fold(&resource.properties, |node, key| node.get(key));
+    if let (Some(given), false) = (given, kind.name_property.is_empty())
+        && let Some(given) = scope.resolve(given)?
+    {
+        return Ok(given.text()?.to_owned());
+    }
+    let mut name = format!("{}-{}", scope.stack_name, resource.id);
+    name.truncate(kind.name_limit);
+    Ok(if kind.name == "AWS::S3::Bucket" { name.to_ascii_lowercase() } else { name })
+}
+
+/// What `Ref` gives.
+pub(crate) fn reference(scope: &Scope<'_>, resource: &Resource<'_>) -> Result<String, TemplateError> {
+    let name = name(scope, resource)?;
+    Ok(match resource.kind {
+        "AWS::SQS::Queue" => {
+            format!("https://sqs.{}.{}/{}/{name}", scope.region, scope.url_suffix(), scope.account)
+        }
+        "AWS::SNS::Topic" => scope.arn("sns", &name),
+        _ => name,
+    })
+}
+
+/// What `Fn::GetAtt` gives, asked at this line.
+pub(crate) fn attribute(
+    scope: &Scope<'_>,
+    resource: &Resource<'_>,
+    attribute: &str,
+    line: usize,
+) -> Result<String, TemplateError> {
+    let kind = kind(resource);
+    if !kind.attributes.contains(&attribute) {
+        let known = match kind.attributes {
+            [] => "none is".to_owned(),
+            known => format!("known are {}", known.join(", ")),
+        };
+        let message = format!("{} has no attribute {attribute} known here; {known}", kind.name);
+        return Err(TemplateError::at(line, message));
+    }
+    let name = name(scope, resource)?;
+    let partition = scope.partition();
+    Ok(match (kind.name, attribute) {
+        (_, "QueueName" | "TopicName") => name,
+        ("AWS::Serverless::Function", _) => scope.arn("lambda", &format!("function:{name}")),
+        ("AWS::IAM::Role", _) => format!("arn:{partition}:iam::{}:role/{name}", scope.account),
+        ("AWS::Logs::LogGroup", _) => scope.arn("logs", &format!("log-group:{name}:*")),
+        ("AWS::S3::Bucket", _) => format!("arn:{partition}:s3:::{name}"),
+        ("AWS::SNS::Topic", _) => scope.arn("sns", &name),
+        ("AWS::SQS::Queue", _) => scope.arn("sqs", &name),
+        _ => scope.arn("cloudwatch", &format!("alarm:{name}")),
+    })
+}
+
+/// Holds evaluated properties against what is known of the type, and returns what is left out.
+pub(crate) fn check(resource: &Resource<'_>, properties: &Node) -> Result<Vec<LeftOut>, TemplateError> {
+    let mut left_out = vec![];
+    let kind = kind(resource);
+    if let Not(reason) = kind.properties {
+        left_out.push(LeftOut { line: resource.line, what: resource.id.clone(), reason });
+    } else {
+        walk(&kind.properties, properties, &resource.id, &mut left_out)?;
+    }
+    Ok(left_out)
+}
+
+fn walk(known: &Known, node: &Node, path: &str, left_out: &mut Vec<LeftOut>) -> Result<(), TemplateError> {
+    match known {
+        Played => {}
+        Not(reason) => left_out.push(LeftOut { line: node.line, what: path.to_owned(), reason }),
+        Each(inner) => {
+            for item in node.list()? {
+                walk(inner, item, path, left_out)?;
+            }
+        }
+        Named(inner) => {
+            for entry in node.map()? {
+                walk(inner, &entry.value, &format!("{path}.{}", entry.key), left_out)?;
+            }
+        }
+        Map(keys) => {
+            for entry in node.map()? {
+                let path = format!("{path}.{}", entry.key);
+                let Some((_, inner)) = keys.iter().find(|(key, _)| *key == entry.key) else {
+                    let names: Vec<_> = keys.iter().map(|(key, _)| *key).collect();
+                    let message =
+                        format!("property {path} is not known here; known are {}", names.join(", "));
+                    return Err(TemplateError::at(entry.line, message));
+                };
+                walk(inner, &entry.value, &path, left_out)?;
+            }
+        }
+    }
+    Ok(())
+}

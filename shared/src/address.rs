@@ -61,6 +61,11 @@ impl Address {
     pub fn domain(&self) -> &str {
         &self.domain
     }
+
+    /// The same local part at another domain, which has to be in the form of [`Address::domain`].
+    pub(crate) fn at(&self, domain: &str) -> Address {
+        Address { local: self.local.clone(), domain: domain.to_owned() }
+    }
 }
 
 /// `atext` of RFC 5322 section 3.2.3.

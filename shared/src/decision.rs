@@ -1,11 +1,38 @@
 //! What to do with a message: drop it and why, or forward it to whom and how marked.
 //!
 //! Pure: the notification, a few facts of the header block, the policy and the routes go in; a
-//! [`Decision`] comes out.
+//! [`Decision`] comes out. What is asked, in this order:
+//!
+//! 1. **Verdicts** ([`verdicts`]), since they need no more than the notification: a message that
+//!    they drop is not even read. In the order spam, virus, DMARC, unauthenticated, the first check
+//!    that failed and whose setting says `drop` gives the reason; those that say `tag` mark the
+//!    message if nothing drops it.
+//! 2. **The message as a whole**: one of our own notices, or more than [`RECEIVED_MAX`] `Received`
+//!    fields, is a `loop`.
+//! 3. **Each recipient by itself**: an `X-Loop` field that names it; a bounce of or an automatic
+//!    reply to a forwarded message, addressed to a sender we made up; no line in the routes; a line
+//!    that discards it; otherwise the line's destinations.
+//!
+//! What remains of step 3 is forwarded, whatever became of the other recipients; the decision names
+//! those in [`Decision::Forward::left_out`]. If nobody remains, the message is dropped, and where
+//! recipients differ, for the reason that its owner most needs to hear of: `bounce`, `loop`,
+//! `no-route`, `auto-reply`, and only then `discarded`, which was asked for.
+
+use std::collections::HashSet;
 
 use crate::{
-    address::Address, header::HeaderFacts, notification::Notification, outcome::Reason, routes::Routes,
+    address::Address,
+    header::HeaderFacts,
+    notice,
+    notification::{Notification, Verdict},
+    outcome::Reason,
+    routes::{How, Match, Routes},
 };
+
+/// With more `Received` fields than this, a message is taken to travel in circles. RFC 5321 section
+/// 6.3 wants a large number and calls 100 normal; a forwarder that every turn costs money stops
+/// earlier. Real mail has fewer than 20.
+pub const RECEIVED_MAX: usize = 50;
 
 /// What to do with a message that failed a check: `ON_SPAM` and the like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +65,14 @@ pub enum Decision {
     Forward {
         /// Each recipient that leads somewhere, with its destinations, in the order of the envelope.
         deliveries: Vec<Delivery>,
-        /// The destinations of all deliveries, each once.
+        /// The destinations of all deliveries, each once, in the order of the deliveries. Domains
+        /// compare case-insensitively, local parts do not: `Ann@` and `ann@` may be two people at
+        /// their domain, and a copy too many is better than one too few.
         destinations: Vec<Address>,
         /// The checks that asked for a tag.
         tags: Vec<Reason>,
+        /// The other recipients, and why nothing goes out for them.
+        left_out: Vec<LeftOut>,
     },
     /// Record it and do not send it.
     Drop(Reason),
@@ -56,9 +87,31 @@ pub struct Delivery {
     pub destinations: Vec<Address>,
 }
 
+/// One envelope recipient whose mail goes nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The envelope recipient as SES wrote it.
+    pub recipient: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Decision {
+    /// What the outcome gives as its reason: why the message is dropped; else why some recipient
+    /// gets nothing, if that was not asked for; else the first tag.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Decision::Drop(reason) => Some(*reason),
+            Decision::Forward { tags, left_out, .. } => {
+                gravest(left_out).filter(|reason| *reason != Reason::Discarded).or(tags.first().copied())
+            }
+        }
+    }
+}
+
 /// What the verdicts alone decide, before the message is read: `Some` drops it.
 pub fn drop_on_verdict(notification: &Notification, policy: &Policy) -> Option<Reason> {
-    todo!("{notification:?} {policy:?}")
+    failed(notification, policy).find_map(|(reason, action)| (action == Action::Drop).then_some(reason))
 }
 
 /// The whole decision.
@@ -69,5 +122,140 @@ pub fn decide(
     routes: &Routes,
     email_domain: &str,
 ) -> Decision {
-    todo!("{notification:?} {header:?} {policy:?} {routes:?} {email_domain}")
+    if let Some(reason) = drop_on_verdict(notification, policy) {
+        return Decision::Drop(reason);
+    }
+    if header.notice || header.received > RECEIVED_MAX {
+        return Decision::Drop(Reason::Loop);
+    }
+    let been_to: HashSet<Address> = header.loops.iter().flat_map(|value| Address::parse(value)).collect();
+    let mut seen = HashSet::new();
+    let mut deliveries = Vec::new();
+    let mut left_out = Vec::new();
+    for recipient in notification.recipients.iter().filter(|recipient| seen.insert(*recipient)) {
+        match deliver(recipient, notification, header, &been_to, routes, email_domain) {
+            Ok(delivery) => deliveries.push(delivery),
+            Err(reason) => left_out.push(LeftOut { recipient: recipient.clone(), reason }),
+        }
+    }
+    if deliveries.is_empty() {
+        return Decision::Drop(gravest(&left_out).unwrap_or(Reason::NoRoute));
+    }
+    let mut seen = HashSet::new();
+    let all = deliveries.iter().flat_map(|delivery| &delivery.destinations);
+    // The written form tells what addresses that compare as equal differ in: the local part's case.
+    let destinations = all.filter(|address| seen.insert(address.to_string())).cloned().collect();
+    let tags = failed(notification, policy)
+        .filter_map(|(reason, action)| (action == Action::Tag).then_some(reason))
+        .collect();
+    Decision::Forward { deliveries, destinations, tags, left_out }
+}
+
+/// The checks that the message failed, each with what its setting asks for.
+///
+/// A verdict fails on the word FAIL alone. `unauthenticated` is the other way round, as that is what
+/// the setting is for: unless SPF or DKIM passed, nobody vouches for the sender, whether the sender
+/// uses neither (GRAY), or nobody could tell or looked.
+fn failed(notification: &Notification, policy: &Policy) -> impl Iterator<Item = (Reason, Action)> {
+    let rejects = |word: &str| word.eq_ignore_ascii_case("reject");
+    let dmarc =
+        notification.dmarc == Verdict::Fail && notification.dmarc_policy.as_deref().is_some_and(rejects);
+    let authenticated = notification.spf == Verdict::Pass || notification.dkim == Verdict::Pass;
+    [
+        (notification.spam == Verdict::Fail, Reason::Spam, policy.spam),
+        (notification.virus == Verdict::Fail, Reason::Virus, policy.virus),
+        (dmarc, Reason::Dmarc, policy.dmarc_reject),
+        (!authenticated, Reason::Unauthenticated, policy.unauthenticated),
+    ]
+    .into_iter()
+    .filter_map(|(failed, reason, action)| failed.then_some((reason, action)))
+}
+
+/// Where one recipient's mail goes, or why nowhere.
+fn deliver(
+    recipient: &str,
+    notification: &Notification,
+    header: &HeaderFacts,
+    been_to: &HashSet<Address>,
+    routes: &Routes,
+    email_domain: &str,
+) -> Result<Delivery, Reason> {
+    // RFC 5321 section 4.5.1: `postmaster` may come without a domain.
+    let qualified =
+        if recipient.contains('@') { recipient.to_owned() } else { format!("{recipient}@{email_domain}") };
+    let recipient = Address::parse(&qualified).map_err(|_| Reason::NoRoute)?;
+    if been_to.contains(&recipient) || is_notice_returned(&recipient, notification, email_domain) {
+        return Err(Reason::Loop);
+    }
+    let found = routes.lookup(&recipient);
+    if found.as_ref().is_none_or(|line| line.how == How::Domain)
+        && is_made_up(&recipient, email_domain)
+        && let Some(reason) = answer_of_a_machine(notification, header)
+    {
+        return Err(reason);
+    }
+    match found {
+        None => Err(Reason::NoRoute),
+        Some(Match { destinations, .. }) if destinations.is_empty() => Err(Reason::Discarded),
+        Some(Match { destinations, .. }) => Ok(Delivery { recipient, destinations }),
+    }
+}
+
+/// Whether a notice of ours came back as a bounce.
+fn is_notice_returned(recipient: &Address, notification: &Notification, email_domain: &str) -> bool {
+    from_a_mail_system(notification)
+        && Address::parse(&notice::sender(email_domain)).is_ok_and(|sender| sender == *recipient)
+}
+
+/// Whether rewriting a From may have made this address of its author's: `jane@example.com` becomes
+/// `jane_example.com@EMAIL_DOMAIN`, and what is too long for a local part ends in `-` and eight hex
+/// digits. A real mailbox can look the same; a line in the routes says so.
+fn is_made_up(recipient: &Address, email_domain: &str) -> bool {
+    let local = recipient.local();
+    let names_a_domain = local.rsplit_once('_').is_some_and(|(author, domain)| {
+        let mut labels = domain.split('.');
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        !author.is_empty() && domain.contains('.') && labels.all(label)
+    });
+    let is_cut = local.len() >= CUT_MIN
+        && local
+            .rsplit_once('-')
+            .is_some_and(|(_, hash)| hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    recipient.domain().eq_ignore_ascii_case(email_domain) && (names_a_domain || is_cut)
+}
+
+/// The shortest local part that can be a cut one, in octets: 64, less what is trimmed at the cut.
+const CUT_MIN: usize = 60;
+
+/// What kind of answer to a forwarded message this is, if a machine wrote it.
+///
+/// Bounces and vacation notices come from the null sender alike, and many mail systems mark both as
+/// `auto-replied`. The report type tells them apart (RFC 6522); without one, what is marked is an
+/// automatic reply (Exchange marks them `auto-generated`), and what is not is a bounce of an older
+/// mail system. From an ordinary sender, only `auto-replied` and `auto-notified` (RFC 3834 section
+/// 5, RFC 5436 section 2.7.1) count: `auto-generated` is on much mail that people want.
+fn answer_of_a_machine(notification: &Notification, header: &HeaderFacts) -> Option<Reason> {
+    match (header.report_type.as_deref(), header.auto_submitted.as_deref()) {
+        (Some("delivery-status" | "feedback-report"), _) => Some(Reason::Bounce),
+        (Some(_), _) | (None, Some("auto-replied" | "auto-notified")) => Some(Reason::AutoReply),
+        (None, Some("no") | None) => from_a_mail_system(notification).then_some(Reason::Bounce),
+        (None, Some(_)) => from_a_mail_system(notification).then_some(Reason::AutoReply),
+    }
+}
+
+/// Whether nobody wrote this: the null reverse-path (RFC 5321 section 4.5.5), or the
+/// `MAILER-DAEMON@…amazonses.com` that SES sends bounces from.
+/// <https://docs.aws.amazon.com/ses/latest/dg/monitor-sending-activity-using-notifications-email.html>
+fn from_a_mail_system(notification: &Notification) -> bool {
+    let Some(source) = &notification.source else { return true };
+    source.split('@').next().is_some_and(|local| local.eq_ignore_ascii_case("MAILER-DAEMON"))
+}
+
+/// Of several reasons, the one to tell of.
+fn gravest(left_out: &[LeftOut]) -> Option<Reason> {
+    [Reason::Bounce, Reason::Loop, Reason::NoRoute, Reason::AutoReply, Reason::Discarded]
+        .into_iter()
+        .find(|reason| left_out.iter().any(|one| one.reason == *reason))
 }

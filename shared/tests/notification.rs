@@ -1,5 +1,7 @@
 //! Reading events: every shape they come in, and every way one can be odd.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 use ses_forwarder::notification::{MESSAGE_ID_MAX, Notification, Record, Verdict, records};

@@ -1,0 +1,384 @@
+//! Reading a routes file: every error and every oddity with its line and column.
+//!
+//! An error keeps the file from being used; a warning tells of a line that can't do what its writer
+//! may expect. The TOML parser bounds nesting (80 levels), and [`FILE_MAX`] bounds everything else.
+
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{Destination, Line, Pattern, Problem, Routes, domain};
+use crate::address::{Address, domain_to_ascii};
+
+/// The largest routes file, in bytes: some 150,000 lines of ordinary length. Reading takes about ten
+/// times the file in memory, which has to fit beside a message of 40 MB.
+pub const FILE_MAX: usize = 8 << 20;
+
+/// Up to this size, in bytes, all syntax errors are listed, beyond it only the first: the parser
+/// keeps a record of each, and a large file that is no TOML at all has millions.
+const LISTED_SYNTAX_MAX: usize = 256 << 10;
+
+/// How many problems are reported at most, of errors and of warnings; the last says how many more.
+const PROBLEMS_MAX: usize = 100;
+
+/// How much of a text a message quotes, in characters.
+const QUOTE_MAX: usize = 80;
+
+/// What may stand in front of a `=`.
+const KEYS: &str = r#""user+tag@domain", "user@domain", "user" or "@domain""#;
+
+/// What may stand behind it.
+const DESTINATIONS: &str = r#"allowed are "user@domain", "@domain", a list of these, and [] to discard"#;
+
+/// A routes file, read.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The table, or what is wrong, in the order of the file.
+    pub routes: Result<Routes, Vec<Problem>>,
+    /// What is allowed but odd, in the order of the file.
+    pub warnings: Vec<Problem>,
+}
+
+pub(super) fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
+    let text = match text(file) {
+        Ok(text) => text,
+        Err(problem) => return Checked { routes: Err(vec![problem]), warnings: Vec::new() },
+    };
+    let mut reader = Reader {
+        places: Places::of(text),
+        email_domain: domain(email_domain),
+        broken: HashSet::new(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let document = reader.document(text);
+    let lines = reader.table(&document).map(|table| reader.lines(table)).unwrap_or_default();
+    let warnings = reader.places.report(reader.warnings);
+    if !reader.errors.is_empty() {
+        return Checked { routes: Err(reader.places.report(reader.errors)), warnings };
+    }
+    let mut routes = Routes { lines };
+    routes.close(email_domain, destination_domain);
+    Checked { routes: Ok(routes), warnings }
+}
+
+/// The file as text, without the byte order mark that some editors put in front.
+fn text(file: &[u8]) -> Result<&str, Problem> {
+    if file.len() > FILE_MAX {
+        let message = format!("the file has {} bytes; at most {FILE_MAX} are read", file.len());
+        return Err(Problem { line: 1, column: 1, message });
+    }
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    str::from_utf8(file).map_err(|error| {
+        let (valid, rest) = file.split_at(error.valid_up_to());
+        let valid = str::from_utf8(valid).expect("valid up to here");
+        let message = format!("byte 0x{:02x} is no UTF-8; the file has to be stored as UTF-8", rest[0]);
+        Places::of(valid).problem(Found { at: valid.len(), message })
+    })
+}
+
+/// A problem, by its byte in the file.
+struct Found {
+    at: usize,
+    message: String,
+}
+
+struct Reader<'a> {
+    places: Places<'a>,
+    email_domain: String,
+    /// Lines that are no TOML: what else is made of them is not worth a message.
+    broken: HashSet<usize>,
+    errors: Vec<Found>,
+    warnings: Vec<Found>,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&mut self, at: usize, message: String) {
+        if !self.broken.contains(&self.places.line(at)) {
+            self.errors.push(Found { at, message });
+        }
+    }
+
+    fn warning(&mut self, at: usize, message: String) {
+        if !self.broken.contains(&self.places.line(at)) {
+            self.warnings.push(Found { at, message });
+        }
+    }
+
+    /// The file as TOML, as far as it is.
+    fn document(&mut self, text: &'a str) -> DeTable<'a> {
+        let (document, errors) = if text.len() <= LISTED_SYNTAX_MAX {
+            DeTable::parse_recoverable(text)
+        } else {
+            DeTable::parse(text).map_or_else(
+                |error| (Spanned::new(0..0, DeTable::new()), vec![error]),
+                |document| (document, Vec::new()),
+            )
+        };
+        for (index, error) in errors.into_iter().enumerate() {
+            let at = error.span().map_or(text.len(), |span| span.start);
+            let hint = if index < PROBLEMS_MAX { hint(text, at) } else { "" };
+            self.error(at, format!("not TOML: {}{hint}", error.message()));
+            self.broken.insert(self.places.line(at));
+        }
+        document.into_inner()
+    }
+
+    /// The table `[routes]`, and nothing else beside it.
+    fn table<'d>(&mut self, document: &'d DeTable<'a>) -> Option<&'d DeTable<'a>> {
+        let mut routes = None;
+        for (key, value) in in_order(document) {
+            let at = key.span().start;
+            let name = quoted(key.get_ref());
+            match (&**key.get_ref(), value.get_ref()) {
+                ("routes", DeValue::Table(table)) => routes = Some(table),
+                ("routes", other) => {
+                    self.error(at, format!("routes is {}; it has to be one table, [routes]", kind(other)));
+                }
+                (_, DeValue::Table(_)) => {
+                    self.error(at, format!("unknown table {name}; the only one is [routes]"));
+                }
+                _ => self.error(at, format!("{name} stands outside of the table [routes]")),
+            }
+        }
+        if routes.is_none() && self.errors.is_empty() {
+            self.warning(0, "there is no table [routes], so only the default applies".to_owned());
+        }
+        routes
+    }
+
+    fn lines(&mut self, table: &DeTable<'a>) -> HashMap<Pattern, Line> {
+        let mut lines: HashMap<Pattern, Line> = HashMap::with_capacity(table.len());
+        let mut order = Vec::with_capacity(table.len());
+        for (key, value) in in_order(table) {
+            let at = key.span().start;
+            let key = key.get_ref();
+            let pattern = Pattern::read(key).map_err(|why| {
+                self.error(at, format!("{why}; a line is for {KEYS}"));
+            });
+            let destinations = self.destinations(value);
+            let Ok(pattern) = pattern else { continue };
+            match lines.entry(pattern) {
+                Entry::Occupied(first) => {
+                    let first = first.get().number.unwrap_or_default();
+                    self.warning(at, format!("{} never matches: line {first} is for the same", quoted(key)));
+                }
+                Entry::Vacant(vacant) => {
+                    order.push((at, vacant.key().clone()));
+                    vacant.insert(Line {
+                        key: key.to_string(),
+                        number: Some(self.places.line(at)),
+                        destinations,
+                    });
+                }
+            }
+        }
+        self.oddities(&order, &lines);
+        lines
+    }
+
+    /// A destination, or a list of them.
+    fn destinations(&mut self, value: &Spanned<DeValue<'a>>) -> Vec<Destination> {
+        let (list, in_list) = match value.get_ref() {
+            DeValue::Array(list) => (list.iter().collect(), true),
+            _ => (vec![value], false),
+        };
+        let mut destinations: Vec<Destination> = Vec::with_capacity(list.len());
+        let mut seen = HashSet::with_capacity(list.len());
+        for item in list {
+            let at = item.span().start;
+            let DeValue::String(text) = item.get_ref() else {
+                let place = if in_list { " in a list of destinations" } else { "" };
+                self.error(at, format!("found {}{place}; {DESTINATIONS}", kind(item.get_ref())));
+                continue;
+            };
+            match Destination::read(text) {
+                Err(why) => self.error(at, format!("{why}; {DESTINATIONS}")),
+                Ok(destination) if destination.domain() == self.email_domain => self.error(
+                    at,
+                    format!("{} leads back into {}, so mail would go round", quoted(text), self.email_domain),
+                ),
+                Ok(destination) if !seen.insert(destination.to_string()) => {
+                    self.warning(at, format!("{} stands in this list twice", quoted(text)));
+                }
+                Ok(destination) => destinations.push(destination),
+            }
+        }
+        destinations
+    }
+
+    /// Lines that are right by themselves but can't do what their writer may expect.
+    fn oddities(&mut self, order: &[(usize, Pattern)], lines: &HashMap<Pattern, Line>) {
+        let own = self.email_domain.clone();
+        // Where each domain is first named.
+        let domains: HashMap<&str, usize> =
+            order.iter().rev().filter_map(|(at, pattern)| Some((pattern.domain()?, *at))).collect();
+        for (at, pattern) in order {
+            let line = &lines[pattern];
+            let key = quoted(&line.key);
+            match pattern {
+                Pattern::Address { local, .. } | Pattern::User(local) if local == "*" => {
+                    self.warning(*at, format!("{key} is no wildcard; everyone at {own} is \"@{own}\""));
+                }
+                Pattern::User(user) if *user == own => {
+                    self.warning(*at, format!("{key} is a local part; everyone at {own} is \"@{own}\""));
+                }
+                Pattern::User(user) => {
+                    let here = Pattern::Address { local: user.clone(), domain: own.clone() };
+                    if let Some(line) = lines.get(&here).and_then(|line| line.number) {
+                        self.warning(*at, format!("{key} never matches at {own}, where line {line} decides"));
+                    }
+                }
+                Pattern::Address { domain, .. } | Pattern::Domain(domain) => {
+                    if *domain != own && domains[&**domain] == *at {
+                        self.warning(
+                            *at,
+                            format!(
+                                "{key} matches only if SES receives mail for {domain} too; the stack's own receipt \
+                                 rule is for {own}"
+                            ),
+                        );
+                    }
+                }
+            }
+            for destination in &line.destinations {
+                if let Some(there) = domains.get(destination.domain()).map(|at| self.places.line(*at)) {
+                    self.warning(
+                        *at,
+                        format!(
+                            "{key} leads to {}, for which line {there} takes mail: destinations are not looked up \
+                             again",
+                            destination.domain()
+                        ),
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Pattern {
+    fn read(key: &str) -> Result<Pattern, String> {
+        // An `@` inside quotes belongs to the local part.
+        let unquoted = key.rsplit('"').next().unwrap_or(key);
+        if let Some(domain) = key.strip_prefix('@') {
+            whole_domain(domain).map(Pattern::Domain)
+        } else if unquoted.contains('@') {
+            let address = address(key)?;
+            Ok(Pattern::Address {
+                local: address.local().to_ascii_lowercase(),
+                domain: address.domain().to_owned(),
+            })
+        } else {
+            // Any domain will do to read a local part.
+            let user = Address::parse(&format!("{key}@user.invalid"));
+            let user = user.map_err(|_| format!("expected a local part, but found {}", quoted(key)))?;
+            Ok(Pattern::User(user.local().to_ascii_lowercase()))
+        }
+    }
+
+    fn domain(&self) -> Option<&str> {
+        match self {
+            Pattern::Address { domain, .. } | Pattern::Domain(domain) => Some(domain),
+            Pattern::User(_) => None,
+        }
+    }
+}
+
+impl Destination {
+    fn read(text: &str) -> Result<Destination, String> {
+        match text.strip_prefix('@') {
+            Some(domain) => whole_domain(domain).map(Destination::Domain),
+            None => address(text).map(Destination::Mailbox),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).map_err(|error| error.to_string())
+}
+
+/// The domain of `@domain`.
+fn whole_domain(domain: &str) -> Result<String, String> {
+    domain_to_ascii(domain)
+        .map_err(|why| format!("expected a domain, but {} {why}", quoted(&format!("@{domain}"))))
+}
+
+/// What most likely makes a line no TOML.
+fn hint(text: &str, at: usize) -> &'static str {
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default();
+    if key.contains('@') && !key.contains(['"', '\'']) { " (a key with an @ needs quotes)" } else { "" }
+}
+
+/// The members of a table in the order of the file.
+fn in_order<'d, 'a>(
+    table: &'d DeTable<'a>,
+) -> Vec<(&'d Spanned<std::borrow::Cow<'a, str>>, &'d Spanned<DeValue<'a>>)> {
+    let mut members: Vec<_> = table.iter().collect();
+    members.sort_by_key(|(key, _)| key.span().start);
+    members
+}
+
+/// What a value is, for a sentence.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table (a key with a dot or @ needs quotes)",
+    }
+}
+
+/// A text for a sentence: escaped, and cut where it is long.
+fn quoted(text: &str) -> String {
+    let cut: String = text.chars().take(QUOTE_MAX).collect();
+    let more = if cut.len() < text.len() { "…" } else { "" };
+    format!("{cut:?}{more}")
+}
+
+/// Bytes of the file as lines and columns.
+struct Places<'a> {
+    text: &'a str,
+    /// Where each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'a> Places<'a> {
+    fn of(text: &'a str) -> Places<'a> {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Places { text, starts }
+    }
+
+    /// The line of a byte, from 1.
+    fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start <= at)
+    }
+
+    fn problem(&self, found: Found) -> Problem {
+        let line = self.line(found.at);
+        let before = &self.text.as_bytes()[self.starts[line - 1]..found.at.min(self.text.len())];
+        // A character is a byte that continues none (RFC 3629 section 3).
+        let column = before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
+        Problem { line, column, message: found.message }
+    }
+
+    /// In the order of the file, each once a place, and no more than anyone reads.
+    fn report(&self, mut found: Vec<Found>) -> Vec<Problem> {
+        found.sort_by_key(|found| found.at);
+        let more = found.len().saturating_sub(PROBLEMS_MAX);
+        found.truncate(PROBLEMS_MAX);
+        let mut problems: Vec<_> = found.into_iter().map(|found| self.problem(found)).collect();
+        if let Some(last) = problems.last_mut().filter(|_| more > 0) {
+            last.message.push_str(&format!(" (and {more} more like these)"));
+        }
+        problems
+    }
+}

@@ -1,0 +1,381 @@
+//! What is forwarded and what is dropped: every verdict with every setting, loops, bounces, and
+//! recipients that fare differently.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+use ses_forwarder::{
+    decision::{Action, Decision, Policy, RECEIVED_MAX, decide, drop_on_verdict},
+    header::HeaderFacts,
+    notification::{Notification, Verdict},
+    outcome::Reason,
+    routes::Routes,
+};
+
+const ROUTES: &str = r#"[routes]
+"sales@in.example" = ["ann@out.example", "bob@else.example"]
+"ann@in.example" = "ann@out.example"
+"old-shop@in.example" = []
+"abuse" = "postmaster@out.example"
+"jane_doe.name@in.example" = "jane@out.example"
+"jane_exact.example@in.example" = []
+"#;
+
+fn routes(destination_domain: Option<&str>) -> Routes {
+    Routes::parse(ROUTES.as_bytes(), "in.example", destination_domain).unwrap()
+}
+
+const POLICY: Policy = Policy {
+    spam: Action::Drop,
+    virus: Action::Drop,
+    dmarc_reject: Action::Drop,
+    unauthenticated: Action::Forward,
+};
+
+/// An ordinary message that passed every check.
+fn message(recipients: &[&str]) -> Notification {
+    Notification {
+        message_id: "m1".into(),
+        source: Some("jane@example.com".into()),
+        recipients: recipients.iter().map(ToString::to_string).collect(),
+        spam: Verdict::Pass,
+        virus: Verdict::Pass,
+        spf: Verdict::Pass,
+        dkim: Verdict::Pass,
+        dmarc: Verdict::Pass,
+        ..Notification::default()
+    }
+}
+
+/// A decision in one line: where mail goes, with the tags, and who is left out; or why it is dropped.
+fn shown(decision: &Decision) -> String {
+    match decision {
+        Decision::Drop(reason) => format!("drop {}", word(*reason)),
+        Decision::Forward { destinations, tags, left_out, .. } => {
+            let destinations: Vec<_> = destinations.iter().map(ToString::to_string).collect();
+            let tags: String = tags.iter().map(|tag| format!(" [{}]", word(*tag))).collect();
+            let left_out: String =
+                left_out.iter().map(|one| format!(" not {} ({})", one.recipient, word(one.reason))).collect();
+            format!("forward {}{tags}{left_out}", destinations.join(" "))
+        }
+    }
+}
+
+/// A reason as outcomes write it.
+fn word(reason: Reason) -> String {
+    serde_json::to_value(reason).unwrap().as_str().unwrap().to_owned()
+}
+
+/// With the routes above, of which the default sends everyone else to the same name at out.example.
+fn decided(notification: &Notification, header: &HeaderFacts) -> String {
+    shown(&decide(notification, header, &POLICY, &routes(Some("out.example")), "in.example"))
+}
+
+const ACTIONS: [Action; 3] = [Action::Forward, Action::Tag, Action::Drop];
+
+fn words() -> [Verdict; 7] {
+    ["PASS", "FAIL", "GRAY", "PROCESSING_FAILED", "DISABLED", "", "SOMETHING_NEW"].map(Verdict::from)
+}
+
+/// Every combination of words and settings, against the rules as the user reads them.
+#[test]
+fn ok_every_verdict_with_every_setting() {
+    let routes = routes(None);
+    let header = HeaderFacts::default();
+    let policies: Vec<Policy> = (0..81)
+        .map(|n: usize| Policy {
+            spam: ACTIONS[n % 3],
+            virus: ACTIONS[n / 3 % 3],
+            dmarc_reject: ACTIONS[n / 9 % 3],
+            unauthenticated: ACTIONS[n / 27],
+        })
+        .collect();
+    let mut notification = message(&["ann@in.example"]);
+    let check = |notification: &Notification, [spam, virus, dmarc, unauthenticated]: [bool; 4]| {
+        for policy in &policies {
+            let checks = [
+                (spam, policy.spam, Reason::Spam),
+                (virus, policy.virus, Reason::Virus),
+                (dmarc, policy.dmarc_reject, Reason::Dmarc),
+                (unauthenticated, policy.unauthenticated, Reason::Unauthenticated),
+            ];
+            let asking =
+                |what: Action| checks.iter().filter(move |(failed, action, _)| *failed && *action == what);
+            let expected = match asking(Action::Drop).next() {
+                Some((_, _, reason)) => format!("drop {}", word(*reason)),
+                None => {
+                    let tags: String =
+                        asking(Action::Tag).map(|(_, _, reason)| format!(" [{}]", word(*reason))).collect();
+                    format!("forward ann@out.example{tags}")
+                }
+            };
+            let decision = decide(notification, &header, policy, &routes, "in.example");
+            assert_eq!(shown(&decision), expected, "{policy:?} {notification:?}");
+            let early = drop_on_verdict(notification, policy);
+            assert_eq!(early, if let Decision::Drop(reason) = decision { Some(reason) } else { None });
+        }
+    };
+    // The checks don't touch each other: each pair of words that one check reads goes with both
+    // answers of every other check.
+    for spam in words() {
+        for virus in words() {
+            for authenticated in [true, false] {
+                for dmarc in [true, false] {
+                    notification.spam = spam.clone();
+                    notification.virus = virus.clone();
+                    notification.spf = if authenticated { Verdict::Pass } else { Verdict::Fail };
+                    notification.dkim = Verdict::Fail;
+                    notification.dmarc = Verdict::Fail;
+                    notification.dmarc_policy = dmarc.then(|| "reject".to_owned());
+                    let failed = [spam == Verdict::Fail, virus == Verdict::Fail, dmarc, !authenticated];
+                    check(&notification, failed);
+                }
+            }
+        }
+    }
+    for spf in words() {
+        for dkim in words() {
+            for dmarc in words() {
+                for asked in [
+                    None,
+                    Some("none"),
+                    Some("quarantine"),
+                    Some("reject"),
+                    Some("REJECT"),
+                    Some("?"),
+                    Some(""),
+                ] {
+                    notification.spam = Verdict::Gray;
+                    notification.virus = Verdict::Fail;
+                    notification.spf = spf.clone();
+                    notification.dkim = dkim.clone();
+                    notification.dmarc = dmarc.clone();
+                    notification.dmarc_policy = asked.map(str::to_owned);
+                    let dmarc = dmarc == Verdict::Fail && matches!(asked, Some("reject" | "REJECT"));
+                    check(&notification, [false, true, dmarc, spf != Verdict::Pass && dkim != Verdict::Pass]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ok_recipients_that_fare_differently() {
+    for (recipients, expected) in [
+        (&["ann@in.example"][..], "forward ann@out.example"),
+        (&["sales@in.example"], "forward ann@out.example bob@else.example"),
+        // Each destination once, whoever leads to it.
+        (&["sales@in.example", "ann@in.example"], "forward ann@out.example bob@else.example"),
+        (
+            &["ann@in.example", "sales@in.example", "ANN@in.example"],
+            "forward ann@out.example bob@else.example",
+        ),
+        (&["x@in.example", "x@IN.EXAMPLE"], "forward x@out.example"),
+        // Local parts that differ in case may be two mailboxes at their domain.
+        (&["Dan@in.example", "dan@in.example"], "forward Dan@out.example dan@out.example"),
+        // Some go out, others don't.
+        (
+            &["old-shop@in.example", "ann@in.example"],
+            "forward ann@out.example not old-shop@in.example (discarded)",
+        ),
+        (&["x@shop.example", "ann@in.example"], "forward ann@out.example not x@shop.example (no-route)"),
+        (&["not an address", "ann@in.example"], "forward ann@out.example not not an address (no-route)"),
+        // Nobody: the reason that the owner did not ask for comes first.
+        (&["old-shop@in.example"], "drop discarded"),
+        (&["x@shop.example"], "drop no-route"),
+        (&["old-shop@in.example", "x@shop.example"], "drop no-route"),
+        (&["not an address", "@", ""], "drop no-route"),
+        (&[], "drop no-route"),
+        // RFC 5321 section 4.5.1: postmaster needs no domain.
+        (&["Postmaster"], "forward Postmaster@out.example"),
+        (&["abuse"], "forward postmaster@out.example"),
+    ] {
+        assert_eq!(decided(&message(recipients), &HeaderFacts::default()), expected, "{recipients:?}");
+    }
+}
+
+#[test]
+fn ok_loops() {
+    let header = |loops: &[&str], received| HeaderFacts {
+        loops: loops.iter().map(ToString::to_string).collect(),
+        received,
+        ..HeaderFacts::default()
+    };
+    for (recipients, header, expected) in [
+        (&["ann@in.example"][..], header(&[], RECEIVED_MAX), "forward ann@out.example"),
+        (&["ann@in.example"], header(&[], RECEIVED_MAX + 1), "drop loop"),
+        (&["ann@in.example"], header(&["ann@in.example"], 1), "drop loop"),
+        (&["Ann@in.example"], header(&["x", "ANN@IN.example"], 1), "drop loop"),
+        (&["\"ann\"@in.example"], header(&["ann@in.example"], 1), "drop loop"),
+        // Someone else's mark, or a tag more, is no loop.
+        (
+            &["ann@in.example"],
+            header(&["ann", "list@lists.example", "<>", "bob@in.example"], 1),
+            "forward ann@out.example",
+        ),
+        (&["ann+x@in.example"], header(&["ann@in.example"], 1), "forward ann@out.example"),
+        // Each recipient by itself.
+        (
+            &["ann@in.example", "bob@in.example"],
+            header(&["ann@in.example"], 1),
+            "forward bob@out.example not ann@in.example (loop)",
+        ),
+        (
+            &["ann@in.example", "old-shop@in.example", "x@shop.example"],
+            header(&["ann@in.example"], 1),
+            "drop loop",
+        ),
+    ] {
+        assert_eq!(decided(&message(recipients), &header), expected, "{recipients:?} {header:?}");
+    }
+}
+
+#[test]
+fn ok_our_own_notices_do_not_go_round() {
+    let notice = HeaderFacts { notice: true, ..HeaderFacts::default() };
+    assert_eq!(decided(&message(&["ann@in.example"]), &notice), "drop loop");
+
+    let returned = |source: Option<&str>, recipient: &str| {
+        let notification = Notification { source: source.map(str::to_owned), ..message(&[recipient]) };
+        decided(&notification, &HeaderFacts::default())
+    };
+    assert_eq!(returned(None, "forwarder-notice@in.example"), "drop loop");
+    assert_eq!(
+        returned(Some("MAILER-DAEMON@eu-west-1.amazonses.com"), "Forwarder-Notice@in.example"),
+        "drop loop"
+    );
+    assert_eq!(
+        returned(Some("oncall@out.example"), "forwarder-notice@in.example"),
+        "forward forwarder-notice@out.example"
+    );
+    assert_eq!(returned(None, "ann@in.example"), "forward ann@out.example");
+}
+
+#[test]
+fn ok_answers_to_forwarded_mail() {
+    const NULL: Option<&str> = None;
+    const SES: Option<&str> = Some("MAILER-DAEMON@amazonses.com");
+    const JANE: Option<&str> = Some("jane@example.com");
+    /// A sender that rewriting made, one that it had to cut, and what they would be forwarded to.
+    const MADE_UP: &str = "jane_example.com@in.example";
+    let cut = format!("{}-0123abcd@in.example", "x".repeat(55));
+    let real = "forward jane_example.com@out.example";
+    for (recipient, source, report_type, auto_submitted, expected) in [
+        // Bounces, with a report or of an older mail system.
+        (MADE_UP, NULL, Some("delivery-status"), Some("auto-replied"), "drop bounce"),
+        (MADE_UP, NULL, Some("delivery-status"), None, "drop bounce"),
+        (MADE_UP, SES, Some("delivery-status"), None, "drop bounce"),
+        (MADE_UP, JANE, Some("delivery-status"), Some("auto-generated"), "drop bounce"),
+        (MADE_UP, NULL, None, None, "drop bounce"),
+        (MADE_UP, NULL, None, Some("no"), "drop bounce"),
+        (MADE_UP, SES, None, None, "drop bounce"),
+        (MADE_UP, Some("mailer-daemon@mail.example"), None, None, "drop bounce"),
+        // A reader called it spam.
+        (MADE_UP, Some("complaints@email-abuse.amazonses.com"), Some("feedback-report"), None, "drop bounce"),
+        // Other forms that rewriting makes.
+        ("JANE_Example.COM@IN.example", NULL, None, None, "drop bounce"),
+        ("j.doe+x_mail.example.co.uk@in.example", NULL, None, None, "drop bounce"),
+        ("john_doe_xn--bcher-kva.example@in.example", NULL, None, None, "drop bounce"),
+        (&cut, NULL, None, None, "drop bounce"),
+        // Automatic replies.
+        (MADE_UP, NULL, None, Some("auto-replied"), "drop auto-reply"),
+        (MADE_UP, NULL, None, Some("auto-generated"), "drop auto-reply"),
+        (MADE_UP, NULL, None, Some("auto-notified"), "drop auto-reply"),
+        (MADE_UP, JANE, None, Some("auto-replied"), "drop auto-reply"),
+        (MADE_UP, NULL, Some("disposition-notification"), Some("auto-replied"), "drop auto-reply"),
+        // People, and mail that machines write to people.
+        (MADE_UP, JANE, None, None, real),
+        (MADE_UP, JANE, None, Some("no"), real),
+        (MADE_UP, JANE, None, Some("auto-generated"), real),
+        // Bounces of what real mailboxes sent.
+        ("ann@in.example", NULL, Some("delivery-status"), None, "forward ann@out.example"),
+        ("ann@in.example", NULL, None, Some("auto-replied"), "forward ann@out.example"),
+        ("jane_doe@in.example", NULL, None, None, "forward jane_doe@out.example"),
+        ("jane.doe@in.example", NULL, None, None, "forward jane.doe@out.example"),
+        ("_example.com@in.example", NULL, None, None, "forward _example.com@out.example"),
+        ("jane_example..com@in.example", NULL, None, None, "forward \"jane_example..com\"@out.example"),
+        ("x-0123abcd@in.example", NULL, None, None, "forward x-0123abcd@out.example"),
+        // A line of its own says that a mailbox is real.
+        ("jane_doe.name@in.example", NULL, Some("delivery-status"), None, "forward jane@out.example"),
+        ("jane_doe.name+tag@in.example", NULL, Some("delivery-status"), None, "forward jane@out.example"),
+        ("jane_exact.example@in.example", NULL, Some("delivery-status"), None, "drop discarded"),
+        // Rewriting makes addresses in EMAIL_DOMAIN only.
+        ("jane_example.com@shop.example", NULL, None, None, "drop no-route"),
+    ] {
+        let notification = Notification { source: source.map(str::to_owned), ..message(&[recipient]) };
+        let header = HeaderFacts {
+            report_type: report_type.map(str::to_owned),
+            auto_submitted: auto_submitted.map(str::to_owned),
+            ..HeaderFacts::default()
+        };
+        let case = format!("{recipient} from {source:?}, {report_type:?}, {auto_submitted:?}");
+        assert_eq!(decided(&notification, &header), expected, "{case}");
+    }
+    // Without a default, and beside a real recipient.
+    let bounce = Notification { source: None, ..message(&[MADE_UP, "ann@in.example"]) };
+    assert_eq!(
+        decided(&bounce, &HeaderFacts::default()),
+        "forward ann@out.example not jane_example.com@in.example (bounce)"
+    );
+    let bounce =
+        Notification { source: None, ..message(&[MADE_UP, "old-shop@in.example", "x@shop.example"]) };
+    let decision = decide(&bounce, &HeaderFacts::default(), &POLICY, &routes(None), "in.example");
+    assert_eq!(shown(&decision), "drop bounce");
+}
+
+#[test]
+fn ok_what_comes_first() {
+    let spam =
+        Notification { spam: Verdict::Fail, source: None, ..message(&["jane_example.com@in.example"]) };
+    let round = HeaderFacts { loops: vec!["jane_example.com@in.example".into()], ..HeaderFacts::default() };
+    assert_eq!(decided(&spam, &round), "drop spam", "verdicts before loops");
+    let bounce = Notification { spam: Verdict::Pass, ..spam };
+    assert_eq!(decided(&bounce, &round), "drop loop", "loops before bounces");
+    assert_eq!(decided(&bounce, &HeaderFacts::default()), "drop bounce", "bounces before routes");
+}
+
+#[test]
+fn ok_reason_for_the_outcome() {
+    let decide = |notification: &Notification, policy: &Policy| {
+        decide(notification, &HeaderFacts::default(), policy, &routes(Some("out.example")), "in.example")
+            .reason()
+    };
+    let tag = Policy { spam: Action::Tag, ..POLICY };
+    let spam = |recipients| Notification { spam: Verdict::Fail, ..message(recipients) };
+    assert_eq!(decide(&message(&["ann@in.example"]), &POLICY), None);
+    assert_eq!(decide(&message(&["ann@in.example", "old-shop@in.example"]), &POLICY), None, "as asked for");
+    assert_eq!(decide(&message(&["ann@in.example", "x@shop.example"]), &POLICY), Some(Reason::NoRoute));
+    assert_eq!(decide(&spam(&["ann@in.example"]), &tag), Some(Reason::Spam));
+    assert_eq!(decide(&spam(&["ann@in.example", "x@shop.example"]), &tag), Some(Reason::NoRoute));
+    assert_eq!(decide(&spam(&["ann@in.example"]), &POLICY), Some(Reason::Spam));
+}
+
+proptest! {
+    /// Whatever comes in, mail goes to what the lines of its recipients name, and each address once.
+    #[test]
+    fn destinations_are_the_deliveries_each_once(
+        recipients in prop::collection::vec("(sales|ann|Ann|abuse|old-shop|[a-c]{1,2})@(in|IN|shop)\\.example|\\PC{0,9}", 0..8),
+        loops in prop::collection::vec("(sales|ann|[a-c])@in\\.example", 0..3),
+        source in prop::option::of("\\PC{0,12}"),
+    ) {
+        let notification = Notification { recipients: recipients.clone(), source, ..message(&[]) };
+        let header = HeaderFacts { loops, ..HeaderFacts::default() };
+        let routes = routes(Some("out.example"));
+        let decision = decide(&notification, &header, &POLICY, &routes, "in.example");
+        if let Decision::Forward { deliveries, destinations, left_out, .. } = decision {
+            let mut expected: Vec<String> = Vec::new();
+            for delivery in &deliveries {
+                let line = routes.lookup(&delivery.recipient).unwrap();
+                prop_assert_eq!(&delivery.destinations, &line.destinations);
+                for destination in line.destinations.iter().map(ToString::to_string) {
+                    if !expected.contains(&destination) {
+                        expected.push(destination);
+                    }
+                }
+            }
+            prop_assert_eq!(destinations.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+            let different = recipients.iter().collect::<std::collections::HashSet<_>>().len();
+            prop_assert_eq!(deliveries.len() + left_out.len(), different, "everyone is accounted for");
+        }
+    }
+}

@@ -274,11 +274,8 @@ fn end<'a>(events: impl Iterator<Item = &'a Event>) -> Option<End> {
     let mut end = None;
     for event in events {
         match event {
-            Event::Received { .. } | Event::Invoked { .. } => {
-                if end.take().is_some() {
-                    dead_lettered = false;
-                }
-            }
+            // Whoever takes up what had ended begins anew; the taker of dead letters goes on.
+            Event::Received { .. } | Event::Invoked { .. } => dead_lettered &= end.take().is_none(),
             Event::DeadLettered { .. } => {
                 dead_lettered = true;
                 end = None;

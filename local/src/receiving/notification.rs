@@ -1,0 +1,320 @@
+//! What SES tells a function of a message.
+//!
+//! <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html>
+
+use bytes::Bytes;
+use mail_parser::{Addr, Address, MessageParser};
+use serde::Serialize;
+use serde_json::json;
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use super::{Envelope, Verdicts};
+
+/// Headers beyond this are left out, and `headersTruncated` says so.
+const MAX_HEADERS: usize = 10 * 1024;
+
+const TIMESTAMP: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// What a notification is about.
+pub(super) struct About<'a> {
+    pub(super) id: &'a str,
+    pub(super) envelope: &'a Envelope,
+    /// The recipients the rule matches.
+    pub(super) recipients: &'a [String],
+    pub(super) verdicts: &'a Verdicts,
+    /// As stored, SES's own fields included.
+    pub(super) message: &'a [u8],
+    pub(super) at: OffsetDateTime,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Mail<'a> {
+    timestamp: String,
+    source: &'a str,
+    message_id: &'a str,
+    destination: Vec<String>,
+    headers_truncated: bool,
+    headers: Vec<Field>,
+    common_headers: CommonHeaders,
+}
+
+#[derive(Serialize)]
+struct Field {
+    name: String,
+    value: String,
+}
+
+/// The fields SES reads for one, decoded; those that are not there are left out.
+#[derive(Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct CommonHeaders {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cc: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bcc: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Receipt<'a> {
+    timestamp: String,
+    processing_time_millis: u32,
+    recipients: &'a [String],
+    spam_verdict: Verdict<'a>,
+    virus_verdict: Verdict<'a>,
+    spf_verdict: Verdict<'a>,
+    dkim_verdict: Verdict<'a>,
+    dmarc_verdict: Verdict<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dmarc_policy: Option<&'a str>,
+    action: LambdaAction<'a>,
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    status: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LambdaAction<'a> {
+    r#type: &'static str,
+    function_arn: &'a str,
+    invocation_type: &'static str,
+}
+
+impl About<'_> {
+    /// The event of a Lambda action.
+    pub(super) fn lambda_event(&self, function_arn: &str, asynchronous: bool) -> Bytes {
+        let invocation_type = if asynchronous { "Event" } else { "RequestResponse" };
+        let action = LambdaAction { r#type: "Lambda", function_arn, invocation_type };
+        let event = json!({"Records": [{
+            "eventSource": "aws:ses",
+            "eventVersion": "1.0",
+            "ses": {"mail": self.mail(), "receipt": self.receipt(action)},
+        }]});
+        Bytes::from(event.to_string())
+    }
+
+    fn mail(&self) -> Mail<'_> {
+        let header = header_block(self.message);
+        let (headers, headers_truncated) = fields(header);
+        let (common_headers, destination) = common_headers(header);
+        Mail {
+            timestamp: self.timestamp(),
+            source: self.envelope.from.as_deref().unwrap_or("<>"),
+            message_id: self.id,
+            destination,
+            headers_truncated,
+            headers,
+            common_headers,
+        }
+    }
+
+    fn receipt<'a>(&'a self, action: LambdaAction<'a>) -> Receipt<'a> {
+        let verdict = |check| Verdict { status: self.verdicts.get(check) };
+        Receipt {
+            timestamp: self.timestamp(),
+            processing_time_millis: 1,
+            recipients: self.recipients,
+            spam_verdict: verdict("spam"),
+            virus_verdict: verdict("virus"),
+            spf_verdict: verdict("spf"),
+            dkim_verdict: verdict("dkim"),
+            dmarc_verdict: verdict("dmarc"),
+            dmarc_policy: self.verdicts.dmarc_policy(),
+            action,
+        }
+    }
+
+    fn timestamp(&self) -> String {
+        self.at.format(TIMESTAMP).expect("a date and time has all these parts")
+    }
+}
+
+/// A message up to the empty line, with the line end before it.
+pub(super) fn header_block(message: &[u8]) -> &[u8] {
+    let mut end = 0;
+    for line in message.split_inclusive(|byte| *byte == b'\n') {
+        if matches!(line, b"\n" | b"\r\n") {
+            break;
+        }
+        end += line.len();
+    }
+    &message[..end]
+}
+
+/// The subject as it stands in the header, for the journal.
+pub(super) fn subject(message: &[u8]) -> String {
+    let (fields, _) = fields(header_block(message));
+    fields
+        .into_iter()
+        .find(|field| field.name.eq_ignore_ascii_case("subject"))
+        .map(|field| field.value)
+        .unwrap_or_default()
+}
+
+/// Fields as they came, unfolded, up to the limit, and whether there were more.
+fn fields(header: &[u8]) -> (Vec<Field>, bool) {
+    let mut fields: Vec<Field> = Vec::new();
+    let mut size = 0;
+    for line in header.split_inclusive(|byte| *byte == b'\n') {
+        size += line.len();
+        if size > MAX_HEADERS {
+            return (fields, true);
+        }
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end_matches(['\r', '\n']);
+        if let (true, Some(field)) = (text.starts_with([' ', '\t']), fields.last_mut()) {
+            field.value.push_str(text);
+        } else if let Some((name, value)) = text.split_once(':') {
+            fields.push(Field { name: name.trim_end().to_owned(), value: value.trim_start().to_owned() });
+        }
+    }
+    (fields, false)
+}
+
+/// The common headers, and the addresses that To, Cc and Bcc name.
+fn common_headers(header: &[u8]) -> (CommonHeaders, Vec<String>) {
+    let Some(parsed) = MessageParser::default().parse(header) else {
+        return (CommonHeaders::default(), Vec::new());
+    };
+    let destination = [parsed.to(), parsed.cc(), parsed.bcc()];
+    let destination = destination.into_iter().flatten().flat_map(Address::iter).filter_map(Addr::address);
+    let raw = |name: &str| parsed.header_raw(name).map(|value| value.trim().to_owned());
+    let common = CommonHeaders {
+        return_path: raw("Return-Path").map(|path| path.trim_matches(['<', '>']).to_owned()),
+        from: parsed.from().map(mailboxes),
+        date: raw("Date"),
+        to: parsed.to().map(mailboxes),
+        cc: parsed.cc().map(mailboxes),
+        bcc: parsed.bcc().map(mailboxes),
+        sender: parsed.sender().and_then(|sender| mailboxes(sender).into_iter().next()),
+        reply_to: parsed.reply_to().map(mailboxes),
+        message_id: raw("Message-ID"),
+        subject: parsed.subject().map(str::to_owned),
+    };
+    (common, destination.map(str::to_owned).collect())
+}
+
+/// Mailboxes as SES writes them: name and address, or the address alone.
+fn mailboxes(address: &Address<'_>) -> Vec<String> {
+    let mailbox = |addr: &Addr<'_>| match (addr.name(), addr.address()) {
+        (Some(name), Some(address)) => format!("{name} <{address}>"),
+        (name, address) => address.or(name).unwrap_or_default().to_owned(),
+    };
+    address.iter().map(mailbox).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn event(message: &str, verdicts: &str) -> serde_json::Value {
+        let envelope = Envelope {
+            from: Some("ann@else.example".into()),
+            recipients: vec!["info@in.example".into(), "x@other.example".into()],
+            helo: "h".into(),
+            peer: "127.0.0.1".into(),
+            tls: false,
+        };
+        let about = About {
+            id: "id1",
+            envelope: &envelope,
+            recipients: &envelope.recipients[..1],
+            verdicts: &verdicts.parse().unwrap(),
+            message: message.as_bytes(),
+            at: datetime!(2026-11-25 01:02:03.004 UTC),
+        };
+        serde_json::from_slice(&about.lambda_event("arn:f", true)).unwrap()
+    }
+
+    #[test]
+    fn an_event_tells_what_ses_tells() {
+        let message = "Return-Path: <ann@else.example>\r\nFrom: =?utf-8?q?Ann_B=C3=A4r?= <ann@else.example>\r\n\
+                       To: Info <info@in.example>,\r\n\tbob@else.example\r\nCC: c@else.example\r\n\
+                       Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@else.example>\r\n\r\nSubject: body\r\n";
+        assert_eq!(
+            event(message, "dmarc=FAIL,policy=reject,spam=GRAY"),
+            json!({"Records": [{
+                "eventSource": "aws:ses",
+                "eventVersion": "1.0",
+                "ses": {
+                    "mail": {
+                        "timestamp": "2026-11-25T01:02:03.004Z",
+                        "source": "ann@else.example",
+                        "messageId": "id1",
+                        "destination": ["info@in.example", "bob@else.example", "c@else.example"],
+                        "headersTruncated": false,
+                        "headers": [
+                            {"name": "Return-Path", "value": "<ann@else.example>"},
+                            {"name": "From", "value": "=?utf-8?q?Ann_B=C3=A4r?= <ann@else.example>"},
+                            {"name": "To", "value": "Info <info@in.example>,\tbob@else.example"},
+                            {"name": "CC", "value": "c@else.example"},
+                            {"name": "Subject", "value": "=?utf-8?q?Gr=C3=BC=C3=9Fe?="},
+                            {"name": "Message-ID", "value": "<1@else.example>"},
+                        ],
+                        "commonHeaders": {
+                            "returnPath": "ann@else.example",
+                            "from": ["Ann Bär <ann@else.example>"],
+                            "to": ["Info <info@in.example>", "bob@else.example"],
+                            "cc": ["c@else.example"],
+                            "messageId": "<1@else.example>",
+                            "subject": "Grüße",
+                        },
+                    },
+                    "receipt": {
+                        "timestamp": "2026-11-25T01:02:03.004Z",
+                        "processingTimeMillis": 1,
+                        "recipients": ["info@in.example"],
+                        "spamVerdict": {"status": "GRAY"},
+                        "virusVerdict": {"status": "PASS"},
+                        "spfVerdict": {"status": "PASS"},
+                        "dkimVerdict": {"status": "PASS"},
+                        "dmarcVerdict": {"status": "FAIL"},
+                        "dmarcPolicy": "reject",
+                        "action": {"type": "Lambda", "functionArn": "arn:f", "invocationType": "Event"},
+                    },
+                },
+            }]})
+        );
+    }
+
+    #[test]
+    fn long_headers_are_cut() {
+        let message = format!("Subject: x\r\n{}\r\nbody", "X-Long: 0123456789\r\n".repeat(600));
+        let event = event(&message, "spam=PASS");
+        let mail = &event["Records"][0]["ses"]["mail"];
+        assert_eq!(mail["headersTruncated"], true);
+        assert_eq!(mail["headers"].as_array().unwrap().len(), 1 + (MAX_HEADERS - 12) / 20);
+    }
+
+    #[test]
+    fn odd_messages_still_make_an_event() {
+        for message in ["", "\r\n", "no header at all", "Subject", ": x\r\n", "\u{fffd}\r\n\r\n"] {
+            let event = event(message, "spam=PASS");
+            assert_eq!(event["Records"][0]["ses"]["mail"]["messageId"], "id1", "{message:?}");
+            assert_eq!(event["Records"][0]["ses"]["receipt"].get("dmarcPolicy"), None, "{message:?}");
+        }
+    }
+}

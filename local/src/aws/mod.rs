@@ -1,19 +1,50 @@
-//! The endpoints the functions call, on one loopback port: S3, SES v2, SQS and SNS. Each call is
+//! The endpoints the functions call, on one loopback port: S3, SES v2, SQS, SNS and STS. Each call is
 //! authenticated (SigV4), checked against the caller's role, given the fault that was asked for,
 //! answered, and told to the journal.
+//!
+//! Not supported: TLS, presigned requests other than S3's, regions and accounts other than the
+//! deployment's, operations that neither the functions nor a person who looks at the stack need.
 
 pub mod auth;
+pub mod delivery;
 pub mod faults;
+mod flight;
+mod query;
 pub mod s3;
 pub mod ses;
+mod ses_address;
+pub mod ses_message;
+mod sns;
 pub mod sqs;
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
-use tokio::net::TcpListener;
+use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{Request, body::Incoming, http::request::Parts, server::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
-use self::{auth::Callers, faults::Faults, s3::Buckets, sqs::Queue};
+use self::{
+    auth::Callers,
+    delivery::Delivery,
+    faults::Faults,
+    flight::{Cut, Flight},
+    s3::Buckets,
+    sns::Topics,
+    sqs::{Queue, Queues},
+};
 use crate::{deployment::Deployment, journal::Journal};
+
+/// Longest request body, in bytes: more than SES's 40 MB in base64, so that SES itself says what is wrong.
+const BODY_LIMIT: usize = 96 << 20;
+
+type Body = s3s::Body;
+type Response = hyper::Response<Body>;
 
 /// What the template does not say.
 #[derive(Debug, Clone)]
@@ -30,48 +61,230 @@ pub struct Options {
 
 /// All services of one deployment.
 #[derive(Debug, Clone)]
-pub struct Services {
+pub struct Services(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    region: String,
+    account: String,
+    journal: Arc<Journal>,
     callers: Callers,
     faults: Faults,
     buckets: Buckets,
-    queues: Arc<BTreeMap<String, Queue>>,
+    queues: Queues,
+    topics: Topics,
     ses: ses::Sender,
 }
 
+/// The services, as the scope of a signature names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    S3,
+    Ses,
+    Sqs,
+    Sns,
+    Sts,
+}
+
+/// Why a call is not answered as asked: HTTP status, error code, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    status: u16,
+    code: String,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: u16, code: impl Into<String>, message: impl Into<String>) -> Refusal {
+        Refusal { status, code: code.into(), message: message.into() }
+    }
+}
+
 impl Services {
-    /// Creates buckets, queues and topics of a deployment.
+    /// Creates the buckets, queues and topics of a deployment.
     pub fn new(deployment: &Deployment, journal: Arc<Journal>, options: Options) -> anyhow::Result<Services> {
-        todo!("{deployment:?} {journal:?} {options:?}")
+        let data = &options.data;
+        std::fs::create_dir_all(data).with_context(|| format!("can't create {}", data.display()))?;
+        let callers = Callers::new();
+        let faults = Faults::default();
+        for fault in options.faults {
+            faults.add(fault);
+        }
+        let delivery = Delivery::new(data, options.relay, &deployment.region, Arc::clone(&journal))?;
+        Ok(Services(Arc::new(Inner {
+            region: deployment.region.clone(),
+            account: deployment.account.clone(),
+            buckets: Buckets::new(data, deployment, callers.clone())?,
+            queues: Queues::new(deployment)?,
+            topics: Topics::new(deployment),
+            ses: ses::Sender::new(deployment, options.ses, delivery),
+            journal,
+            callers,
+            faults,
+        })))
     }
 
     /// Answers calls until `shutdown` ends; then cuts every connection.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        shutdown.await;
-        todo!("{listener:?}")
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                Some(_) = connections.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        connections.spawn(converse(Arc::clone(&self.0), stream));
+                    }
+                    Err(error) => tracing::warn!("can't accept a connection: {error}"),
+                },
+            }
+        }
     }
 
     /// Access keys of the instances.
     pub fn callers(&self) -> &Callers {
-        &self.callers
+        &self.0.callers
     }
 
     /// Faults that wait for their call.
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.0.faults
     }
 
     /// The buckets, for what needs no HTTP: SES receiving, tests, the page.
     pub fn buckets(&self) -> &Buckets {
-        &self.buckets
+        &self.0.buckets
     }
 
     /// A queue by its ARN.
     pub fn queue(&self, arn: &str) -> Option<&Queue> {
-        self.queues.get(arn)
+        self.0.queues.by_arn(arn)
     }
 
     /// The SES account, whose settings may change while it runs.
     pub fn ses(&self) -> &ses::Sender {
-        &self.ses
+        &self.0.ses
     }
+}
+
+/// Answers the calls of one connection. A call that is to be cut ends it with a TCP reset.
+async fn converse(services: Arc<Inner>, stream: TcpStream) {
+    let service = hyper::service::service_fn(move |request| {
+        let answer: Pin<Box<dyn Future<Output = Result<Response, Cut>> + Send>> =
+            Box::pin(answer(Arc::clone(&services), request));
+        answer
+    });
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let stream = connection.into_parts().io.into_inner();
+    if ended.is_err() {
+        // Closing without reading or sending the rest then resets the connection. That the peer has
+        // done so already is as good.
+        let _ = stream.set_zero_linger();
+    }
+}
+
+async fn answer(services: Arc<Inner>, request: Request<Incoming>) -> Result<Response, Cut> {
+    let service = Service::of(&request);
+    let flight = Arc::new(Flight::new(Arc::clone(&services), service));
+    let response = if service == Service::S3 {
+        services.buckets.answer(Arc::clone(&flight), request).await
+    } else {
+        let answered = async {
+            let (head, body) = read(request).await?;
+            let caller = services.callers.verify(&head, &body, &services.region)?;
+            match service {
+                Service::S3 => unreachable!("answered above, as its bodies are streams"),
+                Service::Ses => services.ses.answer(&flight, caller, &head, body).await,
+                Service::Sqs => services.queues.answer(&flight, caller, &head, &body).await,
+                Service::Sns => services.topics.answer(&flight, caller, &body).await,
+                Service::Sts => identity(&flight, caller, &body).await,
+            }
+        };
+        answered.await.unwrap_or_else(|refusal| service.refuse(&flight, &refusal))
+    };
+    flight.land(response).await
+}
+
+/// The whole body, up to [`BODY_LIMIT`].
+async fn read(request: Request<Incoming>) -> Result<(Parts, Bytes), Refusal> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY_LIMIT).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Refusal::new(413, "RequestEntityTooLargeException", "The request body is too large.")
+        } else {
+            Refusal::new(400, "IncompleteBody", format!("The request body ended early: {error}"))
+        }
+    })?;
+    Ok((head, body.to_bytes()))
+}
+
+/// STS GetCallerIdentity, which needs no permission: what tools ask to see whether credentials work.
+async fn identity(flight: &Flight, caller: Arc<auth::Caller>, body: &[u8]) -> Result<Response, Refusal> {
+    let form = query::Form::parse(body)?;
+    match form.action() {
+        "GetCallerIdentity" => {
+            let (arn, account) = (caller.arn(flight.account()), flight.account());
+            flight.admit(&caller, "sts:GetCallerIdentity", "", &arn, Vec::new()).await?;
+            let user = query::escape(&caller.access_key_id);
+            let result = format!("<Arn>{arn}</Arn><UserId>{user}</UserId><Account>{account}</Account>");
+            Ok(query::response("GetCallerIdentity", query::STS, &flight.request_id, &result))
+        }
+        other => Err(query::unknown_action(other)),
+    }
+}
+
+impl Service {
+    /// The service a request is signed for. What is not signed, or in its query, can only be for S3.
+    fn of<B>(request: &Request<B>) -> Service {
+        match auth::Scope::of(request.headers()).as_ref().map(|scope| scope.service) {
+            Some("ses") => Service::Ses,
+            Some("sqs") => Service::Sqs,
+            Some("sns") => Service::Sns,
+            Some("sts") => Service::Sts,
+            _ => Service::S3,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Service::S3 => "s3",
+            Service::Ses => "ses",
+            Service::Sqs => "sqs",
+            Service::Sns => "sns",
+            Service::Sts => "sts",
+        }
+    }
+
+    /// What the service says if a policy does not allow a call.
+    fn denied(self, sentence: String) -> Refusal {
+        let code = match self {
+            Service::S3 | Service::Sts => "AccessDenied",
+            Service::Ses | Service::Sqs => "AccessDeniedException",
+            Service::Sns => "AuthorizationError",
+        };
+        Refusal::new(403, code, sentence)
+    }
+
+    /// A refusal in the service's own protocol.
+    fn refuse(self, flight: &Flight, refusal: &Refusal) -> Response {
+        flight.note_error(&refusal.code);
+        match self {
+            Service::S3 => s3::refuse(refusal),
+            Service::Ses => ses::refuse(refusal, &flight.request_id),
+            Service::Sqs => sqs::refuse(refusal, &flight.request_id),
+            Service::Sns => query::refuse(refusal, query::SNS, &flight.request_id),
+            Service::Sts => query::refuse(refusal, query::STS, &flight.request_id),
+        }
+    }
+}
+
+/// A JSON answer.
+fn json(status: u16, content_type: &'static str, body: &serde_json::Value) -> Response {
+    hyper::Response::builder()
+        .status(status)
+        .header(hyper::header::CONTENT_TYPE, content_type)
+        .body(Body::from(body.to_string()))
+        .expect("status and content type are valid")
 }

@@ -1,0 +1,223 @@
+//! One call on its way: who makes it, what it does, what is to go wrong, and what became of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Collected, StreamBody};
+use hyper::body::Frame;
+
+use super::{
+    Body, Inner, Refusal, Response, Service,
+    auth::{Caller, FunctionCaller, Invocation},
+    faults::Effect,
+};
+use crate::{
+    journal::Event,
+    policy::{Call, Policy},
+};
+
+/// Longer than any client waits for an answer.
+const HANG: Duration = Duration::from_secs(3600);
+
+/// The connection is to be cut instead of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("cut on request")]
+pub(super) struct Cut;
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Flight {
+    services: Arc<Inner>,
+    service: Service,
+    started: Instant,
+    /// What the answer names it by.
+    pub(super) request_id: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    admitted: Option<Admitted>,
+    effect: Option<Effect>,
+    error: Option<String>,
+}
+
+/// What is known of a call once its caller is.
+#[derive(Debug, Clone)]
+struct Admitted {
+    caller: Arc<Caller>,
+    invocation: Option<Invocation>,
+    operation: String,
+    resource: String,
+}
+
+/// An action a call needs to be allowed.
+#[derive(Debug)]
+pub(super) struct Needs {
+    pub(super) action: &'static str,
+    pub(super) resource: String,
+    context: BTreeMap<String, String>,
+    /// The policy of the resource itself, if it can have one.
+    pub(super) resource_policy: Option<Policy>,
+}
+
+impl Needs {
+    pub(super) fn new(action: &'static str, resource: impl Into<String>) -> Needs {
+        // Loopback stands for TLS.
+        let context = BTreeMap::from([("aws:SecureTransport".to_owned(), "true".to_owned())]);
+        Needs { action, resource: resource.into(), context, resource_policy: None }
+    }
+
+    pub(super) fn with(mut self, key: &str, value: &str) -> Needs {
+        self.context.insert(key.to_owned(), value.to_owned());
+        self
+    }
+}
+
+impl Flight {
+    pub(super) fn new(services: Arc<Inner>, service: Service) -> Flight {
+        let request_id = uuid::Uuid::new_v4().to_string();
+        Flight { services, service, started: Instant::now(), request_id, state: Mutex::default() }
+    }
+
+    pub(super) fn account(&self) -> &str {
+        &self.services.account
+    }
+
+    /// The message the caller works on, where one is known.
+    pub(super) fn message_id(&self) -> Option<String> {
+        self.state().admitted.as_ref().and_then(|call| call.invocation.as_ref()?.message_id.clone())
+    }
+
+    /// Tells the journal what the call did.
+    pub(super) fn note(&self, event: Event) {
+        self.services.journal.note(self.message_id().as_deref(), event);
+    }
+
+    /// Whether the caller may do something else, which decides what the answer says.
+    pub(super) fn may(&self, needs: Needs) -> bool {
+        let caller = self.state().admitted.as_ref().map(|call| Arc::clone(&call.caller));
+        caller.is_some_and(|caller| caller.check(needs).is_ok())
+    }
+
+    /// Lets a call through, if the caller's role allows all that it needs, and does what a fault asks
+    /// to be done before the call takes effect. `subject` is what a fault's prefix is compared with.
+    pub(super) async fn admit(
+        &self,
+        caller: &Arc<Caller>,
+        operation: &str,
+        subject: &str,
+        resource: &str,
+        needs: Vec<Needs>,
+    ) -> Result<(), Refusal> {
+        let invocation = caller.function.as_ref().and_then(FunctionCaller::invocation);
+        self.state().admitted = Some(Admitted {
+            caller: Arc::clone(caller),
+            invocation,
+            operation: operation.to_owned(),
+            resource: resource.to_owned(),
+        });
+        for needs in needs {
+            caller.check(needs).map_err(|sentence| self.service.denied(sentence))?;
+        }
+        let Some(fault) = self.services.faults.take(operation, subject) else { return Ok(()) };
+        self.note(Event::Fault { what: format!("{fault} at {resource}") });
+        let cut = || Refusal::new(500, "Cut", "cut on request");
+        self.state().effect = Some(fault.effect);
+        match fault.effect {
+            Effect::Hang => {
+                tokio::time::sleep(HANG).await;
+                Err(cut())
+            }
+            Effect::ResetBefore => Err(cut()),
+            Effect::KillBefore => {
+                self.kill(caller).await;
+                Err(cut())
+            }
+            Effect::Slow(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Effect::ResetAfter | Effect::Truncate | Effect::KillAfter => Ok(()),
+            refusing => Err(refusing.refusal(self.service.name()).expect("all others are answers")),
+        }
+    }
+
+    /// For the journal, where an answer's body has the error code.
+    pub(super) fn note_error(&self, code: &str) {
+        self.state().error = Some(code.to_owned());
+    }
+
+    /// Does what a fault asks to be done with the answer, and tells the journal.
+    pub(super) async fn land(&self, response: Response) -> Result<Response, Cut> {
+        let (admitted, effect, error) = {
+            let state = self.state();
+            (state.admitted.clone(), state.effect, state.error.clone())
+        };
+        let outcome = match effect {
+            Some(Effect::Hang | Effect::ResetBefore | Effect::ResetAfter | Effect::KillBefore) => Err(Cut),
+            Some(Effect::KillAfter) => {
+                if let Some(call) = &admitted {
+                    self.kill(&call.caller).await;
+                }
+                Err(Cut)
+            }
+            Some(Effect::Truncate) => Ok(truncate(response).await),
+            _ => Ok(response),
+        };
+        if let Some(call) = admitted {
+            let function = call.caller.function.as_ref().map_or("operator", |function| &function.name);
+            let error = error.or_else(|| {
+                let status = outcome.as_ref().ok()?.status();
+                (status.is_client_error() || status.is_server_error()).then(|| status.to_string())
+            });
+            self.services.journal.note(
+                call.invocation.as_ref().and_then(|invocation| invocation.message_id.as_deref()),
+                Event::Called {
+                    function: function.to_owned(),
+                    action: call.operation,
+                    resource: call.resource,
+                    status: outcome.as_ref().ok().map(|response| response.status().as_u16()),
+                    error,
+                    took: self.started.elapsed(),
+                },
+            );
+        }
+        outcome
+    }
+
+    /// Asks for the caller's end and waits for it: the connection then breaks and ends this task.
+    async fn kill(&self, caller: &Caller) {
+        // The operator's own calls are only cut.
+        if let Some(function) = &caller.function {
+            function.kill();
+            tokio::time::sleep(HANG).await;
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl From<Needs> for Call {
+    fn from(needs: Needs) -> Call {
+        Call { action: needs.action.to_owned(), resource: needs.resource, context: needs.context }
+    }
+}
+
+/// Promises the whole body and breaks off after half of it.
+async fn truncate(response: Response) -> Response {
+    let (mut head, body) = response.into_parts();
+    let whole = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let half = whole.slice(..whole.len() / 2);
+    head.headers.remove(hyper::header::TRANSFER_ENCODING);
+    head.headers.insert(hyper::header::CONTENT_LENGTH, whole.len().max(1).into());
+    let frames: [Result<Frame<Bytes>, Cut>; 2] = [Ok(Frame::data(half)), Err(Cut)];
+    let body = StreamBody::new(tokio_stream::iter(frames));
+    Response::from_parts(head, Body::http_body_unsync(body))
+}

@@ -1,0 +1,99 @@
+//! From: every example of the rule, and what people and attackers write there.
+
+use ses_forwarder::header::{Rewrite, rewrite, split};
+
+/// The From and Reply-To lines that come out for a From value, without the first space.
+fn rewritten(from: &[u8]) -> (String, String) {
+    let message = [b"From: ", from, b"\r\n\r\n"].concat();
+    let how = Rewrite {
+        email_domain: "in.example",
+        envelope_sender: Some("sender@envelope.example"),
+        deliveries: &[],
+        subject_prefix: "",
+        tags: &[],
+    };
+    let rewritten = rewrite(&split(&message), &how);
+    let header = String::from_utf8(rewritten.header).expect("the header is ASCII");
+    let value = |name: &str| {
+        let start = header.find(&format!("\r\n{name}: ")).map(|at| at + name.len() + 4);
+        let value = start.map(|start| &header[start..]).unwrap_or_default();
+        let end = value.match_indices("\r\n").find(|(at, _)| !value[at + 2..].starts_with([' ', '\t']));
+        value[..end.map_or(0, |(at, _)| at)].to_owned()
+    };
+    let from = value("From");
+    assert!(from.trim_end_matches('>').ends_with(&rewritten.from), "{from} holds {}", rewritten.from);
+    (from, value("Reply-To"))
+}
+
+#[test]
+fn from_as_it_comes_and_as_it_becomes() {
+    for (from, expected, reply_to) in [
+        (
+            "Name One <name1@example.com>",
+            "Name One <name1_example.com@in.example>",
+            "Name One <name1@example.com>",
+        ),
+        ("name3@example.com", "\"name3 at example.com\" <name3_example.com@in.example>", "name3@example.com"),
+        (
+            "\"Doe, John\" <john@x.example>",
+            "\"Doe, John\" <john_x.example@in.example>",
+            "\"Doe, John\" <john@x.example>",
+        ),
+        (
+            "=?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+            "=?utf-8?q?Ren=C3=A9e?= <r_x.example@in.example>",
+            "=?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+        ),
+        ("\"x < y\" <a@x.example>", "\"x < y\" <a_x.example@in.example>", "\"x < y\" <a@x.example>"),
+        ("Friends: a@x.example, b@y.example;", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
+        (
+            "\"eve@bank.example\" <e@x.example>",
+            "\"eve at bank.example\" <e_x.example@in.example>",
+            "\"eve@bank.example\" <e@x.example>",
+        ),
+        (
+            "Renée <r@x.example>",
+            "=?utf-8?q?Ren=C3=A9e?= <r_x.example@in.example>",
+            "=?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+        ),
+        (
+            "=?utf-8?q?a=0D=0ABcc:_x@y.example?= <e@x.example>",
+            "\"a  Bcc: x at y.example\" <e_x.example@in.example>",
+            "\"a  Bcc: x@y.example\" <e@x.example>",
+        ),
+        ("<@route.example:a@x.example>", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
+        (
+            "",
+            "\"sender at envelope.example\" <sender_envelope.example@in.example>",
+            "sender@envelope.example",
+        ),
+        (
+            "junk",
+            "\"sender at envelope.example\" <sender_envelope.example@in.example>",
+            "sender@envelope.example",
+        ),
+        (
+            "John Q. Public <jqp@x.example>",
+            "\"John Q. Public\" <jqp_x.example@in.example>",
+            "\"John Q. Public\" <jqp@x.example>",
+        ),
+        ("jane@x.example (Jane Doe)", "Jane Doe <jane_x.example@in.example>", "Jane Doe <jane@x.example>"),
+        ("Jane Doe jane@x.example", "Jane Doe <jane_x.example@in.example>", "Jane Doe <jane@x.example>"),
+        ("Jane Doe <jane@x.example", "Jane Doe <jane_x.example@in.example>", "Jane Doe <jane@x.example>"),
+        ("<<jane@x.example>>", "\"jane at x.example\" <jane_x.example@in.example>", "jane@x.example"),
+        ("jane @ x.example", "\"jane at x.example\" <jane_x.example@in.example>", "jane@x.example"),
+        (
+            "\"john doe\"@x.example",
+            "\"john doe at x.example\" <john_doe_x.example@in.example>",
+            "\"john doe\"@x.example",
+        ),
+        (
+            "Jane <jane@büro.example>",
+            "Jane <jane_xn--bro-hoa.example@in.example>",
+            "Jane <jane@xn--bro-hoa.example>",
+        ),
+        ("a..b.@x.example", "\"a..b. at x.example\" <a._b._x.example@in.example>", "\"a..b.\"@x.example"),
+    ] {
+        assert_eq!(rewritten(from.as_bytes()), (expected.to_owned(), reply_to.to_owned()), "From: {from}");
+    }
+}

@@ -35,6 +35,11 @@ impl Prefixes {
     pub fn error(&self, day: Date, message_id: &str) -> String {
         dated(&self.error, day, message_id, "eml")
     }
+
+    /// `error/notices/<request id>.json`: the mark of a dead letter that the operator has been told.
+    pub fn notice(&self, request_id: &str) -> String {
+        format!("{}notices/{request_id}.json", self.error)
+    }
 }
 
 fn dated(prefix: &str, day: Date, message_id: &str, extension: &str) -> String {

@@ -69,6 +69,26 @@ pub enum Reason {
     AutoReply,
 }
 
+impl Reason {
+    /// The word in the record, and in `X-Forwarder-Verdict`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Spam => "spam",
+            Reason::Virus => "virus",
+            Reason::Dmarc => "dmarc",
+            Reason::Unauthenticated => "unauthenticated",
+            Reason::Loop => "loop",
+            Reason::NoRoute => "no-route",
+            Reason::Discarded => "discarded",
+            Reason::Bounce => "bounce",
+            Reason::AutoReply => "auto-reply",
+        }
+    }
+}
+
+/// Why a message is `failed` that some of its destinations have: not all sends succeeded.
+pub const INCOMPLETE: &str = "incomplete";
+
 /// One accepted send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -47,6 +47,10 @@ pub mod names {
     pub const NOTICE_TOPIC_ARN: &str = "NOTICE_TOPIC_ARN";
     /// Name of the CloudFormation stack.
     pub const STACK_NAME: &str = "STACK_NAME";
+    /// Function that notices tell how to invoke again; by default `STACK_NAME-handle-email`.
+    pub const HANDLE_EMAIL_FUNCTION: &str = "HANDLE_EMAIL_FUNCTION";
+    /// Region, which Lambda sets.
+    pub const AWS_REGION: &str = "AWS_REGION";
 }
 
 /// Longest S3 key in bytes.

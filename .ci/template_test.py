@@ -289,6 +289,7 @@ class Wiring(unittest.TestCase):
 
         keys = {f"arn:aws:s3:::{bucket}/{prefix}*" for prefix in prefixes.values()}
         keys.add(f"arn:aws:s3:::{bucket}/{variables['ROUTES_KEY']}")
+        keys.add(f"arn:aws:s3:::{bucket}/{prefixes['error']}notices/*")
         for role in ("HandleEmailRole", "HandleDeadLetterRole"):
             for statement in statements(template, role).values():
                 for resource in listed(statement["Resource"]):

@@ -1,1 +1,125 @@
-//! stub
+//! `handle-email`: forwards each message that SES tells of, and keeps account of it.
+//!
+//! [`Handler::handle`] goes through the records of an event. For each, [`forwarding`] archives the
+//! notification, decides, rewrites, sends, and records the outcome, using the [`routing`] table and
+//! the [`ledger`] of outcomes; [`report`] writes the one log line that tells of it.
+//!
+//! The promises are those of `docs/semantics.md`: nothing is lost, since a failure is returned and so
+//! retried and then dead-lettered; duplicates are rare, since every send is recorded and the record
+//! read before the next try.
+
+mod failure;
+mod forwarding;
+mod ledger;
+mod report;
+mod routing;
+
+use std::time::SystemTime;
+
+use lambda_runtime::Context;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use ses_forwarder::{
+    bucket::Bucket,
+    call::Deadline,
+    clients::SdkConfig,
+    notification::{Record, records},
+    outgoing::Mailer,
+    settings::EmailSettings,
+};
+use time::OffsetDateTime;
+
+pub use self::failure::Failure;
+use self::{forwarding::Message, ledger::Ledger, report::Report, routing::Routing};
+
+/// Handles events, one at a time; made once a process.
+#[derive(Debug)]
+pub struct Handler {
+    settings: EmailSettings,
+    s3: aws_sdk_s3::Client,
+    ses: aws_sdk_sesv2::Client,
+    routing: Routing,
+    ledger: Ledger,
+}
+
+/// What SES gets to hear, and whoever invokes by hand.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// Always `CONTINUE`: further actions of the receipt rule are none of this function's business.
+    disposition: &'static str,
+    /// A word for each record: a [`Status`](ses_forwarder::outcome::Status), or `ignored`.
+    outcomes: Vec<&'static str>,
+}
+
+/// The invocation that a record is handled in.
+#[derive(Debug)]
+struct Invocation<'a> {
+    request_id: &'a str,
+    function_name: &'a str,
+    started: OffsetDateTime,
+    bucket: Bucket,
+    mailer: Mailer,
+}
+
+impl Handler {
+    /// Makes the clients; connects to nothing.
+    pub fn new(settings: EmailSettings, configuration: &SdkConfig) -> Handler {
+        Handler {
+            s3: aws_sdk_s3::Client::new(configuration),
+            ses: aws_sdk_sesv2::Client::new(configuration),
+            routing: Routing::new(&settings),
+            ledger: Ledger::default(),
+            settings,
+        }
+    }
+
+    /// Handles an event. All records are, even if one fails; the failure then names each that did.
+    pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
+        let deadline = Deadline::before(context.deadline());
+        let invocation = Invocation {
+            request_id: &context.request_id,
+            function_name: &context.env_config.function_name,
+            started: SystemTime::now().into(),
+            bucket: Bucket::new(self.s3.clone(), &self.settings.common.bucket, deadline),
+            mailer: Mailer::new(self.ses.clone(), deadline.for_sending()),
+        };
+        let mut outcomes = Vec::new();
+        let mut failures = Vec::new();
+        for record in records(&event) {
+            match self.record(&record, &invocation).await {
+                Ok(word) => outcomes.push(word),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        match Failure::all(failures) {
+            None => Ok(Answer { disposition: "CONTINUE", outcomes }),
+            Some(failure) => Err(failure),
+        }
+    }
+
+    async fn record(
+        &self,
+        record: &Record<'_>,
+        invocation: &Invocation<'_>,
+    ) -> Result<&'static str, Failure> {
+        match record {
+            Record::Received { verbatim, notification } => {
+                let message = Message::new(notification, verbatim, invocation, &self.settings);
+                let ending = self.forward(&message).await;
+                Report::of(&message, &ending).print();
+                match ending.failure {
+                    None => Ok(ending.outcome.map_or("ignored", |outcome| outcome.status.word())),
+                    Some(failure) => Err(failure),
+                }
+            }
+            Record::Ignored(what) => {
+                tracing::info!(requestId = invocation.request_id, "ignored: {what}");
+                Ok("ignored")
+            }
+            Record::Unreadable(what) => {
+                tracing::error!(requestId = invocation.request_id, "unreadable: {what}");
+                Err(Failure::new("UnreadableNotification", format!("a record can't be read: {what}")))
+            }
+        }
+    }
+}

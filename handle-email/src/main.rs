@@ -1,1 +1,21 @@
-fn main() {}
+//! The Lambda function `handle-email`: settings, clients, run.
+
+use std::env;
+
+use handle_email::Handler;
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use ses_forwarder::{clients, function, settings::EmailSettings};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    function::start_logging();
+    let settings = match EmailSettings::read(|name| env::var(name).ok()) {
+        Ok(settings) => settings,
+        Err(error) => return Err(function::refuse_to_start(error).await),
+    };
+    let handler = &Handler::new(settings, &clients::configuration().await);
+    // Boxed, since the types of nested futures outgrow what the compiler takes.
+    let handle =
+        |event: LambdaEvent<_>| Box::pin(async move { handler.handle(event.payload, &event.context).await });
+    Runtime::new(service_fn(handle)).run().await
+}

@@ -1,14 +1,21 @@
 //! The bucket: objects read into one buffer, records written.
 
+use std::time::Duration;
+
 use aws_sdk_s3::{
     Client,
-    operation::get_object::{GetObjectError, GetObjectOutput},
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
+    error::BoxError,
+    operation::{
+        get_object::{GetObjectError, GetObjectOutput},
+        put_object::{PutObjectError, PutObjectOutput, builders::PutObjectFluentBuilder},
+    },
     primitives::{ByteStream, SdkBody},
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use bytes::Bytes;
 
-use crate::call::{CallError, Deadline, Kind, Persistence, persist};
+use crate::call::{self, CallError, Deadline, Kind, Persistence, persist};
 
 /// Times a body is read from its beginning when the connection breaks in the middle of it.
 const BODY_ATTEMPTS: usize = 3;
@@ -99,21 +106,41 @@ impl Bucket {
         persistence: Persistence,
     ) -> Result<(), CallError> {
         let content = content.into();
-        self.put_body(key, content_type, persistence, || SdkBody::from(content.clone())).await
+        self.put_with(key, persistence, async |request| {
+            request.content_type(content_type).body(content.clone().into()).send().await
+        })
+        .await
     }
 
-    /// Writes an object from a body that can be produced again for another attempt.
+    /// Writes an object of `bytes` bytes from a body that is produced while it is sent, and again for
+    /// another attempt.
     pub async fn put_body(
         &self,
         key: &str,
         content_type: &str,
+        bytes: u64,
         persistence: Persistence,
         body: impl Fn() -> SdkBody,
     ) -> Result<(), CallError> {
+        let attempt = AttemptTimeout(call::attempt(bytes));
+        self.put_with(key, persistence, async |request| {
+            let request = request.content_type(content_type).body(ByteStream::new(body()));
+            request.customize().interceptor(attempt).send().await
+        })
+        .await
+    }
+
+    async fn put_with(
+        &self,
+        key: &str,
+        persistence: Persistence,
+        send: impl AsyncFn(
+            PutObjectFluentBuilder,
+        ) -> Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>,
+    ) -> Result<(), CallError> {
         let step = format!("PutObject {}", self.address(key));
         persist(&step, self.deadline, persistence, async || {
-            let request = self.client.put_object().bucket(&self.name).key(key).content_type(content_type);
-            let result = request.body(ByteStream::new(body())).send().await;
+            let result = send(self.client.put_object().bucket(&self.name).key(key)).await;
             result.map(drop).map_err(|error| CallError::from_sdk(&step, &error))
         })
         .await
@@ -151,4 +178,24 @@ async fn read(step: &str, output: GetObjectOutput) -> Result<Bytes, CallError> {
         return Err(CallError::new(step, Kind::Transient, "BodyTruncated", message));
     }
     Ok(content.into())
+}
+
+/// Gives the attempts of one operation another time than the client's.
+#[derive(Debug, Clone, Copy)]
+struct AttemptTimeout(Duration);
+
+impl Intercept for AttemptTimeout {
+    fn name(&self) -> &'static str {
+        "AttemptTimeout"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        _: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(call::timeouts(self.0));
+        Ok(())
+    }
 }

@@ -36,6 +36,9 @@ const SLOWEST: u64 = 4 * 1024 * 1024;
 /// Attempts that the SDK makes at a call.
 pub const ATTEMPTS: u32 = 3;
 
+/// Kept free at the end of sending to record it: an attempt, another, and the wait between them.
+const RECORD: Duration = Duration::from_secs(12);
+
 /// Kept free at the end of an invocation to report what happened.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -72,10 +75,10 @@ impl Deadline {
         Deadline(Instant::now() + time)
     }
 
-    /// This much earlier.
+    /// When sending has to be over, so that there is time left to record it.
     #[must_use]
-    pub fn earlier(self, time: Duration) -> Deadline {
-        Deadline(self.0.checked_sub(time).unwrap_or(self.0))
+    pub fn for_sending(self) -> Deadline {
+        Deadline::after(self.left() - RECORD.min(self.left() / 4))
     }
 
     /// What is left of it.

@@ -7,8 +7,9 @@
 
 use std::{fmt, sync::OnceLock};
 
+pub use aws_config::SdkConfig;
 use aws_config::{
-    BehaviorVersion, SdkConfig,
+    BehaviorVersion,
     environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
     retry::RetryConfig,
 };

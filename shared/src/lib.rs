@@ -5,7 +5,7 @@
 //! Everything up to here is pure: functions on borrowed bytes without I/O, clock, environment or
 //! SDK type. The edge to AWS stands behind the feature `aws`: [`call`](crate::call) says how a call
 //! may fail, [`clients`](crate::clients) configures the SDK, [`bucket`](crate::bucket) and
-//! [`outgoing`](crate::outgoing) use it.
+//! [`outgoing`](crate::outgoing) use it, [`function`](crate::function) starts a Lambda function.
 
 pub mod address;
 pub mod decision;
@@ -23,5 +23,7 @@ pub mod bucket;
 pub mod call;
 #[cfg(feature = "aws")]
 pub mod clients;
+#[cfg(feature = "aws")]
+pub mod function;
 #[cfg(feature = "aws")]
 pub mod outgoing;

@@ -99,6 +99,20 @@ pub enum Verdict {
     Other(String),
 }
 
+impl Verdict {
+    /// SES's word for it.
+    pub fn word(&self) -> &str {
+        match self {
+            Verdict::Pass => "PASS",
+            Verdict::Fail => "FAIL",
+            Verdict::Gray => "GRAY",
+            Verdict::ProcessingFailed => "PROCESSING_FAILED",
+            Verdict::Disabled => "DISABLED",
+            Verdict::Other(word) => word,
+        }
+    }
+}
+
 impl From<&str> for Verdict {
     fn from(word: &str) -> Verdict {
         match word {

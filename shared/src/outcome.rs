@@ -69,8 +69,20 @@ pub enum Reason {
     AutoReply,
 }
 
+impl Status {
+    /// As records, logs and the functions' answers write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Forwarded => "forwarded",
+            Status::Dropped => "dropped",
+            Status::Rejected => "rejected",
+            Status::Failed => "failed",
+        }
+    }
+}
+
 impl Reason {
-    /// The word in the record, and in `X-Forwarder-Verdict`.
+    /// As records, logs and `X-Forwarder-Verdict` write it.
     pub fn word(self) -> &'static str {
         match self {
             Reason::Spam => "spam",
@@ -106,4 +118,58 @@ pub struct Failure {
     pub code: String,
     /// What the service said.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_what_is_recorded() {
+        for status in [Status::Forwarded, Status::Dropped, Status::Rejected, Status::Failed] {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.word());
+        }
+        let reasons = [
+            Reason::Spam,
+            Reason::Virus,
+            Reason::Dmarc,
+            Reason::Unauthenticated,
+            Reason::Loop,
+            Reason::NoRoute,
+            Reason::Discarded,
+            Reason::Bounce,
+            Reason::AutoReply,
+        ];
+        for reason in reasons {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_every_field() {
+        let outcome = Outcome {
+            message_id: "m1".to_owned(),
+            timestamp: "2026-11-23T10:00:00Z".to_owned(),
+            status: Status::Forwarded,
+            reason: None,
+            recipients: vec!["info@in.example".to_owned()],
+            destinations: vec!["info@out.example".to_owned()],
+            sent: vec![Sent {
+                message_id: "s1".to_owned(),
+                destinations: vec!["info@out.example".to_owned()],
+            }],
+            error: None,
+            request_id: "r1".to_owned(),
+            bytes: Some(7),
+            forward_millis: Some(950),
+        };
+        let line = concat!(
+            r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"forwarded","reason":null,"#,
+            r#""recipients":["info@in.example"],"destinations":["info@out.example"],"#,
+            r#""sent":[{"messageId":"s1","destinations":["info@out.example"]}],"error":null,"#,
+            r#""requestId":"r1","bytes":7,"forwardMillis":950}"#,
+        );
+        assert_eq!(serde_json::to_string(&outcome).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Outcome>(line).unwrap(), outcome);
+    }
 }

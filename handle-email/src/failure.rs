@@ -1,0 +1,86 @@
+//! What an invocation fails with, for Lambda, the dead-letter queue and the person who gets the
+//! notice.
+
+use std::fmt;
+
+use lambda_runtime::Diagnostic;
+use ses_forwarder::{call::CallError, function::without_addresses};
+
+/// Why a message was not forwarded: Lambda's `errorType` and `errorMessage`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// A name for the kind of failure: that of a service, such as `MessageRejected`, or one of
+    /// `MessageNotFound`, `InvalidRoutes`, `NoRoutes`, `InvalidOutcome`, `UnreadableNotification`,
+    /// `Bounce`.
+    pub name: String,
+    /// What failed, for which message.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// A failure by name.
+    pub fn new(name: impl Into<String>, sentence: impl Into<String>) -> Failure {
+        Failure { name: name.into(), sentence: sentence.into() }
+    }
+
+    /// The same, about a message.
+    #[must_use]
+    pub fn about(self, message_id: &str) -> Failure {
+        Failure { sentence: format!("message {message_id}: {}", self.sentence), ..self }
+    }
+
+    /// One failure that names all of them; `None` if there are none.
+    pub fn all(failures: Vec<Failure>) -> Option<Failure> {
+        failures.into_iter().reduce(|first, next| Failure {
+            sentence: format!("{}; {}: {}", first.sentence, next.name, next.sentence),
+            ..first
+        })
+    }
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Failure {
+        Failure { sentence: error.to_string(), name: error.code }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.sentence)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Lambda logs these, so no address is in them; the recorded outcome has the service's full words.
+impl From<Failure> for Diagnostic {
+    fn from(failure: Failure) -> Diagnostic {
+        Diagnostic { error_type: failure.name, error_message: without_addresses(&failure.sentence) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_failures_are_all_named() {
+        let failures = vec![
+            Failure::new("MessageNotFound", "gone").about("m1"),
+            Failure::new("Timeout", "no answer").about("m2"),
+        ];
+        let all = Failure::new("MessageNotFound", "message m1: gone; Timeout: message m2: no answer");
+        assert_eq!(Failure::all(failures), Some(all));
+        assert_eq!(Failure::all(vec![]), None);
+    }
+
+    #[test]
+    fn lambda_hears_no_address() {
+        let failure = Failure::new("MessageRejected", "Email address is not verified: jane@x.example");
+        let diagnostic = Diagnostic {
+            error_type: "MessageRejected".to_owned(),
+            error_message: "Email address is not verified: …@x.example".to_owned(),
+        };
+        assert_eq!(Diagnostic::from(failure), diagnostic);
+    }
+}

@@ -1,0 +1,313 @@
+//! One message: archived, decided on, rewritten, sent, accounted for.
+//!
+//! On the way of a message that is forwarded three calls follow one another: it is read, sent, and
+//! recorded. Everything else runs beside them.
+
+use std::collections::HashSet;
+
+use ses_forwarder::{
+    call::{CallError, Kind, Persistence},
+    decision::{Decision, decide, drop_on_verdict},
+    header::{self, HeaderFacts, Rewrite},
+    notification::Notification,
+    outcome::{self, INCOMPLETE, Outcome, Reason, Sent, Status},
+    outgoing::{Envelope, MAX_DESTINATIONS, Outgoing},
+    settings::EmailSettings,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{Failure, Handler, Invocation};
+
+/// A message in an invocation.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) notification: &'a Notification,
+    pub(crate) invocation: &'a Invocation<'a>,
+    /// When SES received it, as far as that can be told.
+    pub(crate) received: OffsetDateTime,
+    verbatim: &'a str,
+    keys: Keys,
+}
+
+#[derive(Debug)]
+struct Keys {
+    message: String,
+    index: String,
+    outcome: String,
+    error: String,
+}
+
+/// How a try at a message ended. At least one of outcome and failure is there.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// What is recorded of the message now; `None` leaves what was.
+    pub(crate) outcome: Option<Outcome>,
+    /// Whether an earlier try recorded it, and this one did nothing.
+    pub(crate) repeated: bool,
+    /// What the invocation fails with.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl<'a> Message<'a> {
+    pub(crate) fn new(
+        notification: &'a Notification,
+        verbatim: &'a str,
+        invocation: &'a Invocation<'a>,
+        settings: &EmailSettings,
+    ) -> Message<'a> {
+        let received = notification.timestamp.unwrap_or(invocation.started);
+        let (id, day, prefixes) = (&notification.message_id, received.date(), &settings.common.prefixes);
+        let keys = Keys {
+            message: prefixes.message(id),
+            index: prefixes.index(day, id),
+            outcome: prefixes.outcome(day, id),
+            error: prefixes.error(day, id),
+        };
+        Message { notification, invocation, received, verbatim, keys }
+    }
+
+    /// Milliseconds since SES received it.
+    fn age(&self) -> Option<u64> {
+        let age = OffsetDateTime::now_utc() - self.received;
+        u64::try_from(age.whole_milliseconds()).ok()
+    }
+
+    /// An outcome to fill in. What earlier tries have sent stays in every later record.
+    fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
+        let (sent, forward_millis) =
+            earlier.map_or((Vec::new(), None), |earlier| (earlier.sent, earlier.forward_millis));
+        Outcome {
+            message_id: self.notification.message_id.clone(),
+            timestamp: self.received.format(&Rfc3339).unwrap_or_default(),
+            status,
+            reason: None,
+            recipients: self.notification.recipients.clone(),
+            destinations: Vec::new(),
+            sent,
+            error: None,
+            request_id: self.invocation.request_id.to_owned(),
+            bytes: bytes.map(|bytes| bytes as u64),
+            forward_millis,
+        }
+    }
+
+    /// Whether an earlier try has settled the message: then how it did.
+    ///
+    /// Lambda repeats a failed invocation under the same request id; asking anew, by hand or from the
+    /// dead-letter queue, comes with another and is meant to try again.
+    fn settled_by(&self, earlier: &Outcome) -> Option<Ending> {
+        let same_request = earlier.request_id == self.invocation.request_id;
+        let failure = match earlier.status {
+            Status::Forwarded => None,
+            Status::Rejected if same_request => {
+                let error = earlier.error.clone();
+                let outcome::Failure { code, message } = error.unwrap_or(outcome::Failure {
+                    code: "MessageRejected".to_owned(),
+                    message: String::new(),
+                });
+                let sentence = format!("refused at the first try, so not sent again: {code}: {message}");
+                Some(Failure::new(code, sentence))
+            }
+            Status::Dropped if same_request && earlier.reason.as_deref() == Some(Reason::Bounce.word()) => {
+                Some(bounce())
+            }
+            Status::Rejected | Status::Dropped | Status::Failed => return None,
+        };
+        Some(Ending { outcome: Some(earlier.clone()), repeated: true, failure })
+    }
+}
+
+impl Handler {
+    /// Does what is left to do for a message.
+    pub(crate) async fn forward(&self, message: &Message<'_>) -> Ending {
+        let (archived, ending) = tokio::join!(self.archive(message), self.settle(message));
+        let mut ending = ending.unwrap_or_else(|failure| Ending {
+            outcome: None,
+            repeated: false,
+            failure: Some(failure),
+        });
+        let failure = ending.failure.or(archived.err().map(Failure::from));
+        ending.failure = failure.map(|failure| failure.about(&message.notification.message_id));
+        ending
+    }
+
+    /// Keeps the notification. Should that fail, the message is forwarded all the same, and the next
+    /// try keeps it.
+    async fn archive(&self, message: &Message<'_>) -> Result<(), CallError> {
+        let line = format!("{}\n", message.verbatim);
+        let bucket = &message.invocation.bucket;
+        bucket.put(&message.keys.index, "application/json", line, Persistence::Usual).await
+    }
+
+    async fn settle(&self, message: &Message<'_>) -> Result<Ending, Failure> {
+        let bucket = &message.invocation.bucket;
+        let earlier = async {
+            let id = &message.notification.message_id;
+            let earlier = self.ledger.read(bucket, &message.keys.outcome, id).await.map_err(Err)?;
+            match earlier.as_ref().and_then(|earlier| message.settled_by(earlier)) {
+                Some(ending) => Err(Ok(ending)),
+                None => Ok(earlier),
+            }
+        };
+        if let Some(reason) = drop_on_verdict(message.notification, &self.settings.policy) {
+            return match earlier.await {
+                Ok(earlier) => self.drop(message, reason, earlier, None).await,
+                Err(end) => end,
+            };
+        }
+        // Only what an earlier try recorded ends this one early, whatever the other two come to: a
+        // message that was forwarded may be gone by now.
+        let stored = async { Ok(bucket.get(&message.keys.message).await) };
+        let routes = async { Ok(self.routing.current(bucket).await) };
+        let (earlier, stored, routes) = match tokio::try_join!(earlier, stored, routes) {
+            Ok(all) => all,
+            Err(end) => return end,
+        };
+        let stored = stored?.ok_or_else(|| {
+            let address = bucket.address(&message.keys.message);
+            Failure::new("MessageNotFound", format!("there is no {address}"))
+        })?;
+        let routes = routes?;
+
+        let EmailSettings { common, policy, subject_prefix, .. } = &self.settings;
+        let block = header::split(&stored);
+        let facts = HeaderFacts::of(&block);
+        let decision = decide(message.notification, &facts, policy, &routes, &common.email_domain);
+        let reason = decision.reason();
+        match decision {
+            Decision::Drop(reason) => self.drop(message, reason, earlier, Some(stored.len())).await,
+            Decision::Forward { deliveries, destinations, tags, .. } => {
+                let rewritten = header::rewrite(
+                    &block,
+                    &Rewrite {
+                        email_domain: &common.email_domain,
+                        envelope_sender: message.notification.source.as_deref(),
+                        deliveries: &deliveries,
+                        subject_prefix,
+                        tags: &tags,
+                    },
+                );
+                for note in &rewritten.notes {
+                    tracing::info!(messageId = message.notification.message_id, "{note}");
+                }
+                let outgoing =
+                    Outgoing { header: rewritten.header.into(), body: stored.slice(block.body_at..) };
+                let mut outcome = message.outcome(Status::Failed, earlier, Some(stored.len()));
+                outcome.destinations = destinations.iter().map(ToString::to_string).collect();
+                outcome.reason = reason.map(|reason| reason.word().to_owned());
+                self.send(message, &outgoing, &rewritten.from, outcome).await
+            }
+        }
+    }
+
+    /// Records a message that is not to be sent.
+    async fn drop(
+        &self,
+        message: &Message<'_>,
+        reason: Reason,
+        earlier: Option<Outcome>,
+        bytes: Option<usize>,
+    ) -> Result<Ending, Failure> {
+        let mut outcome = message.outcome(Status::Dropped, earlier, bytes);
+        outcome.reason = Some(reason.word().to_owned());
+        self.ledger.write(&message.invocation.bucket, &message.keys.outcome, &outcome).await?;
+        let failure = (reason == Reason::Bounce).then(bounce);
+        Ok(Ending { outcome: Some(outcome), repeated: false, failure })
+    }
+
+    /// Sends to all destinations that have not been sent to, fifty at a time, and records the end.
+    /// A batch that fails keeps no other from being sent.
+    async fn send(
+        &self,
+        message: &Message<'_>,
+        outgoing: &Outgoing,
+        from: &str,
+        mut outcome: Outcome,
+    ) -> Result<Ending, Failure> {
+        let Invocation { bucket, mailer, .. } = message.invocation;
+        let key = &message.keys.outcome;
+        let (mut refused, mut hindered) = (None, None);
+        let reason = outcome.reason.take();
+        let missing = missing(&outcome);
+        let mut batches = missing.chunks(MAX_DESTINATIONS).peekable();
+        while let Some(batch) = batches.next() {
+            let configuration_set = self.settings.configuration_set.as_deref();
+            match mailer.send(outgoing, Envelope { from, to: batch, configuration_set }).await {
+                Ok(message_id) => {
+                    outcome.sent.push(Sent { message_id, destinations: batch.to_vec() });
+                    outcome.forward_millis = message.age();
+                    if batches.peek().is_some() {
+                        outcome.reason = Some(INCOMPLETE.to_owned());
+                        // The last record tells of this send too; that one has to be written.
+                        if let Err(error) = self.ledger.write_after_send(bucket, key, &outcome).await {
+                            tracing::error!(messageId = outcome.message_id, "{error}");
+                        }
+                    }
+                }
+                Err(error) if error.kind == Kind::Permanent => refused = refused.or(Some(error)),
+                Err(error) => hindered = hindered.or(Some(error)),
+            }
+        }
+        match (hindered, refused) {
+            (None, None) => {
+                (outcome.status, outcome.reason) = (Status::Forwarded, reason);
+                self.ledger.write_after_send(bucket, key, &outcome).await.map_err(not_recorded)?;
+                Ok(Ending { outcome: Some(outcome), repeated: false, failure: None })
+            }
+            (Some(error), _) if outcome.sent.is_empty() => Err(error.into()),
+            (Some(error), _) => {
+                outcome.reason = Some(INCOMPLETE.to_owned());
+                outcome.error = Some(recorded(&error));
+                self.ledger.write_after_send(bucket, key, &outcome).await.map_err(not_recorded)?;
+                Ok(Ending { outcome: Some(outcome), repeated: false, failure: Some(error.into()) })
+            }
+            (None, Some(error)) => Ok(self.reject(message, outgoing, outcome, error).await),
+        }
+    }
+
+    /// Keeps what SES refused, and records that it did.
+    async fn reject(
+        &self,
+        message: &Message<'_>,
+        outgoing: &Outgoing,
+        mut outcome: Outcome,
+        error: CallError,
+    ) -> Ending {
+        let bucket = &message.invocation.bucket;
+        let (key, bytes) = (&message.keys.error, outgoing.len());
+        let body = || outgoing.to_body();
+        let kept = bucket.put_body(key, "message/rfc822", bytes, Persistence::Usual, body).await;
+        outcome.status = Status::Rejected;
+        outcome.reason = Some(error.code.clone());
+        outcome.error = Some(recorded(&error));
+        let written = self.ledger.write_after_send(bucket, &message.keys.outcome, &outcome).await;
+        let mut failure = Failure::from(error);
+        failure.sentence.push_str(&match kept {
+            Ok(()) => format!("; what was to be sent is {}", bucket.address(key)),
+            Err(error) => format!("; what was to be sent could not be kept: {error}"),
+        });
+        if let Err(error) = &written {
+            failure.sentence.push_str(&format!("; this could not be recorded: {error}"));
+        }
+        Ending { outcome: Some(outcome), repeated: false, failure: Some(failure) }
+    }
+}
+
+/// The destinations that no accepted send names.
+fn missing(outcome: &Outcome) -> Vec<String> {
+    let sent: HashSet<_> = outcome.sent.iter().flat_map(|sent| &sent.destinations).collect();
+    outcome.destinations.iter().filter(|destination| !sent.contains(destination)).cloned().collect()
+}
+
+fn recorded(error: &CallError) -> outcome::Failure {
+    outcome::Failure { code: error.code.clone(), message: error.message.clone() }
+}
+
+fn not_recorded(error: CallError) -> Failure {
+    let sentence = format!("sent, but this could not be recorded, so it may be sent again: {error}");
+    Failure::new(error.code, sentence)
+}
+
+fn bounce() -> Failure {
+    Failure::new("Bounce", "a destination refuses mail that was forwarded to it; the message says which")
+}

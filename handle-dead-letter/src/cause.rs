@@ -1,0 +1,414 @@
+//! Why a message was not forwarded, in words for the person who has to do something about it.
+//!
+//! Lambda hands a dead-letter queue the error's message only, not its type, so a cause is also
+//! recognised by what the message says. A cause that is not in the table is shown as it was
+//! reported: a wrong explanation would be worse than none.
+//!
+//! SES errors: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>;
+//! Lambda: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>.
+
+use ses_forwarder::outcome::Failure;
+
+/// What failed, and what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cause {
+    /// One plain sentence.
+    pub what: &'static str,
+    /// What to do about it, as one or two sentences.
+    pub remedy: &'static str,
+}
+
+/// The cause of a failure.
+pub fn of(failure: &Failure) -> Cause {
+    TABLE
+        .iter()
+        .find(|row| row.codes.contains(&failure.code.as_str()) && row.says(&failure.message))
+        .or_else(|| named_in(&failure.message).map(|(row, _)| row))
+        .map_or(UNKNOWN, |row| row.cause)
+}
+
+/// The error name in an error's message, such as `SendingPausedException`, where only the message
+/// is known; `None` if the table has no row for it.
+pub fn code_in(message: &str) -> Option<&'static str> {
+    named_in(message).map(|(_, code)| code)
+}
+
+/// The row whose name stands first in the message, else the first row that the message suits
+/// without naming it.
+fn named_in(message: &str) -> Option<(&'static Row, &'static str)> {
+    let named = TABLE.iter().filter(|row| row.says(message)).flat_map(|row| {
+        row.codes.iter().filter_map(move |code| Some((word_at(message, code)?, (row, *code))))
+    });
+    named
+        .min_by_key(|(at, _)| *at)
+        .map(|(_, found)| found)
+        .or_else(|| TABLE.iter().find(|row| contains_any(message, row.marks)).map(|row| (row, row.codes[0])))
+}
+
+/// One line of the table: the first that matches wins.
+struct Row {
+    /// Names of the error.
+    codes: &'static [&'static str],
+    /// What its message says, if the name alone does not tell; lower case, any of them.
+    says: &'static [&'static str],
+    /// What Lambda itself says where there is no name; lower case, any of them.
+    marks: &'static [&'static str],
+    cause: Cause,
+}
+
+impl Row {
+    fn says(&self, message: &str) -> bool {
+        self.says.is_empty() || contains_any(message, self.says)
+    }
+}
+
+const UNKNOWN: Cause = Cause {
+    what: "Forwarding failed with an error that this notice has no explanation for.",
+    remedy: "The error below and the function's log say more.",
+};
+
+const TABLE: &[Row] = &[
+    Row {
+        codes: &["Bounce"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "A destination refused a message that was forwarded to it; this is its report.",
+            remedy: "Read the report at the address below; if the destination is gone, change the routes.",
+        },
+    },
+    Row {
+        codes: &["SettingsError"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "The function's settings are wrong, so it did not start.",
+            remedy: "Correct the setting that the error names and deploy the stack again.",
+        },
+    },
+    Row {
+        codes: &["RoutesError"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "The routes file has an error, so nobody knows where the message should go.",
+            remedy: "Correct it (cargo local routes check FILE shows every error) and upload it again.",
+        },
+    },
+    Row {
+        codes: &["SendingPausedException"],
+        says: &[],
+        marks: &["sending paused", "sending is paused", "sending is disabled"],
+        cause: Cause {
+            what: "Sending is paused for this SES account or its configuration set.",
+            remedy: "Find out why (SES console, Account dashboard) and enable it again: \
+                     aws sesv2 put-account-sending-attributes --sending-enabled.",
+        },
+    },
+    Row {
+        codes: &["AccountSuspendedException"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "AWS has shut down sending for this SES account.",
+            remedy: "Only AWS can lift that: answer the case in the AWS Support Center.",
+        },
+    },
+    Row {
+        codes: &["MailFromDomainNotVerifiedException"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "The custom MAIL FROM domain of the sending identity is not verified.",
+            remedy: "Put its MX and TXT records into the DNS again (SES console, Identities), or remove the custom \
+                     MAIL FROM domain.",
+        },
+    },
+    Row {
+        codes: &["MessageRejected", "MessageRejectedException"],
+        says: &["not verified"],
+        marks: &["address is not verified", "identities failed the check"],
+        cause: Cause {
+            what: "SES does not know the sender's domain as verified, or the account is in the SES sandbox and a \
+                   destination is not verified.",
+            remedy: "Verify the identities that the error names (SES console, Identities); a sandboxed account needs \
+                     production access.",
+        },
+    },
+    Row {
+        codes: &["MessageTooLarge", "MessageTooLong", "TooLarge"],
+        says: &[],
+        marks: &["message length is more than", "message too long"],
+        cause: Cause {
+            what: "The message is larger than SES sends.",
+            remedy: "It can't be forwarded: download it from the address below. SES counts it in base64, a third \
+                     more than it is.",
+        },
+    },
+    Row {
+        codes: &["MessageRejected", "MessageRejectedException"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "SES refused the content of the message.",
+            remedy: "Read the stored message at the address below, with care if the error speaks of a virus.",
+        },
+    },
+    Row {
+        codes: &["LimitExceededException", "TooManyRequestsException", "Throttling", "ThrottlingException"],
+        says: &["quota"],
+        marks: &["daily message quota", "daily sending quota"],
+        cause: Cause {
+            what: "The account's SES quota for 24 hours is used up.",
+            remedy: "It frees up hour by hour: try again later, or request a higher sending quota (Service Quotas \
+                     console).",
+        },
+    },
+    Row {
+        codes: &["LimitExceededException"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "A quota of the SES account is used up.",
+            remedy: "Try again later, or request a higher quota (Service Quotas console).",
+        },
+    },
+    Row {
+        codes: &[
+            "TooManyRequestsException",
+            "Throttling",
+            "ThrottlingException",
+            "SlowDown",
+            "RequestLimitExceeded",
+        ],
+        says: &[],
+        marks: &["maximum sending rate exceeded", "rate exceeded"],
+        cause: Cause {
+            what: "More was sent at once than the account may send a second.",
+            remedy: "Try again now; if it happens often, request a higher sending rate (Service Quotas console).",
+        },
+    },
+    Row {
+        codes: &["BadRequestException"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "SES found the rewritten message malformed.",
+            remedy: "Read the stored message at the address below; the error says what SES stumbled over.",
+        },
+    },
+    Row {
+        codes: &["NotFoundException"],
+        says: &[],
+        marks: &["configuration set"],
+        cause: Cause {
+            what: "The SES configuration set does not exist.",
+            remedy: "Create it, or correct the stack's parameter ConfigurationSet, and try again.",
+        },
+    },
+    Row {
+        codes: &["MessageNotFound", "NoSuchKey"],
+        says: &[],
+        marks: &["specified key does not exist"],
+        cause: Cause {
+            what: "The stored message is not in the bucket.",
+            remedy: "Check that the receipt rule stores it under the prefix that the function reads; if its retention \
+                     is over, it is gone.",
+        },
+    },
+    Row {
+        codes: &["NoSuchBucket"],
+        says: &[],
+        marks: &["specified bucket does not exist"],
+        cause: Cause {
+            what: "The bucket does not exist.",
+            remedy: "Create it again or correct the stack's parameter ExistingBucket.",
+        },
+    },
+    Row {
+        codes: &["AccessDenied", "AccessDeniedException"],
+        says: &[],
+        marks: &["not authorized to perform", "access denied"],
+        cause: Cause {
+            what: "The function's role does not allow a call that it made.",
+            remedy: "Deploy the stack again; if it still fails, look for a bucket policy, key policy or service \
+                     control policy that forbids the call.",
+        },
+    },
+    Row {
+        codes: &["EventAgeExceeded"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "Lambda could not run the function in time: all its instances were busy or the account's \
+                   concurrency was used up.",
+            remedy: "Try again now; if it happens often, raise the account's concurrency (Service Quotas console).",
+        },
+    },
+    Row {
+        codes: &["Sandbox.Timedout", "TaskTimedOut"],
+        says: &[],
+        marks: &["task timed out"],
+        cause: Cause {
+            what: "Forwarding took longer than the function's time-out.",
+            remedy: "Try again; a large message may need a longer Timeout and a larger MemorySize in template.yaml.",
+        },
+    },
+    Row {
+        codes: &["Runtime.ExitError", "Runtime.OutOfMemory", "OutOfMemory", "Sandbox.Failure"],
+        says: &[],
+        marks: &["runtime exited", "signal: killed"],
+        cause: Cause {
+            what: "The function was stopped while it worked, most likely for lack of memory.",
+            remedy: "Raise its MemorySize in template.yaml, deploy, and try again.",
+        },
+    },
+    Row {
+        codes: &[
+            "Timeout",
+            "ConnectionFailure",
+            "UnreadableResponse",
+            "BodyTruncated",
+            "BodyInterrupted",
+            "ServiceUnavailable",
+            "ServiceUnavailableException",
+            "InternalServerError",
+            "InternalFailure",
+            "InternalError",
+            "RequestTimeout",
+        ],
+        says: &[],
+        marks: &["connection reset", "service unavailable"],
+        cause: Cause {
+            what: "An AWS service did not answer, or answered with an error of its own, each time it was tried.",
+            remedy: "Try again; https://health.aws.amazon.com tells of disturbances.",
+        },
+    },
+];
+
+fn contains_any(message: &str, marks: &[&str]) -> bool {
+    let message = message.to_ascii_lowercase();
+    marks.iter().any(|mark| message.contains(mark))
+}
+
+/// Where `word` stands in `text` on its own: `MessageRejected` is not in `NotMessageRejected`.
+fn word_at(text: &str, word: &str) -> Option<usize> {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .map(|(at, _)| at)
+        .find(|at| !text[..*at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beginning of the sentence expected for what Lambda or a service says.
+    #[test]
+    fn causes() {
+        let cases = [
+            (
+                "",
+                "id: SendEmail failed: SendingPausedException: Email sending is paused.",
+                "Sending is paused",
+            ),
+            ("SendingPausedException", "", "Sending is paused"),
+            ("AccountSuspendedException", "x", "AWS has shut down"),
+            ("MailFromDomainNotVerifiedException", "x", "The custom MAIL FROM"),
+            (
+                "MessageRejected",
+                "Email address is not verified. The following identities failed the check in region US-EAST-1: a@in.example",
+                "SES does not know the sender's domain",
+            ),
+            ("MessageRejected", "Email contains a virus", "SES refused the content"),
+            (
+                "",
+                "id: SendEmail failed: MessageRejected: Transaction failed: illegal filename",
+                "SES refused the content",
+            ),
+            ("MessageTooLarge", "", "The message is larger"),
+            (
+                "MessageRejected",
+                "Message length is more than 41943040 bytes long: '50'.",
+                "SES refused the content",
+            ),
+            (
+                "InvalidParameterValue",
+                "Message length is more than 41943040 bytes long: '50'.",
+                "The message is larger",
+            ),
+            (
+                "LimitExceededException",
+                "Daily message quota exceeded.",
+                "The account's SES quota for 24 hours",
+            ),
+            (
+                "TooManyRequestsException",
+                "Daily message quota exceeded.",
+                "The account's SES quota for 24 hours",
+            ),
+            ("LimitExceededException", "", "A quota of the SES account"),
+            ("TooManyRequestsException", "Maximum sending rate exceeded.", "More was sent at once"),
+            (
+                "BadRequestException",
+                "Duplicate header 'DKIM-Signature'.",
+                "SES found the rewritten message malformed",
+            ),
+            ("NotFoundException", "Configuration set <x> does not exist.", "The SES configuration set"),
+            ("MessageNotFound", "", "The stored message is not in the bucket"),
+            ("", "The specified key does not exist.", "The stored message is not in the bucket"),
+            ("NoSuchBucket", "", "The bucket does not exist"),
+            (
+                "",
+                "id: GetObject s3://mail/messages/id failed: AccessDenied: User: arn:aws:sts::1:assumed-role/r is not \
+                 authorized to perform: s3:GetObject",
+                "The function's role does not allow",
+            ),
+            ("EventAgeExceeded", "", "Lambda could not run the function in time"),
+            (
+                "",
+                "2026-01-02T03:04:05.678Z 5a7c Task timed out after 60.00 seconds",
+                "Forwarding took longer",
+            ),
+            (
+                "",
+                "RequestId: 5a7c Error: Runtime exited with error: signal: killed",
+                "The function was stopped",
+            ),
+            ("Runtime.ExitError", "", "The function was stopped"),
+            ("SettingsError", "EMAIL_DOMAIN is not set", "The function's settings are wrong"),
+            ("RoutesError", "line 3, column 1: …", "The routes file has an error"),
+            ("Bounce", "", "A destination refused"),
+            ("Timeout", "no answer in time", "An AWS service did not answer"),
+            ("ServiceUnavailable", "", "An AWS service did not answer"),
+            ("", "HTTP 503", "Forwarding failed with an error"),
+            ("Unheard", "NotMessageRejected or MessageRejected2", "Forwarding failed with an error"),
+        ];
+        for (code, message, expected) in cases {
+            let cause = of(&Failure { code: code.to_owned(), message: message.to_owned() });
+            assert!(cause.what.starts_with(expected), "{code:?} {message:?}: {}", cause.what);
+        }
+    }
+
+    #[test]
+    fn names_in_messages() {
+        let cases = [
+            ("id: SendEmail failed: MessageRejected: AccessDenied by policy", Some("MessageRejected")),
+            ("Task timed out after 3.00 seconds", Some("Sandbox.Timedout")),
+            ("something else", None),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(code_in(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_row_says_what_to_do_in_sentences() {
+        for row in TABLE {
+            assert!(!row.codes.is_empty());
+            for sentence in [row.cause.what, row.cause.remedy] {
+                assert!(sentence.ends_with('.') && !sentence.contains("  "), "{sentence}");
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What `handle-dead-letter` reads from its environment.
+
+use ses_forwarder::{
+    address::Address,
+    settings::{Common, Lookup, SettingsError, names},
+};
+
+use crate::notice::Place;
+
+/// Settings of this function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `EMAIL_DOMAIN`: notices come from there.
+    pub email_domain: String,
+    /// What notices tell about the stack.
+    pub place: Place,
+    /// `NOTICE_ADDRESS`; this or `topic` is set.
+    pub address: Option<Address>,
+    /// `NOTICE_TOPIC_ARN`.
+    pub topic: Option<String>,
+}
+
+const ADDRESS: &str = "a mail address such as admin@example.com";
+const TOPIC: &str = "the ARN of an SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME";
+const STACK: &str = "the name of the stack: 1 to 128 letters, digits and hyphens";
+const FUNCTION: &str = "the name or ARN of a function";
+const REGION: &str = "an AWS region, which Lambda sets";
+
+impl Settings {
+    /// Reads them; `environment` is `|name| std::env::var(name).ok()` outside of tests.
+    pub fn read(environment: impl Fn(&str) -> Option<String>) -> Result<Settings, SettingsError> {
+        let mut lookup = Lookup::new(environment);
+        let common = Common::read(&mut lookup);
+        let stack = lookup.required(names::STACK_NAME, STACK, plain_name);
+        let region = lookup.required(names::AWS_REGION, REGION, plain_name);
+        let handle_email = lookup.optional(names::HANDLE_EMAIL_FUNCTION, FUNCTION, function);
+        let address = lookup.optional(names::NOTICE_ADDRESS, ADDRESS, |text| Address::parse(text).ok());
+        let topic = lookup.optional(names::NOTICE_TOPIC_ARN, TOPIC, topic);
+        if address.is_none() && topic.is_none() {
+            lookup.complain("NOTICE_ADDRESS and NOTICE_TOPIC_ARN are not set; one of them must be");
+        }
+        lookup.finish()?;
+        let Common { bucket, email_domain, prefixes } = common.expect("finish reports what is missing");
+        let stack = stack.expect("finish reports what is missing");
+        let region = region.expect("finish reports what is missing");
+        let handle_email = handle_email.unwrap_or_else(|| format!("{stack}-handle-email"));
+        let place = Place { stack, region, bucket, prefixes, handle_email };
+        Ok(Settings { email_domain, place, address, topic })
+    }
+
+    /// What would make notices useless, though it is allowed.
+    pub fn warning(&self) -> Option<&'static str> {
+        let inside = self.address.as_ref().is_some_and(|address| address.domain() == self.email_domain);
+        inside.then_some(
+            "NOTICE_ADDRESS is in EMAIL_DOMAIN: notices come back to this stack, which drops them; \
+             set an address elsewhere",
+        )
+    }
+}
+
+fn plain_name(value: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    ((1..=128).contains(&value.len()) && value.bytes().all(allowed)).then(|| value.to_owned())
+}
+
+fn function(value: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'$');
+    ((1..=170).contains(&value.len()) && value.bytes().all(allowed)).then(|| value.to_owned())
+}
+
+fn topic(value: &str) -> Option<String> {
+    let parts: Vec<&str> = value.split(':').collect();
+    let is_topic = matches!(parts[..], ["arn", partition, "sns", region, account, name]
+        if [partition, region, account, name].iter().all(|part| !part.is_empty()));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':' | b'.');
+    (is_topic && value.bytes().all(allowed)).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ses_forwarder::keys::Prefixes;
+
+    const REQUIRED: [(&str, &str); 5] = [
+        ("BUCKET", "mail"),
+        ("EMAIL_DOMAIN", "in.example"),
+        ("STACK_NAME", "forwarder"),
+        ("AWS_REGION", "eu-west-1"),
+        ("NOTICE_ADDRESS", "admin@out.example"),
+    ];
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(|name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn expected() -> Settings {
+        Settings {
+            email_domain: "in.example".to_owned(),
+            place: Place {
+                stack: "forwarder".to_owned(),
+                region: "eu-west-1".to_owned(),
+                bucket: "mail".to_owned(),
+                prefixes: Prefixes {
+                    messages: "messages/".to_owned(),
+                    index: "index/".to_owned(),
+                    outcome: "outcome/".to_owned(),
+                    error: "error/".to_owned(),
+                },
+                handle_email: "forwarder-handle-email".to_owned(),
+            },
+            address: Some(Address::parse("admin@out.example").unwrap()),
+            topic: None,
+        }
+    }
+
+    #[test]
+    fn ok_defaults() {
+        assert_eq!(read(&REQUIRED), Ok(expected()));
+        assert_eq!(expected().warning(), None);
+    }
+
+    #[test]
+    fn ok_everything_set() {
+        let mut variables = vec![
+            ("NOTICE_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:x"),
+            ("HANDLE_EMAIL_FUNCTION", "f-1_X"),
+        ];
+        variables.extend(REQUIRED);
+        let mut all = expected();
+        all.topic = Some("arn:aws:sns:eu-west-1:123456789012:x".to_owned());
+        all.place.handle_email = "f-1_X".to_owned();
+        assert_eq!(read(&variables), Ok(all));
+    }
+
+    #[test]
+    fn ok_but_notices_come_back() {
+        let mut variables = vec![("NOTICE_ADDRESS", "admin@In.Example")];
+        variables.extend(REQUIRED);
+        assert!(
+            read(&variables).unwrap().warning().unwrap().starts_with("NOTICE_ADDRESS is in EMAIL_DOMAIN")
+        );
+    }
+
+    #[test]
+    fn err_no_channel() {
+        let error = read(&REQUIRED[..4]).unwrap_err();
+        assert_eq!(error.to_string(), "NOTICE_ADDRESS and NOTICE_TOPIC_ARN are not set; one of them must be");
+    }
+
+    #[test]
+    fn err_one_variable_wrong() {
+        let cases = [
+            ("STACK_NAME", "my stack"),
+            ("AWS_REGION", "eu west"),
+            ("NOTICE_TOPIC_ARN", "topic"),
+            ("NOTICE_TOPIC_ARN", "arn:aws:sqs:eu-west-1:123456789012:x"),
+            ("NOTICE_TOPIC_ARN", "arn:aws:sns:eu-west-1::x"),
+            ("HANDLE_EMAIL_FUNCTION", "$(reboot)"),
+        ];
+        for (name, value) in cases {
+            let mut variables = vec![(name, value)];
+            variables.extend(REQUIRED);
+            let SettingsError(problems) = read(&variables).expect_err(name);
+            assert_eq!(problems.len(), 1, "{name}={value:?}: {problems:?}");
+            assert!(problems[0].starts_with(&format!("{name} is {value:?}")), "{problems:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@
 
 pub mod aws;
 pub mod deployment;
+pub mod diff;
 pub mod journal;
 pub mod lambda;
 pub mod page;

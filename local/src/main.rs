@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 /// functions, a page to look at.
 #[derive(Debug, Parser)]
 #[command(name = "cargo local", bin_name = "cargo local", args_conflicts_with_subcommands = true)]
-struct Arguments {
+struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -23,17 +23,35 @@ enum Command {
     Run(command::run::Arguments),
     /// Sends messages through a stack of its own and shows what forwarding does to them.
     Send(command::send::Arguments),
+    /// Shows what would be decided on a message and what its header would become, without sending it.
+    Explain(command::explain::Arguments),
+    /// Checks a routes file, or explains what it does with an address.
+    Routes(command::routes::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command.unwrap_or(Command::Run(arguments.run)) {
+    let line = CommandLine::parse();
+    let result = match line.command.unwrap_or(Command::Run(line.run)) {
         Command::Run(arguments) => command::run::run(arguments).await,
         Command::Send(arguments) => command::send::run(arguments).await,
+        Command::Explain(arguments) => command::explain::run(&arguments),
+        Command::Routes(arguments) => command::routes::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn ok_the_command_line_fits_together() {
+        CommandLine::command().debug_assert();
+    }
 }

@@ -272,7 +272,7 @@ impl Stack {
 }
 
 /// The repository's folder.
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     let local = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     local.parent().expect("the crate lies in the repository's folder").to_owned()
 }

@@ -136,20 +136,29 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// The wire form; a local part that is no dot-atom is quoted again.
+/// The wire form.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_dot_atom(&self.local) {
-            return write!(f, "{}@{}", self.local, self.domain);
+        write!(f, "{}@{}", LocalPart(&self.local), self.domain)
+    }
+}
+
+/// A local part in its wire form: one that is no dot-atom is quoted again.
+pub(crate) struct LocalPart<'a>(pub(crate) &'a str);
+
+impl fmt::Display for LocalPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_dot_atom(self.0) {
+            return f.write_str(self.0);
         }
         f.write_str("\"")?;
-        for part in self.local.split_inclusive(['"', '\\']) {
+        for part in self.0.split_inclusive(['"', '\\']) {
             match part.strip_suffix(['"', '\\']) {
                 Some(plain) => write!(f, "{plain}\\{}", &part[plain.len()..])?,
                 None => f.write_str(part)?,
             }
         }
-        write!(f, "\"@{}", self.domain)
+        f.write_str("\"")
     }
 }
 

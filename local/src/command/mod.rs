@@ -1,4 +1,7 @@
 //! The commands of `cargo local`, a file each: what it takes, and `run`.
 
+pub(crate) mod deployed;
+pub(crate) mod explain;
+pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod send;

@@ -23,7 +23,7 @@ mod read;
 
 use std::{collections::HashMap, fmt};
 
-use crate::address::{Address, domain_to_ascii};
+use crate::address::{Address, LocalPart, domain_to_ascii};
 
 pub use read::{Checked, FILE_MAX};
 
@@ -127,14 +127,14 @@ impl Routes {
         Some(Match { key: &line.key, line: line.number, how, destinations })
     }
 
-    /// How many lines there are, the built-in default included.
-    pub fn len(&self) -> usize {
-        self.lines.len()
+    /// The keys that match a recipient, as a file writes them, in the order in which they are looked up.
+    pub fn keys(recipient: &Address) -> impl Iterator<Item = (String, How)> {
+        candidates(recipient).map(|(pattern, how)| (pattern.to_string(), how))
     }
 
-    /// Whether no mail leads anywhere.
-    pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+    /// How many lines the file has, those left out that only repeat a key.
+    pub fn lines(&self) -> usize {
+        self.lines.values().filter(|line| line.number.is_some()).count()
     }
 
     /// Adds the built-in default, unless the file has a line for the whole of `EMAIL_DOMAIN`.
@@ -202,6 +202,17 @@ impl fmt::Display for Destination {
         match self {
             Destination::Mailbox(address) => address.fmt(f),
             Destination::Domain(domain) => write!(f, "@{domain}"),
+        }
+    }
+}
+
+/// As a file writes it.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Address { local, domain } => write!(f, "{}@{domain}", LocalPart(local)),
+            Pattern::User(local) => LocalPart(local).fmt(f),
+            Pattern::Domain(domain) => write!(f, "@{domain}"),
         }
     }
 }

@@ -46,16 +46,18 @@ impl From<CallError> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.sentence)
+        let Failure { name, sentence } = self;
+        if sentence.contains(name) { f.write_str(sentence) } else { write!(f, "{name}: {sentence}") }
     }
 }
 
 impl std::error::Error for Failure {}
 
 /// Lambda logs these, so no address is in them; the recorded outcome has the service's full words.
+/// The name stands in the message too: of both, a dead-letter queue gets the message only.
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Diagnostic {
-        Diagnostic { error_type: failure.name, error_message: without_addresses(&failure.sentence) }
+        Diagnostic { error_message: without_addresses(&failure.to_string()), error_type: failure.name }
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
         let failure = Failure::new("MessageRejected", "Email address is not verified: jane@x.example");
         let diagnostic = Diagnostic {
             error_type: "MessageRejected".to_owned(),
-            error_message: "Email address is not verified: …@x.example".to_owned(),
+            error_message: "MessageRejected: Email address is not verified: …@x.example".to_owned(),
         };
         assert_eq!(Diagnostic::from(failure), diagnostic);
     }

@@ -87,12 +87,40 @@ const TABLE: &[Row] = &[
         },
     },
     Row {
-        codes: &["RoutesError"],
+        codes: &["InvalidRoutes"],
         says: &[],
         marks: &[],
         cause: Cause {
             what: "The routes file has an error, so nobody knows where the message should go.",
             remedy: "Correct it (cargo local routes check FILE shows every error) and upload it again.",
+        },
+    },
+    Row {
+        codes: &["NoRoutes"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "There is neither a routes file nor a destination domain, so nobody knows where the message \
+                   should go.",
+            remedy: "Upload a routes file, or set the stack's parameter DestinationDomain.",
+        },
+    },
+    Row {
+        codes: &["InvalidOutcome"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "The record of what became of the message can't be read, so it may have been sent or not.",
+            remedy: "If it did not arrive, delete the outcome at the address below and try again.",
+        },
+    },
+    Row {
+        codes: &["UnreadableNotification"],
+        says: &[],
+        marks: &[],
+        cause: Cause {
+            what: "SES's notification lacks what is needed to find the message or to tell whom it is for.",
+            remedy: "Look for the message among the stored ones by its time.",
         },
     },
     Row {
@@ -377,7 +405,14 @@ mod tests {
             ),
             ("Runtime.ExitError", "", "The function was stopped"),
             ("SettingsError", "EMAIL_DOMAIN is not set", "The function's settings are wrong"),
-            ("RoutesError", "line 3, column 1: …", "The routes file has an error"),
+            (
+                "",
+                "InvalidRoutes: message id: s3://mail/config/routes.toml: line 3, column 1: …",
+                "The routes file has an error",
+            ),
+            ("NoRoutes", "", "There is neither a routes file"),
+            ("InvalidOutcome", "", "The record of what became"),
+            ("UnreadableNotification", "", "SES's notification lacks"),
             ("Bounce", "", "A destination refused"),
             ("Timeout", "no answer in time", "An AWS service did not answer"),
             ("ServiceUnavailable", "", "An AWS service did not answer"),

@@ -24,18 +24,21 @@ pub mod notice;
 pub mod settings;
 pub mod text;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use aws_sdk_sesv2::{
     primitives::Blob,
     types::{Destination, EmailContent, RawMessage},
 };
 use futures_util::future::join_all;
+use lambda_runtime::{Context, Diagnostic};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
     bucket::Bucket,
     call::{CallError, Deadline, Persistence, persist},
+    clients::SdkConfig,
+    function::without_addresses,
     notice::sender,
     notification::Notification,
     outcome::{Failure, INCOMPLETE, Outcome, Reason, Status},
@@ -55,7 +58,7 @@ const PATIENCE: u32 = 3;
 
 /// The function: its settings and clients, for all invocations.
 #[derive(Debug, Clone)]
-pub struct HandleDeadLetter {
+pub struct Handler {
     settings: Settings,
     s3: aws_sdk_s3::Client,
     ses: aws_sdk_sesv2::Client,
@@ -84,6 +87,12 @@ pub struct BatchItemFailure {
 #[error("this is no event of an SQS queue ({0}); nothing was read and no notice sent")]
 pub struct NoQueueEvent(#[from] serde_json::Error);
 
+impl From<NoQueueEvent> for Diagnostic {
+    fn from(error: NoQueueEvent) -> Diagnostic {
+        Diagnostic { error_type: "NoQueueEvent".to_owned(), error_message: error.to_string() }
+    }
+}
+
 /// A letter, and the queue messages that hold a copy of it.
 struct Case<'a> {
     name: Option<String>,
@@ -104,33 +113,38 @@ enum Finding {
 
 /// One invocation.
 struct Run<'a> {
-    function: &'a HandleDeadLetter,
+    handler: &'a Handler,
     bucket: Bucket,
     deadline: Deadline,
     now: OffsetDateTime,
 }
 
-impl HandleDeadLetter {
+impl Handler {
     /// Makes the clients; connects to nothing.
-    pub fn new(settings: Settings, aws: &aws_config::SdkConfig) -> HandleDeadLetter {
-        let s3 = aws_sdk_s3::Client::new(aws);
-        let ses = aws_sdk_sesv2::Client::new(aws);
-        let sns = aws_sdk_sns::Client::new(aws);
-        HandleDeadLetter { settings, s3, ses, sns }
+    pub fn new(settings: Settings, configuration: &SdkConfig) -> Handler {
+        if let Some(warning) = settings.warning() {
+            tracing::warn!("{warning}");
+        }
+        Handler {
+            s3: aws_sdk_s3::Client::new(configuration),
+            ses: aws_sdk_sesv2::Client::new(configuration),
+            sns: aws_sdk_sns::Client::new(configuration),
+            settings,
+        }
     }
 
-    /// Deals with a batch. The error means that it is none.
+    /// Deals with a batch. The error means that the event is none.
     pub async fn handle(
         &self,
-        event: &RawValue,
-        deadline: Deadline,
-        now: OffsetDateTime,
+        event: Box<RawValue>,
+        context: &Context,
     ) -> Result<BatchResponse, NoQueueEvent> {
         let QueueEvent { messages } = serde_json::from_str(event.get())?;
+        let deadline = Deadline::before(context.deadline());
         // Half of the time at most goes to the bucket, so that a bucket that hangs silences no notice.
         let half = Deadline::after(deadline.left() / 2);
         let bucket = Bucket::new(self.s3.clone(), &self.settings.place.bucket, half);
-        let run = Run { function: self, bucket, deadline, now };
+        let run = Run { handler: self, bucket, deadline, now: SystemTime::now().into() };
         let failures = run.deal_with(&cases(&messages)).await;
         let failures = failures.into_iter().map(|id| BatchItemFailure { item_identifier: id.to_owned() });
         Ok(BatchResponse { batch_item_failures: failures.collect() })
@@ -172,7 +186,7 @@ impl Run<'_> {
                     told.push(case);
                 }
                 Finding::Later(error) => {
-                    tracing::error!(letter = case.name, %error, "a dead letter stays in the queue");
+                    tracing::error!(letter = case.name, "a dead letter stays in the queue: {error}");
                     remaining.extend(&case.copies);
                 }
             }
@@ -180,7 +194,7 @@ impl Run<'_> {
         if items.is_empty() {
             return remaining;
         }
-        let notice = notice::compose(&items, &self.function.settings.place);
+        let notice = notice::compose(&items, &self.handler.settings.place);
         if self.send(&notice, told[0].message).await {
             join_all(told.iter().map(|case| self.mark(case))).await;
         } else {
@@ -200,7 +214,7 @@ impl Run<'_> {
             Ok(true) => return Finding::Nothing,
             Ok(false) => {}
             Err(error) if patient => return Finding::Later(error),
-            Err(error) => tracing::error!(%error, "told perhaps before, told again now"),
+            Err(error) => tracing::error!("told perhaps before, told again now: {error}"),
         }
         let mut news = Vec::new();
         for message in &case.letter.messages {
@@ -220,48 +234,51 @@ impl Run<'_> {
 
     /// Puts a message on record, and says what there is to tell.
     async fn settle(&self, message: &Message<'_>, letter: &Letter<'_>) -> Result<Option<Item>, CallError> {
-        let prefixes = &self.function.settings.place.prefixes;
+        let prefixes = &self.handler.settings.place.prefixes;
         let id = message.notification.message_id.as_str();
         let day = self.received(&message.notification).date();
         let outcome_key = prefixes.outcome(day, id);
-        let known = self.bucket.get(&outcome_key).await?;
-        let known: Option<Outcome> = known.as_deref().and_then(|json| {
-            serde_json::from_slice(json)
-                .inspect_err(|error| tracing::warn!(message_id = id, %error, "the outcome can't be read"))
-                .ok()
-        });
+        let record = self.bucket.get(&outcome_key).await?;
+        let known: Option<Outcome> = match record.as_deref().map(serde_json::from_slice).transpose() {
+            Ok(known) => known,
+            Err(error) => {
+                // Left as it is, since it may say that the message was sent; handle-email asks to delete it.
+                let doubt = format!("the outcome can't be read, so the message may have been sent: {error}");
+                tracing::error!(messageId = id, "{doubt}");
+                return Ok(Some(Item::Failed(self.failed(message, letter, None, Some(doubt)))));
+            }
+        };
         let failed = self.failed(message, letter, known.as_ref(), None);
         match known.as_ref().map(|known| (known.status, known.reason.as_deref())) {
             Some((Status::Forwarded, _)) => {
-                tracing::info!(message_id = id, "forwarded meanwhile");
+                tracing::info!(messageId = id, "forwarded meanwhile");
                 return Ok(None);
             }
             Some((Status::Dropped, Some(reason))) if reason == Reason::Bounce.word() => {
                 return Ok(Some(Item::Refused(failed)));
             }
             Some((Status::Dropped, reason)) => {
-                tracing::info!(message_id = id, reason, "dropped meanwhile");
+                tracing::info!(messageId = id, reason, "dropped meanwhile");
                 return Ok(None);
             }
             Some((Status::Rejected | Status::Failed, _)) | None => {}
         }
-        let verbatim = message.verbatim.as_bytes().to_vec();
-        self.bucket.put(&prefixes.index(day, id), JSON, verbatim, Persistence::Usual).await?;
+        let index = format!("{}\n", message.verbatim);
+        self.bucket.put(&prefixes.index(day, id), JSON, index, Persistence::Usual).await?;
         if known.as_ref().is_none_or(|known| known.status != Status::Rejected) {
             let outcome = self.outcome(&failed, letter, known);
-            let line = serde_json::to_vec(&outcome).expect("an outcome is JSON");
-            self.bucket.put(&outcome_key, JSON, line, Persistence::Usual).await?;
+            self.bucket.put(&outcome_key, JSON, line(&outcome), Persistence::Usual).await?;
         }
         let code = failed.failure.code.as_str();
-        if is_notice(&message.notification, &self.function.settings) {
+        if is_notice(&message.notification, &self.handler.settings) {
             tracing::error!(
-                message_id = id,
+                messageId = id,
                 code,
                 "one of our own notices came back and failed; no notice of it"
             );
             return Ok(None);
         }
-        tracing::warn!(message_id = id, code, "not forwarded");
+        tracing::warn!(messageId = id, code, "not forwarded");
         Ok(Some(Item::Failed(failed)))
     }
 
@@ -326,7 +343,10 @@ impl Run<'_> {
                     tracing::info!(channel, "notice sent");
                     sent = true;
                 }
-                Some(Err(error)) => tracing::error!(channel, %error, "the notice could not be sent this way"),
+                Some(Err(error)) => {
+                    let error = without_addresses(&error.to_string());
+                    tracing::error!(channel, "the notice could not be sent this way: {error}");
+                }
                 None => {}
             }
         }
@@ -334,7 +354,7 @@ impl Run<'_> {
     }
 
     async fn mail(&self, notice: &Notice, first: &QueueMessage) -> Option<Result<(), CallError>> {
-        let settings = &self.function.settings;
+        let settings = &self.handler.settings;
         let to = settings.address.as_ref()?.to_string();
         let (stack, email_domain) = (settings.place.stack.as_str(), settings.email_domain.as_str());
         let id = format!("{}.{}", first.message_id, self.now.unix_timestamp());
@@ -343,7 +363,7 @@ impl Run<'_> {
         let content = EmailContent::builder().raw(raw).build();
         Some(
             persist("SendEmail", self.deadline, Persistence::Usual, async || {
-                let request = self.function.ses.send_email().from_email_address(sender(email_domain));
+                let request = self.handler.ses.send_email().from_email_address(sender(email_domain));
                 let request = request.destination(Destination::builder().to_addresses(&to).build());
                 let result = request.content(content.clone()).send().await;
                 result.map(drop).map_err(|error| CallError::from_sdk("SendEmail", &error))
@@ -353,11 +373,11 @@ impl Run<'_> {
     }
 
     async fn publish(&self, notice: &Notice) -> Option<Result<(), CallError>> {
-        let topic = self.function.settings.topic.as_deref()?;
+        let topic = self.handler.settings.topic.as_deref()?;
         let (subject, text) = channel::publication(notice);
         Some(
             persist("Publish", self.deadline, Persistence::Usual, async || {
-                let request = self.function.sns.publish().topic_arn(topic).subject(&subject).message(&text);
+                let request = self.handler.sns.publish().topic_arn(topic).subject(&subject).message(&text);
                 let result = request.send().await;
                 result.map(drop).map_err(|error| CallError::from_sdk("Publish", &error))
             })
@@ -367,7 +387,7 @@ impl Run<'_> {
 
     async fn is_told(&self, case: &Case<'_>) -> Result<bool, CallError> {
         let Some(name) = &case.name else { return Ok(false) };
-        let mark = self.bucket.get(&self.function.settings.place.prefixes.notice(name)).await?;
+        let mark = self.bucket.get(&self.handler.settings.place.prefixes.notice(name)).await?;
         Ok(mark.is_some())
     }
 
@@ -380,11 +400,13 @@ impl Run<'_> {
             error: &case.letter.failure,
             body: case.letter.unreadable.as_ref().map(|_| case.message.body.as_str()),
         };
-        let line = serde_json::to_vec(&mark).expect("a mark is JSON");
-        let key = self.function.settings.place.prefixes.notice(name);
+        let key = self.handler.settings.place.prefixes.notice(name);
         let bucket = self.bucket.until(self.deadline);
-        if let Err(error) = bucket.put(&key, JSON, line, Persistence::Hard).await {
-            tracing::error!(letter = name, %error, "the notice is sent, but not noted; it may be sent again");
+        if let Err(error) = bucket.put(&key, JSON, line(&mark), Persistence::Hard).await {
+            tracing::error!(
+                letter = name,
+                "the notice is sent, but not noted, so it may be sent again: {error}"
+            );
         }
     }
 }
@@ -400,6 +422,13 @@ struct Mark<'a> {
     error: &'a Failure,
     /// Of a letter that can't be read, all of it: the queue has no other copy.
     body: Option<&'a str>,
+}
+
+/// A record as it is stored: one line of JSON.
+fn line(record: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).expect("records are JSON");
+    line.push(b'\n');
+    line
 }
 
 fn unreadable(case: &Case<'_>) -> Option<Item> {

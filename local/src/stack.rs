@@ -12,107 +12,42 @@
 //! # }
 //! ```
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+mod build;
+mod client;
+mod config;
 
-use bytes::Bytes;
-use serde_json::Value;
-
-use crate::{
-    aws::{
-        Services,
-        faults::{Fault, Faults},
-    },
-    deployment::Deployment,
-    journal::{End, Journal},
-    lambda::InvocationError,
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    net::{Ipv4Addr, SocketAddr},
+    ops::Deref,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
-/// What to start, and how.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// `template.yaml` to play; by default this repository's.
-    pub template: PathBuf,
-    /// Template parameters, over those of `samconfig.toml`.
-    pub parameters: BTreeMap<String, String>,
-    /// Where the functions' binaries come from.
-    pub functions: Functions,
-    /// How fast Lambda's and SQS's clocks run.
-    pub pace: Pace,
-    /// Folder for buckets, sent mail and Maildirs; a temporary one, removed at the end, if `None`.
-    pub data: Option<PathBuf>,
-    /// Port of the SMTP server; 0 takes a free one.
-    pub smtp_port: u16,
-    /// Port of the page; 0 takes a free one.
-    pub page_port: u16,
-    /// Port of the AWS endpoints; 0 takes a free one.
-    pub aws_port: u16,
-    /// `HOST:PORT` of an SMTP server that takes what is sent, instead of Maildirs.
-    pub relay: Option<String>,
-    /// Verified SES identities besides `EMAIL_DOMAIN`.
-    pub identities: Vec<String>,
-    /// Faults from the start.
-    pub faults: Vec<Fault>,
-}
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime};
 
-impl Default for Config {
-    /// This repository's template on free ports, data in a temporary folder, clocks fast: for tests.
-    fn default() -> Self {
-        Config {
-            template: repository().join("template.yaml"),
-            parameters: BTreeMap::new(),
-            functions: Functions::default(),
-            pace: Pace::fast(),
-            data: None,
-            smtp_port: 0,
-            page_port: 0,
-            aws_port: 0,
-            relay: None,
-            identities: Vec::new(),
-            faults: Vec::new(),
-        }
-    }
-}
+pub use self::{
+    client::Client,
+    config::{Config, Functions, Pace, repository},
+};
+use crate::{
+    aws::{self, Services, faults::Faults, ses::Account},
+    deployment::{Deployment, Function, RuleAction},
+    journal::{End, Event, Journal},
+    lambda::{self, InvocationError, Lambda},
+    policy::Grant,
+    receiving::Receiving,
+    smtp, template,
+};
 
-/// Where the functions' binaries come from.
-#[derive(Debug, Clone)]
-pub enum Functions {
-    /// Built by cargo, once a process.
-    Build {
-        /// With the profile that is deployed, rather than the one for development.
-        release: bool,
-    },
-    /// Binaries by the name that `BuildProperties.Binary` has.
-    Ready(BTreeMap<String, PathBuf>),
-}
-
-impl Default for Functions {
-    /// The development profile in development builds, else the deployed one.
-    fn default() -> Self {
-        Functions::Build { release: !cfg!(debug_assertions) }
-    }
-}
-
-/// How fast the clocks of Lambda and SQS run: retry delays, visibility time-outs, batching windows.
-/// A function's own time-out is never shortened, since the function's work isn't either.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace(f64);
-
-impl Pace {
-    /// As on AWS: the first retry comes after a minute.
-    pub fn real() -> Self {
-        Pace(1.0)
-    }
-
-    /// So that the first retry comes after 60 ms.
-    pub fn fast() -> Self {
-        Pace(0.001)
-    }
-
-    /// How long `duration` takes here.
-    pub fn scale(self, duration: Duration) -> Duration {
-        duration.mul_f64(self.0)
-    }
-}
+/// Longer than any message takes with the clocks fast, on however busy a machine.
+const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 
 /// A message that SES accepted from a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,139 +75,343 @@ pub struct Published {
     pub text: String,
 }
 
-/// What a function's role allows that no call of this run used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnusedPermission {
-    /// Logical id of the function.
-    pub function: String,
-    /// Action.
-    pub action: String,
-    /// Resource pattern.
-    pub resource: String,
+/// Addresses of the servers.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    smtp: SocketAddr,
+    aws: SocketAddr,
+    page: SocketAddr,
 }
 
 /// A running stack. Dropping it kills the functions, closes the ports and removes a temporary folder.
+/// What can be asked of it is [`Parts`].
 #[derive(Debug)]
-pub struct Stack {}
+pub struct Stack {
+    parts: Parts,
+    /// Servers and functions live on a runtime of their own: whoever blocks the caller's does not stop them.
+    runtime: Option<Runtime>,
+    _temporary: Option<TempDir>,
+}
+
+/// A running stack's parts, to be shared.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    addresses: Addresses,
+    data: PathBuf,
+    deployment: Arc<Deployment>,
+    journal: Arc<Journal>,
+    services: Services,
+    lambda: Lambda,
+    receiving: Receiving,
+}
+
+impl Deref for Stack {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
 
 impl Stack {
     /// Builds the functions if need be and starts everything.
     pub async fn start(config: Config) -> anyhow::Result<Stack> {
-        todo!("{config:?}")
+        let path = config.template.display();
+        let text =
+            std::fs::read_to_string(&config.template).with_context(|| format!("could not read {path}"))?;
+        let deployment = template::evaluate(&text, &config.parameters, &config.stack_name, &config.region)
+            .with_context(|| path.to_string())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let (data, temporary) = match &config.data {
+            Some(data) => (std::path::absolute(data)?, None),
+            None => {
+                let folder = tempfile::Builder::new().prefix("ses-forwarder-local-").tempdir()?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        let handle = runtime.handle().clone();
+        let parts = Parts::start(config, deployment, data, handle.clone());
+        let parts = match handle.spawn(parts).await? {
+            Ok(parts) => parts,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
+        Ok(Stack { parts, runtime: Some(runtime), _temporary: temporary })
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        // On a thread of its own, as a runtime can't be waited for on another runtime's. It takes with it the
+        // instances at work; the idle ones are left.
+        let _ = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5))).join();
+        self.parts.lambda.stop();
+    }
+}
+
+impl Parts {
+    async fn start(
+        config: Config,
+        deployment: Deployment,
+        data: PathBuf,
+        runtime: tokio::runtime::Handle,
+    ) -> anyhow::Result<Parts> {
+        let names: BTreeSet<String> =
+            deployment.functions.iter().map(|function| function.binary.clone()).collect();
+        let binaries = match config.functions {
+            Functions::Ready(binaries) => binaries,
+            Functions::Build { release } => {
+                tokio::task::spawn_blocking(move || {
+                    let names: Vec<_> = names.iter().map(String::as_str).collect();
+                    build::build(&repository(), &names, release)
+                })
+                .await??
+            }
+        };
+        let smtp_listener = listen(config.smtp_port, "SMTP").await?;
+        let aws_listener = listen(config.aws_port, "the AWS endpoints").await?;
+        let page_listener = listen(config.page_port, "the page").await?;
+        let addresses = Addresses {
+            smtp: smtp_listener.local_addr()?,
+            aws: aws_listener.local_addr()?,
+            page: page_listener.local_addr()?,
+        };
+        let journal = Arc::new(Journal::default());
+        let options = aws::Options {
+            data: data.clone(),
+            relay: config.relay,
+            ses: account(&deployment, config.identities),
+            faults: config.faults,
+        };
+        let services = Services::new(&deployment, Arc::clone(&journal), options)?;
+        let setup = lambda::Setup {
+            binaries,
+            aws_url: format!("http://{}", addresses.aws),
+            pace: config.pace,
+            runtime: runtime.clone(),
+        };
+        let lambda = Lambda::new(&deployment, services.clone(), Arc::clone(&journal), setup)?;
+        let deployment = Arc::new(deployment);
+        let receiving = Receiving::new(
+            Arc::clone(&deployment),
+            services.clone(),
+            lambda.clone(),
+            Arc::clone(&journal),
+            config.verdicts,
+        );
+        lambda.poll_queues()?;
+        let parts = Parts { addresses, data, deployment, journal, services, lambda, receiving };
+        runtime.spawn({
+            let services = parts.services.clone();
+            async move { services.serve(aws_listener, std::future::pending()).await }
+        });
+        runtime.spawn(smtp::serve(smtp_listener, parts.receiving.clone()));
+        drop(page_listener);
+        Ok(parts)
     }
 
     /// Address of the SMTP server.
     pub fn smtp(&self) -> SocketAddr {
-        todo!()
+        self.addresses.smtp
     }
 
     /// URL of the AWS endpoints: S3, SES v2, SQS, SNS.
     pub fn aws_url(&self) -> String {
-        todo!()
+        format!("http://{}", self.addresses.aws)
     }
 
     /// URL of the page.
     pub fn page_url(&self) -> String {
-        todo!()
+        format!("http://{}", self.addresses.page)
     }
 
     /// What the template deployed.
     pub fn deployment(&self) -> &Deployment {
-        todo!()
+        &self.deployment
+    }
+
+    /// Everything that happened.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// The services themselves, for what has no short cut here.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The Lambda service.
+    pub fn lambda(&self) -> &Lambda {
+        &self.lambda
+    }
+
+    /// The faults that wait for their call; more can be added.
+    pub fn faults(&self) -> &Faults {
+        self.services.faults()
+    }
+
+    /// Folder of buckets, sent mail and Maildirs.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
     }
 
     /// Delivers a message over SMTP, from the null reverse-path if `from` is `None`, line ends as they
     /// are, and returns SES's messageId. The error is the server's answer.
     pub async fn send(&self, from: Option<&str>, to: &[&str], message: &[u8]) -> anyhow::Result<String> {
-        todo!("{from:?} {to:?} {}", message.len())
+        Client::connect(self.smtp()).await?.send(from, to, message).await
     }
 
     /// Waits until a message has ended. Panics with all that is known of it if it takes longer than
     /// anything should.
     pub async fn settled(&self, message_id: &str) -> End {
-        todo!("{message_id}")
+        match tokio::time::timeout(SETTLE_LIMIT, self.journal.ended(message_id)).await {
+            Ok(end) => end,
+            Err(_) => self.give_up_on(message_id),
+        }
+    }
+
+    #[expect(clippy::panic, reason = "the whole story is what a failing test needs")]
+    fn give_up_on(&self, message_id: &str) -> ! {
+        panic!("message {message_id} has not ended after {SETTLE_LIMIT:?}:\n{}", self.story(message_id))
+    }
+
+    /// All that is known of a message, an entry a line.
+    pub fn story(&self, message_id: &str) -> String {
+        self.journal.of(message_id).iter().fold(String::new(), |mut story, entry| {
+            let _ = writeln!(story, "  {entry}");
+            story
+        })
     }
 
     /// The outcome record of a message, wherever its date puts it.
     pub async fn outcome(&self, message_id: &str) -> Option<Value> {
-        todo!("{message_id}")
+        let mut functions = self.deployment.functions.iter();
+        let prefix = functions.find_map(|function| function.environment.get("OUTCOME_PREFIX"))?;
+        let name = format!("/{message_id}.json");
+        let key = self.keys(prefix).await.into_iter().find(|key| key.ends_with(&name))?;
+        let record = self.object(&key).await?;
+        Some(serde_json::from_slice(&record).expect("an outcome is a JSON document"))
     }
 
     /// An object of the bucket that messages are stored in.
     pub async fn object(&self, key: &str) -> Option<Bytes> {
-        todo!("{key}")
+        self.services.buckets().read(self.bucket(), key).await.expect("the data folder can be read")
     }
 
     /// Keys of that bucket with a prefix, in order.
     pub async fn keys(&self, prefix: &str) -> Vec<String> {
-        todo!("{prefix}")
+        self.services.buckets().list(self.bucket(), prefix).await.expect("the data folder can be read")
     }
 
     /// Writes an object to that bucket, whatever the policies say.
     pub async fn put_object(&self, key: &str, body: impl Into<Bytes>) {
-        let _: Bytes = body.into();
-        todo!("{key}")
+        let written = self.services.buckets().write(self.bucket(), key, body.into()).await;
+        written.expect("the data folder can be written");
     }
 
     /// Deletes an object of that bucket, whatever the policies say.
     pub async fn delete_object(&self, key: &str) {
-        todo!("{key}")
+        let deleted = self.services.buckets().delete(self.bucket(), key).await;
+        deleted.expect("the data folder can be written");
+    }
+
+    /// The bucket that messages are stored in.
+    pub fn bucket(&self) -> &str {
+        let mut actions = self.deployment.rules.iter().flat_map(|rule| &rule.actions);
+        let bucket = actions.find_map(|action| match action {
+            RuleAction::S3 { bucket, .. } => Some(bucket.as_str()),
+            RuleAction::Lambda { .. } => None,
+        });
+        bucket.unwrap_or_default()
     }
 
     /// What SES accepted from the functions, oldest first.
     pub fn sent(&self) -> Vec<SentMail> {
-        todo!()
+        let sent = |entry: &Arc<crate::journal::Entry>| match &entry.event {
+            Event::Sent { ses_id, from, destinations, path } => Some(SentMail {
+                ses_id: ses_id.clone(),
+                message_id: entry.message_id.clone(),
+                from: from.clone(),
+                destinations: destinations.clone(),
+                raw: std::fs::read(path).expect("what was sent is kept"),
+            }),
+            _ => None,
+        };
+        self.journal.entries().iter().filter_map(sent).collect()
     }
 
     /// What went out by SNS, oldest first.
     pub fn published(&self) -> Vec<Published> {
-        todo!()
-    }
-
-    /// Messages waiting on a queue, and messages received but not yet deleted. Takes the queue's name.
-    pub fn queue_depth(&self, name: &str) -> (usize, usize) {
-        todo!("{name}")
-    }
-
-    /// Invokes a function by its logical id and waits for its answer, as `aws lambda invoke` does: no retries.
-    pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, InvocationError> {
-        todo!("{function} {event}")
-    }
-
-    /// Invokes a function by its logical id as an asynchronous event, with Lambda's retries, and
-    /// returns the request id.
-    pub fn invoke_async(&self, function: &str, event: &Value) -> String {
-        todo!("{function} {event}")
+        let published = |entry: &Arc<crate::journal::Entry>| match &entry.event {
+            Event::Published { topic, subject, text } => {
+                Some(Published { topic: topic.clone(), subject: subject.clone(), text: text.clone() })
+            }
+            _ => None,
+        };
+        self.journal.entries().iter().filter_map(published).collect()
     }
 
     /// What the functions logged: function name and line, oldest first.
     pub fn logs(&self) -> Vec<(String, String)> {
-        todo!()
+        let logged = |entry: &Arc<crate::journal::Entry>| match &entry.event {
+            Event::Logged { function, line } => Some((function.clone(), line.clone())),
+            _ => None,
+        };
+        self.journal.entries().iter().filter_map(logged).collect()
     }
 
-    /// The faults that wait for their call; more can be added.
-    pub fn faults(&self) -> &Faults {
-        todo!()
+    /// Messages waiting on a queue, and messages received but not yet deleted. Takes the queue's name.
+    pub fn queue_depth(&self, name: &str) -> (usize, usize) {
+        let queue = self.deployment.queues.iter().find(|queue| queue.name == name);
+        let queue = queue.and_then(|queue| self.services.queue(&queue.arn));
+        queue.unwrap_or_else(|| unreachable!("there is no queue {name}")).depth()
     }
 
-    /// Everything that happened.
-    pub fn journal(&self) -> &Arc<Journal> {
-        todo!()
+    /// A function by its logical id.
+    pub fn function(&self, logical_id: &str) -> Option<&Function> {
+        self.lambda.function(logical_id)
     }
 
-    /// The services themselves, for what has no short cut here.
-    pub fn services(&self) -> &Services {
-        todo!()
+    /// Invokes a function by its logical id and waits for its answer, as `aws lambda invoke` does: no retries.
+    pub async fn invoke(&self, function: &str, event: &Value) -> Result<Value, InvocationError> {
+        let answer = self.lambda.invoke(function, event.to_string().into()).await?;
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }
 
-    /// What the roles allow and this run did not use.
-    pub fn unused_permissions(&self) -> Vec<UnusedPermission> {
-        todo!()
+    /// Invokes a function by its logical id as an asynchronous event, with Lambda's retries, and
+    /// returns the request id.
+    pub fn invoke_async(&self, function: &str, event: &Value) -> Result<String, InvocationError> {
+        self.lambda.invoke_async(function, event.to_string().into())
+    }
+
+    /// What each function's role allows and this run did not use, by the function's logical id.
+    pub fn unused_permissions(&self) -> Vec<(String, Grant)> {
+        let functions = self.deployment.functions.iter();
+        functions
+            .flat_map(|function| {
+                function.role.unused().into_iter().map(|grant| (function.logical_id.clone(), grant))
+            })
+            .collect()
     }
 }
 
-/// The repository's folder.
-pub fn repository() -> PathBuf {
-    let local = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    local.parent().expect("the crate lies in the repository's folder").to_owned()
+/// Listens on loopback only.
+async fn listen(port: u16, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| anyhow!("could not listen on port {port} for {what}: {error}"))
+}
+
+/// An SES account that may send from the domains it receives for.
+fn account(deployment: &Deployment, identities: Vec<String>) -> Account {
+    let recipients = deployment.rules.iter().flat_map(|rule| &rule.recipients);
+    let domains =
+        recipients.map(|recipient| recipient.rsplit('@').next().unwrap_or_default().trim_matches('.'));
+    let mut account = Account::new(domains.map(str::to_owned).chain(identities));
+    let set = deployment.parameters.get("ConfigurationSet").filter(|set| !set.is_empty());
+    account.configuration_sets.extend(set.cloned());
+    account
 }

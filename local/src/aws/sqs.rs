@@ -283,6 +283,7 @@ mod tests {
     fn queue(redrive: Option<(Queue, u32)>) -> Queue {
         let queue = Queue::new(&deployment::Queue {
             name: "q".to_owned(),
+            url: String::new(),
             arn: "arn:aws:sqs:us-east-1:123456789012:q".to_owned(),
             visibility_timeout: HIDDEN,
             retention: Duration::from_secs(3600),

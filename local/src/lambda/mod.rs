@@ -190,6 +190,11 @@ impl Lambda {
         Ok(())
     }
 
+    /// Kills the idle instances.
+    pub fn stop(&self) {
+        self.pools.values().for_each(|pool| pool.stop());
+    }
+
     /// Runs a future on the runtime that instances live on, whoever awaits it.
     async fn on_runtime<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
         match self.runtime.spawn(future).await {

@@ -82,6 +82,11 @@ impl Pool {
         None
     }
 
+    /// Kills the idle instances.
+    pub(super) fn stop(&self) {
+        self.idle().clear();
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Instance)>> {
         self.idle.lock().expect("no holder of this lock panics")
     }

@@ -1,0 +1,138 @@
+//! What to start, and how.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+
+use crate::{aws::faults::Fault, receiving::Verdicts, template::SamConfig};
+
+/// What to start, and how.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `template.yaml` to play.
+    pub template: PathBuf,
+    /// The stack's name.
+    pub stack_name: String,
+    /// The region its ARNs name.
+    pub region: String,
+    /// Template parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Where the functions' binaries come from.
+    pub functions: Functions,
+    /// How fast Lambda's and SQS's clocks run.
+    pub pace: Pace,
+    /// Folder for buckets, sent mail and Maildirs; a temporary one, removed at the end, if `None`.
+    pub data: Option<PathBuf>,
+    /// Port of the SMTP server; 0 takes a free one.
+    pub smtp_port: u16,
+    /// Port of the page; 0 takes a free one.
+    pub page_port: u16,
+    /// Port of the AWS endpoints; 0 takes a free one.
+    pub aws_port: u16,
+    /// `HOST:PORT` of an SMTP server that takes what is sent, instead of Maildirs.
+    pub relay: Option<String>,
+    /// Verified SES identities besides the domains that mail is received for.
+    pub identities: Vec<String>,
+    /// What the scanners say of messages that don't ask for something else.
+    pub verdicts: Verdicts,
+    /// Faults from the start.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for Config {
+    /// This repository's template with example domains on free ports, data in a temporary folder, clocks
+    /// fast: for tests.
+    fn default() -> Self {
+        let parameters = [
+            ("EmailDomain", "in.example"),
+            ("DestinationDomain", "out.example"),
+            ("NoticeAddress", "operator@out.example"),
+        ];
+        Config {
+            template: repository().join("template.yaml"),
+            stack_name: "ses-forwarder".to_owned(),
+            region: "us-east-1".to_owned(),
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            functions: Functions::default(),
+            pace: Pace::fast(),
+            data: None,
+            smtp_port: 0,
+            page_port: 0,
+            aws_port: 0,
+            relay: None,
+            identities: Vec::new(),
+            verdicts: Verdicts::default(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// What `sam deploy` would deploy of a template: name, region and parameters from the `samconfig.toml` beside
+    /// it, if there is one, and from the example where that says nothing. Clocks run as on AWS.
+    pub fn deployed(template: &Path) -> anyhow::Result<Config> {
+        let mut config = Config { template: template.to_owned(), pace: Pace::real(), ..Config::default() };
+        let path = template.with_file_name("samconfig.toml");
+        if !path.exists() {
+            return Ok(config);
+        }
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let samconfig = SamConfig::read(&text).map_err(anyhow::Error::msg)?;
+        config.stack_name = samconfig.stack_name.unwrap_or(config.stack_name);
+        config.region = samconfig.region.unwrap_or(config.region);
+        config.parameters.extend(samconfig.parameters);
+        Ok(config)
+    }
+}
+
+/// Where the functions' binaries come from.
+#[derive(Debug, Clone)]
+pub enum Functions {
+    /// Built by cargo, once a process.
+    Build {
+        /// With the profile that is deployed, rather than the one for development.
+        release: bool,
+    },
+    /// Binaries by the name that `BuildProperties.Binary` has.
+    Ready(BTreeMap<String, PathBuf>),
+}
+
+impl Default for Functions {
+    /// The development profile in development builds, else the deployed one.
+    fn default() -> Self {
+        Functions::Build { release: !cfg!(debug_assertions) }
+    }
+}
+
+/// How fast the clocks of Lambda and SQS run: retry delays, visibility time-outs, batching windows.
+/// A function's own time-out is never shortened, since the function's work isn't either.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace(f64);
+
+impl Pace {
+    /// As on AWS: the first retry comes after a minute.
+    pub fn real() -> Self {
+        Pace(1.0)
+    }
+
+    /// A thousand times as fast: the first retry comes after 60 ms.
+    pub fn fast() -> Self {
+        Pace(0.001)
+    }
+
+    /// How long `duration` takes here.
+    pub fn scale(self, duration: Duration) -> Duration {
+        duration.mul_f64(self.0)
+    }
+}
+
+/// The repository's folder.
+pub fn repository() -> PathBuf {
+    let local = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    local.parent().expect("the crate lies in the repository's folder").to_owned()
+}

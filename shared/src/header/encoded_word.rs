@@ -157,8 +157,8 @@ impl<'a> Run<'a> {
 /// `column` is where `out` begins on its first line.
 pub(super) fn encode(out: &mut Vec<u8>, column: usize, text: &str) {
     let quoted: usize = text.bytes().map(quoted_octets).sum();
-    // Q can be read by eye; base64 only where it is much shorter.
-    let base64 = text.len() * 2 < quoted;
+    // Q can be read by eye; base64 only where it takes less than half.
+    let base64 = text.len().div_ceil(3) * 8 < quoted;
     let mut rest = text;
     while !rest.is_empty() {
         if LINE_OCTETS < column_of(out, column) + LEAST_OCTETS {

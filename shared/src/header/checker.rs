@@ -1,0 +1,419 @@
+//! What must hold of every rewritten message, checked by code that shares nothing with the rewriter
+//! but its types: for tests, fuzz targets, and whatever wants to know what SES would be given.
+//!
+//! It is written to be obvious, not fast: a message becomes a list of fields of a list of lines.
+
+use std::collections::HashSet;
+
+use mail_parser::{HeaderValue, parsers::MessageStream};
+
+use super::Rewrite;
+
+/// Everything that is wrong with `output`, the message that came of `message`; empty if nothing is.
+///
+/// `output` is header block and body, `from` the address that SES is told to send from.
+pub fn violations(message: &[u8], output: &[u8], from: &str, how: &Rewrite<'_>) -> Vec<String> {
+    let input = Message::read(message);
+    let mut found = Vec::new();
+    let Some(header) = output.strip_suffix(input.body).and_then(|header| header.strip_suffix(b"\r\n")) else {
+        return vec!["the output does not end in an empty line and the body".into()];
+    };
+    check_lines(header, &mut found);
+    let written = Message::read(output);
+    if written.body != input.body {
+        found.push("the body starts elsewhere".into());
+    }
+    if found.is_empty() {
+        check_names(&written.fields, &mut found);
+        check_from(&written.fields, from, how, &mut found);
+        check_fields(&input.fields, &written.fields, how, &mut found);
+    }
+    found
+}
+
+/// A message as a list of fields.
+struct Message<'a> {
+    fields: Vec<Field<'a>>,
+    body: &'a [u8],
+}
+
+/// A field as a list of lines without their ends; the first begins behind the colon.
+#[derive(Debug, Clone)]
+struct Field<'a> {
+    name: String,
+    lines: Vec<&'a [u8]>,
+}
+
+impl<'a> Message<'a> {
+    fn read(message: &'a [u8]) -> Message<'a> {
+        let mut fields: Vec<Field<'a>> = Vec::new();
+        let mut rest = message;
+        while !rest.is_empty() {
+            let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+            let (line, behind) = rest.split_at(length);
+            let content = match line {
+                [content @ .., b'\r', b'\n'] | [content @ .., b'\n'] => content,
+                content => content,
+            };
+            match content.split_first() {
+                None => return Message { fields, body: behind },
+                Some((b' ' | b'\t', more)) => match fields.last_mut() {
+                    None => break,
+                    Some(field) => {
+                        if more.iter().any(|byte| !b" \t".contains(byte)) {
+                            field.lines.push(content);
+                        }
+                    }
+                },
+                Some(_) => match name_and_value(content) {
+                    Some((name, value)) => fields.push(Field { name, lines: vec![value] }),
+                    None if content.starts_with(b"From ") || content.starts_with(b">From ") => {}
+                    None => break,
+                },
+            }
+            rest = behind;
+        }
+        Message { fields, body: rest }
+    }
+}
+
+fn name_and_value(line: &[u8]) -> Option<(String, &[u8])> {
+    let colon = line.iter().position(|&byte| byte == b':')?;
+    let name = std::str::from_utf8(&line[..colon]).ok()?.trim_end_matches([' ', '\t']);
+    let allowed = !name.is_empty() && name.bytes().all(|byte| (33..=126).contains(&byte));
+    allowed.then(|| (name.to_owned(), &line[colon + 1..]))
+}
+
+impl Field<'_> {
+    fn key(&self) -> String {
+        self.name.to_ascii_lowercase()
+    }
+
+    /// The value with controls as spaces, on one line.
+    fn unfolded(&self) -> Vec<u8> {
+        let control = |byte: &u8| *byte < 32 || *byte == 127;
+        self.lines.concat().iter().map(|byte| if control(byte) { b' ' } else { *byte }).collect()
+    }
+
+    /// The value without any white space.
+    fn solid(&self) -> Vec<u8> {
+        solid(&self.unfolded())
+    }
+
+    /// Whether the field may be sent as it came.
+    fn is_plain(&self, name: &str) -> bool {
+        self.lines
+            .iter()
+            .all(|line| line.len() <= 998 && line.iter().all(|byte| matches!(byte, 32..=126 | b'\t')))
+            && name.len() + 1 + self.lines[0].len() <= 998
+    }
+
+    fn text(&self) -> String {
+        let value = [self.unfolded().as_slice(), b"\n"].concat();
+        match MessageStream::new(&value).parse_unstructured() {
+            HeaderValue::Text(text) => {
+                text.chars().filter(|char| !char.is_whitespace() && !char.is_control()).collect()
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn addresses(&self) -> Option<Vec<String>> {
+        let value = [self.unfolded().as_slice(), b"\n"].concat();
+        let HeaderValue::Address(addresses) = MessageStream::new(&value).parse_address() else {
+            return None;
+        };
+        addresses.into_list().into_iter().map(|entry| entry.address.map(String::from)).collect()
+    }
+}
+
+fn solid(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|byte| !b" \t\r\n".contains(byte)).collect()
+}
+
+/// Every line is a field or a continuation, ASCII, at most 998 octets, in CRLF.
+fn check_lines(header: &[u8], found: &mut Vec<String>) {
+    let Some(lines) = header.strip_suffix(b"\r\n") else {
+        found.push("the last field has no CRLF".into());
+        return;
+    };
+    let mut any_field = false;
+    for line in lines.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let shown = String::from_utf8_lossy(&line[..line.len().min(60)]).into_owned();
+        if line.len() > 998 {
+            found.push(format!("a line of {} octets: {shown}", line.len()));
+        }
+        if line.iter().any(|byte| !matches!(byte, 32..=126 | b'\t')) {
+            found.push(format!("a byte that is not printable ASCII: {shown:?}"));
+        }
+        let is_field = name_and_value(line).is_some_and(|(name, _)| line[name.len()] == b':');
+        let continues = line.starts_with(b" ") || line.starts_with(b"\t");
+        if !is_field && !(any_field && continues && !solid(line).is_empty()) {
+            found.push(format!("neither a field nor a continuation: {shown:?}"));
+        }
+        any_field = true;
+    }
+    let line_feeds = lines.iter().filter(|&&byte| byte == b'\n').count();
+    if lines.windows(2).filter(|pair| pair == b"\r\n").count() != line_feeds {
+        found.push("a line end that is no CRLF".into());
+    }
+}
+
+fn is_removed(key: &str) -> bool {
+    matches!(key, "return-path" | "dkim-signature" | "domainkey-signature" | "sender" | "bcc")
+        || key.starts_with("x-ses-")
+}
+
+/// <https://docs.aws.amazon.com/ses/latest/dg/header-fields.html>
+fn is_once_only(key: &str) -> bool {
+    const NAMES: &str = " accept-language auto-submitted comments date delivered-to dkim-signature \
+        domainkey-signature errors-to from importance in-reply-to keywords list-archive list-help list-id \
+        list-owner list-post list-subscribe list-unsubscribe list-unsubscribe-post message-id mime-version \
+        organization precedence priority references reply-to return-path return-receipt-to sender sensitivity \
+        subject thread-index thread-topic user-agent vbr-info ";
+    let family = ["content-", "disposition-notification-", "original-"];
+    NAMES.contains(&format!(" {key} ")) || family.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// No removed field survives, no once-only field repeats.
+fn check_names(written: &[Field<'_>], found: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    for field in written {
+        let key = field.key();
+        if is_removed(&key) || key.starts_with("resent-") {
+            found.push(format!("{} survives", field.name));
+        }
+        if is_once_only(&key) && !seen.insert(key) {
+            found.push(format!("{} repeats", field.name));
+        }
+    }
+}
+
+/// Exactly one From, one mailbox, at EMAIL_DOMAIN, local part 1 to 64 octets, no `@` in the name.
+fn check_from(written: &[Field<'_>], from: &str, how: &Rewrite<'_>, found: &mut Vec<String>) {
+    let all: Vec<&Field<'_>> = written.iter().filter(|field| field.key() == "from").collect();
+    let [field] = all.as_slice() else {
+        found.push(format!("{} From fields", all.len()));
+        return;
+    };
+    let value = String::from_utf8(field.lines.concat()).unwrap_or_default();
+    let value = value.trim();
+    let (name, address) = match value.strip_suffix('>').and_then(|value| value.rsplit_once('<')) {
+        Some((name, address)) => (name.trim_end(), address),
+        None => ("", value),
+    };
+    let local =
+        address.strip_suffix(how.email_domain).and_then(|rest| rest.strip_suffix('@')).unwrap_or_default();
+    let is_atom = |atom: &str| {
+        !atom.is_empty()
+            && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+    };
+    if !(1..=64).contains(&local.len()) || !local.split('.').all(is_atom) {
+        found.push(format!("From has the address {address}"));
+    }
+    if address != from {
+        found.push(format!("From has the address {address}, SES is told {from}"));
+    }
+    let wire = field.lines.iter().map(|line| line.len() + 2).sum::<usize>();
+    if wire - 3 >= 320 {
+        found.push(format!("the mailbox of From has {wire} octets"));
+    }
+    let is_quoted = name.len() > 1 && name.starts_with('"') && {
+        let inner = name[1..name.len() - 1].replace("\\\\", "").replace("\\\"", "");
+        name.ends_with('"') && !inner.contains(['"', '\\'])
+    };
+    if !name.is_empty() && !is_quoted && !name.split(' ').all(is_atom) {
+        found.push(format!("From has the display name {name}"));
+    }
+    let value = format!("{name}\n");
+    let decoded = match MessageStream::new(value.as_bytes()).parse_unstructured() {
+        HeaderValue::Text(text) => text.into_owned(),
+        _ => String::new(),
+    };
+    let directions = |char: char| matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if decoded.contains('@') || decoded.chars().any(|char| char.is_control() || directions(char)) {
+        found.push(format!("From has a display name that says {decoded:?}"));
+    }
+}
+
+/// All other fields: what is added, in its order, then what came, in its order.
+fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, found: &mut Vec<String>) {
+    let first = |name: &str| input.iter().find(|field| field.key() == name);
+    let has = |name: &str| first(name).is_some();
+    let mut left = written.iter().peekable();
+    let mut added: Vec<(&str, String)> = Vec::new();
+    let recipients: Vec<String> =
+        how.deliveries.iter().map(|delivery| delivery.recipient.to_string()).collect();
+    added.extend(recipients.iter().map(|recipient| ("X-Original-To", recipient.clone())));
+    let value = |name: &str| first(name).map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
+    added.extend(value("from").map(|from| ("X-Original-From", from)));
+    added.extend(value("message-id").map(|id| ("X-Original-Message-ID", id)));
+    added.extend(recipients.iter().map(|recipient| ("X-Loop", recipient.clone())));
+    if !how.tags.is_empty() {
+        added.push(("X-Forwarder-Verdict", "\u{fffd}".into()));
+    }
+    if !has("from") {
+        added.push(("From", "\u{fffd}".into()));
+    }
+    for (name, value) in added {
+        let Some(field) = left.next().filter(|field| field.name == name) else {
+            found.push(format!("{name} is not where it belongs"));
+            return;
+        };
+        if value.is_ascii() && field.solid() != solid(value.as_bytes()) {
+            found.push(format!(
+                "{name} is {:?}, expected {value:?}",
+                String::from_utf8_lossy(&field.unfolded())
+            ));
+        }
+    }
+    if !has("from") {
+        left.next_if(|field| !has("reply-to") && field.name == "Reply-To");
+    }
+
+    let again = has("x-loop") && has("x-original-from");
+    let mut seen = HashSet::new();
+    for field in input {
+        let key = field.key();
+        let ours = ["x-original-to", "x-original-from", "x-original-message-id", "x-forwarder-verdict"];
+        let repeats = is_once_only(&key) && !seen.insert(key.clone());
+        let said = key == "x-loop"
+            && recipients.iter().any(|said| said.as_bytes().eq_ignore_ascii_case(&field.solid()));
+        if is_removed(&key) || repeats || said || (again && ours.contains(&key.as_str())) {
+            continue;
+        }
+        let name = if key.starts_with("resent-") {
+            format!("X-Original-{}", field.name)
+        } else {
+            field.name.clone()
+        };
+        if must_go(field, &name) && !matches!(key.as_str(), "from" | "to" | "cc" | "subject") {
+            if left.peek().is_some_and(|next| next.name == name && next.solid() == field.solid()) {
+                found.push(format!("{name} can't be folded, but was not dropped"));
+            }
+            left.next_if(|next| key == "message-id" && !has("references") && next.name == "References");
+            continue;
+        }
+        let is_it = |next: &Field<'_>| next.name == name || (key == "from" && next.name == "From");
+        let Some(field_written) = left.next_if(|next| is_it(next)) else {
+            if may_go(field) {
+                continue;
+            }
+            let instead = left.peek().map_or("nothing", |next| next.name.as_str());
+            found.push(format!("expected {name}, but found {instead}"));
+            return;
+        };
+        match key.as_str() {
+            "from" => {
+                if !has("reply-to") {
+                    left.next_if(|next| next.name == "Reply-To");
+                }
+            }
+            "references" => check_references(Some(field), field_written, first("message-id"), found),
+            "subject" if !how.subject_prefix.trim().is_empty() || !how.tags.is_empty() => {}
+            "to" | "cc"
+                if field.addresses().is_none_or(|all| all.iter().any(|one| is_recipient(how, one))) =>
+            {
+                check_recipients(field, field_written, how, found);
+            }
+            _ => check_same(&key, field, field_written, found),
+        }
+        let has_id = first("message-id").is_some_and(|id| !id.solid().is_empty());
+        if key == "message-id" && !has("references") && has_id {
+            match left.next_if(|next| next.name == "References") {
+                Some(written) => check_references(None, written, first("message-id"), found),
+                None => found.push("References is missing".into()),
+            }
+        }
+    }
+    left.next_if(|next| !has("subject") && next.name == "Subject");
+    if let Some(field) = left.next() {
+        found.push(format!("{} was not there", field.name));
+    }
+}
+
+/// Whether a field can't be written: a line too long that has no white space where it is needed.
+fn must_go(field: &Field<'_>, name: &str) -> bool {
+    let longest_word = field
+        .lines
+        .iter()
+        .flat_map(|line| line.split(|&byte| byte <= 32 || byte == 127))
+        .map(<[u8]>::len)
+        .max();
+    let cut = name.to_ascii_lowercase().starts_with("x-") || name.eq_ignore_ascii_case("references");
+    let too_long = !field.is_plain(name) && field.lines.concat().is_ascii() && longest_word >= Some(998);
+    name.len() > 997 || (too_long && !cut)
+}
+
+/// Whether it depends on the encoding if a field can be written.
+fn may_go(field: &Field<'_>) -> bool {
+    field.lines.iter().any(|line| line.len() >= 900)
+}
+
+fn is_recipient(how: &Rewrite<'_>, address: &str) -> bool {
+    how.deliveries.iter().any(|delivery| delivery.recipient.to_string().eq_ignore_ascii_case(address))
+}
+
+/// What is plain is the same byte for byte; what is not says the same.
+fn check_same(key: &str, field: &Field<'_>, written: &Field<'_>, found: &mut Vec<String>) {
+    let name = &written.name;
+    if field.is_plain(name) {
+        if field.lines != written.lines {
+            found.push(format!("{name} changed"));
+        }
+    } else if field.lines.concat().is_ascii() {
+        if field.solid() != written.solid() {
+            found.push(format!("{name} says something else"));
+        }
+    } else if std::str::from_utf8(&field.lines.concat()).is_ok()
+        && (key == "subject" || (key.starts_with("x-") && !key.starts_with("x-original-")))
+        && field.text() != written.text()
+    {
+        found.push(format!("{name} says {:?}, but said {:?}", written.text(), field.text()));
+    }
+}
+
+/// References holds what it held, and the Message-ID.
+fn check_references(
+    field: Option<&Field<'_>>,
+    written: &Field<'_>,
+    id: Option<&Field<'_>>,
+    found: &mut Vec<String>,
+) {
+    let ascii = |text: Vec<u8>| -> Vec<u8> {
+        text.iter().map(|&byte| if byte < 128 { byte } else { b'?' }).collect()
+    };
+    let old = field.map(|field| ascii(field.solid())).unwrap_or_default();
+    let id = id.map(|field| ascii(field.solid())).unwrap_or_default();
+    let new = written.solid();
+    if new != old && new != [old.as_slice(), &id].concat() {
+        found.push("References is neither the old one nor that and the Message-ID".into());
+    }
+    if !id.is_empty() && !new.windows(id.len()).any(|part| part == id) {
+        found.push("References lacks the Message-ID".into());
+    }
+    if let Some(field) = field.filter(|field| new == old && field.is_plain(&written.name)) {
+        check_same("references", field, written, found);
+    }
+}
+
+/// Each recipient gave way to its destinations, every other address stands where it stood.
+fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, found: &mut Vec<String>) {
+    let Some(before) = field.addresses() else {
+        return;
+    };
+    let mut expected = Vec::new();
+    for address in before {
+        let is_it = |recipient: &str| recipient.eq_ignore_ascii_case(&address);
+        match how.deliveries.iter().find(|delivery| is_it(&delivery.recipient.to_string())) {
+            Some(delivery) if !delivery.destinations.is_empty() => {
+                expected.extend(delivery.destinations.iter().map(ToString::to_string));
+            }
+            _ => expected.push(address),
+        }
+    }
+    if field.lines.concat().is_ascii() && written.addresses().as_ref() != Some(&expected) {
+        found.push(format!("{} leads to {:?}, expected {expected:?}", written.name, written.addresses()));
+    }
+}

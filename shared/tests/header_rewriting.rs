@@ -1,0 +1,707 @@
+//! The rules, one table each: a field as it comes and as it is sent, byte for byte. Then what
+//! attackers try, by name; then sizes that would show quadratic time.
+
+use ses_forwarder::{
+    address::Address,
+    decision::Delivery,
+    header::{Rewrite, Rewritten, checker::violations, rewrite, split},
+    outcome::Reason,
+};
+
+const PLAIN: Rewrite<'static> = Rewrite {
+    email_domain: "in.example",
+    envelope_sender: Some("sender@envelope.example"),
+    deliveries: &[],
+    subject_prefix: "",
+    tags: &[],
+};
+
+fn delivery(recipient: &str, destinations: &[&str]) -> Delivery {
+    let address = |text: &str| Address::parse(text).unwrap();
+    Delivery {
+        recipient: address(recipient),
+        destinations: destinations.iter().map(|text| address(text)).collect(),
+    }
+}
+
+/// The message rewritten; everything that must hold of it is checked.
+fn rewritten(message: &[u8], how: &Rewrite<'_>) -> Rewritten {
+    let block = split(message);
+    let rewritten = rewrite(&block, how);
+    let output = [&rewritten.header, &message[block.body_at..]].concat();
+    let found = violations(message, &output, &rewritten.from, how);
+    let shown = String::from_utf8_lossy(&message[..message.len().min(300)]).into_owned();
+    assert!(found.is_empty(), "{shown:?}: {found:#?}");
+    rewritten
+}
+
+fn header(message: &[u8], how: &Rewrite<'_>) -> String {
+    String::from_utf8(rewritten(message, how).header).unwrap()
+}
+
+/// What stands around the field under test.
+const BEFORE: &str = "X-Original-From: a@x.example\r\nFrom: \"a at x.example\" <a_x.example@in.example>\r\nReply-To: a@x.example\r\n";
+
+/// The lines that a field becomes, without the last CRLF.
+fn field(field: &[u8], how: &Rewrite<'_>) -> String {
+    let message = [b"From: a@x.example\r\n", field, b"\r\n\r\nbody"].concat();
+    let header = header(&message, how);
+    let start = header.find(BEFORE).expect("From stands first") + BEFORE.len();
+    header[start..].strip_suffix("\r\n").unwrap().strip_suffix("\r\n").unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_whole_message() {
+    let message = b"Return-Path: <jane@example.com>\r\nReceived: from mx\r\n by inbound-smtp\r\nX-SES-Spam-Verdict: PASS\r\n\
+        X-SES-RECEIPT: x\r\nDKIM-Signature: v=1;\r\n b=x\r\nReceived: 2\r\nFrom: Jane Doe <jane@example.com>\r\n\
+        Sender: robot@example.com\r\nTo: Info <INFO@in.example>, \"Bob\" <bob@y.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\
+        Message-ID: <1@example.com>\r\nReferences: <0@example.com>\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\
+        MIME-Version: 1.0\r\nMIME-Version: 1.0\r\nX-Odd:   spaces  stay \r\n\r\nbody \0\xff\n\n";
+    let how = Rewrite {
+        deliveries: &[delivery("info@in.example", &["ann@out.example", "bob@else.example"])],
+        ..PLAIN
+    };
+    let rewritten = rewritten(message, &how);
+    assert_eq!(
+        String::from_utf8(rewritten.header).unwrap(),
+        "X-Original-To: info@in.example\r\nX-Original-From: Jane Doe <jane@example.com>\r\n\
+         X-Original-Message-ID: <1@example.com>\r\nX-Loop: info@in.example\r\nReceived: from mx\r\n by inbound-smtp\r\n\
+         Received: 2\r\nFrom: Jane Doe <jane_example.com@in.example>\r\nReply-To: Jane Doe <jane@example.com>\r\n\
+         To: ann@out.example, bob@else.example, \"Bob\" <bob@y.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\
+         Message-ID: <1@example.com>\r\nReferences: <0@example.com> <1@example.com>\r\n\
+         Date: Mon, 1 Jan 2024 00:00:00 +0000\r\nMIME-Version: 1.0\r\nX-Odd:   spaces  stay \r\n\r\n"
+    );
+    assert_eq!(rewritten.from, "jane_example.com@in.example");
+    assert_eq!(rewritten.notes, [""; 0]);
+}
+
+#[test]
+fn messages_without_what_others_have() {
+    let unknown = "From: unknown <unknown@in.example>\r\n\r\n";
+    let sender = "From: \"sender at envelope.example\" <sender_envelope.example@in.example>\r\nReply-To: sender@envelope.example\r\n\r\n";
+    for (case, message, envelope_sender, expected) in [
+        ("0 bytes", "", None, unknown),
+        ("0 bytes from somebody", "", Some("sender@envelope.example"), sender),
+        ("an empty line first", "\r\nFrom: a@x.example\r\n", None, unknown),
+        ("only a body", "hello\r\n", None, unknown),
+        ("null sender", "", Some("<>"), unknown),
+        ("sender without a domain", "", Some("MAILER-DAEMON"), unknown),
+        ("sender in brackets", "", Some("<sender@envelope.example>"), sender),
+        (
+            "an empty From",
+            "From:\r\n\r\n",
+            None,
+            "X-Original-From:\r\nFrom: unknown <unknown@in.example>\r\n\r\n",
+        ),
+        (
+            "a Reply-To alone",
+            "Reply-To: b@y.example\r\n\r\n",
+            None,
+            "From: unknown <unknown@in.example>\r\nReply-To: b@y.example\r\n\r\n",
+        ),
+        ("no end", "X-A: 1", None, "From: unknown <unknown@in.example>\r\nX-A: 1\r\n\r\n"),
+        (
+            "two of From and Reply-To",
+            "From: a@x.example\nFrom: b@x.example\nReply-To: c@x.example\nReply-To: d@x.example\n\n",
+            None,
+            "X-Original-From: a@x.example\r\nFrom: \"a at x.example\" <a_x.example@in.example>\r\nReply-To: c@x.example\r\n\r\n",
+        ),
+    ] {
+        assert_eq!(header(message.as_bytes(), &Rewrite { envelope_sender, ..PLAIN }), expected, "{case}");
+    }
+}
+
+#[test]
+fn fields_that_stay_go_or_change() {
+    for (case, came, sent) in [
+        ("plain", "X-A: 1", "X-A: 1"),
+        ("folding stays", "Received: a\r\n\tb\r\n   c", "Received: a\r\n\tb\r\n   c"),
+        ("LF", "X-A: 1\n 2\nX-B: 3", "X-A: 1\r\n 2\r\nX-B: 3"),
+        ("space before the colon", "X-A \t: 1", "X-A: 1"),
+        ("blank continuation", "X-A: 1\r\n \t\r\n 2\r\n ", "X-A: 1\r\n 2"),
+        ("blank first line", "X-A: \r\n 2", "X-A: \r\n 2"),
+        ("mbox line", "X-A: 1\r\n>From x\r\nFrom y z\r\nX-B: 2", "X-A: 1\r\nX-B: 2"),
+        ("mbox line in a field", "X-A: 1\r\nFrom y z\r\n 2", "X-A: 1\r\n 2"),
+        ("empty value", "X-A:", "X-A:"),
+        (
+            "removed",
+            "Sender: s@x\r\nBcc: b@x\r\n f\r\nReturn-path: r\r\nX-Ses-Message-Tags: t\r\nDomainKey-Signature: d",
+            "",
+        ),
+        ("removed at the end too", "X-A: 1\r\nDKIM-Signature: a\r\ndkim-signature: b", "X-A: 1"),
+        (
+            "resent",
+            "Resent-From: r@x\r\nresent-to: t@x\r\nResent-From: r2@x",
+            "X-Original-Resent-From: r@x\r\nX-Original-resent-to: t@x\r\nX-Original-Resent-From: r2@x",
+        ),
+        (
+            "once only",
+            "Content-Type: a\r\nX-A: 1\r\ncontent-type: b\r\nContent-ID: c",
+            "Content-Type: a\r\nX-A: 1\r\nContent-ID: c",
+        ),
+        (
+            "as often as it likes",
+            "Received: a\r\nReceived: b\r\nTo: c\r\nTo: d\r\nCc: e\r\nCc: f",
+            "Received: a\r\nReceived: b\r\nTo: c\r\nTo: d\r\nCc: e\r\nCc: f",
+        ),
+        ("bare CR and NUL", "X-A: 1\r2\0\x0b3\x7f4", "X-A: 1 2  3 4"),
+        ("a line of controls", "X-A: 1\r\n \0\0\r\n 2", "X-A: 1\r\n 2"),
+        ("In-Reply-To", "In-Reply-To: <p@x>\r\nIn-Reply-To: <q@x>", "In-Reply-To: <p@x>"),
+        ("Postfix writes one as well", "X-Original-To: user@in.example", "X-Original-To: user@in.example"),
+    ] {
+        assert_eq!(field(came.as_bytes(), &PLAIN), sent, "{case}");
+    }
+}
+
+#[test]
+fn text_that_is_not_ascii() {
+    for (case, came, sent) in [
+        ("UTF-8", "Subject: café au lait".as_bytes(), "Subject: =?utf-8?q?caf=C3=A9?= au lait"),
+        ("Latin-1", b"Subject: caf\xe9 au lait", "Subject: =?utf-8?q?caf=C3=A9?= au lait"),
+        ("windows-1252", b"X-A: \x80 5", "X-A: =?utf-8?b?4oKs?= 5"),
+        ("both", b"X-A: \xc3\xa9\xe9", "X-A: =?utf-8?q?=C3=A9=C3=A9?="),
+        ("neighbours together", "Subject: é è b".as_bytes(), "Subject: =?utf-8?q?=C3=A9_=C3=A8?= b"),
+        ("across a fold", "Subject: é\r\n è b".as_bytes(), "Subject: =?utf-8?q?=C3=A9_=C3=A8?= b"),
+        (
+            "beside encoded-words",
+            "Subject: =?utf-8?q?a?= é =?utf-8?q?b?=".as_bytes(),
+            "Subject: =?utf-8?q?a?= =?utf-8?q?_=C3=A9_?= =?utf-8?q?b?=",
+        ),
+        ("no space behind the colon", "X-A:é".as_bytes(), "X-A:=?utf-8?q?=C3=A9?="),
+        ("a C1 control", "X-A: \u{85}é".as_bytes(), "X-A: =?utf-8?q?_=C3=A9?="),
+        ("base64", "Subject: 日本語".as_bytes(), "Subject: =?utf-8?b?5pel5pys6Kqe?="),
+        (
+            "display name",
+            "Cc: Renée <r@x.example>, b@y.example".as_bytes(),
+            "Cc: =?utf-8?q?Ren=C3=A9e?= <r@x.example>, b@y.example",
+        ),
+        (
+            "quoted display name",
+            "Cc: \"Renée, Dr.\" <r@x.example>".as_bytes(),
+            "Cc: =?utf-8?q?Ren=C3=A9e=2C_Dr=2E?= <r@x.example>",
+        ),
+        (
+            "comment for a name",
+            "Cc: r@x.example (Renée)".as_bytes(),
+            "Cc: =?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+        ),
+        (
+            "group",
+            "Cc: Ämter: a@x.example, Bö <b@x.example>;".as_bytes(),
+            "Cc: =?utf-8?q?=C3=84mter?=: a@x.example, =?utf-8?q?B=C3=B6?= <b@x.example>;",
+        ),
+        ("local part", "Cc: ré@x.example".as_bytes(), "Cc: r??@x.example"),
+        (
+            "keywords",
+            "Keywords: thé, café".as_bytes(),
+            "Keywords: =?utf-8?q?th=C3=A9?=, =?utf-8?q?caf=C3=A9?=",
+        ),
+        ("list", "List-Id: Café <c.x.example>".as_bytes(), "List-Id: =?utf-8?q?Caf=C3=A9?= <c.x.example>"),
+        (
+            "parameter",
+            "Content-Type: text/plain; name=\"é\"".as_bytes(),
+            "Content-Type: text/plain; name=\"??\"",
+        ),
+        ("Received", "Received: from é (ü)".as_bytes(), "Received: from ?? (??)"),
+        (
+            "resent",
+            "Resent-From: Renée <r@x>".as_bytes(),
+            "X-Original-Resent-From: =?utf-8?q?Ren=C3=A9e?= <r@x>",
+        ),
+        (
+            "a long word",
+            "Subject: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxéé yy".as_bytes(),
+            "Subject: =?utf-8?q?xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx?=\r\n =?utf-8?q?xxxxxxxxx=C3=A9=C3=A9?= yy",
+        ),
+    ] {
+        assert_eq!(field(came, &PLAIN), sent, "{case}");
+    }
+}
+
+#[test]
+fn lines_that_are_too_long() {
+    let x = |count: usize| "x".repeat(count);
+    let (w500, w600) = ("y".repeat(500), "z".repeat(600));
+    for (case, came, sent) in [
+        ("998 is allowed", format!("X-A: {}", x(993)), format!("X-A: {}", x(993))),
+        ("999 is folded at its only space", format!("X-A: {}", x(994)), format!("X-A:\r\n {}", x(994))),
+        (
+            "at the last space that fits",
+            format!("Received: {w500} b {w600} c"),
+            format!("Received: {w500} b\r\n {w600} c"),
+        ),
+        (
+            "only the line that is too long",
+            format!("Received: a\r\n\t{w500}  {w600}\r\n  c"),
+            format!("Received: a\r\n\t{w500}\r\n  {w600}\r\n  c"),
+        ),
+        ("X- is cut", format!("X-A: {}", x(2000)), format!("X-A: {}\r\n {}\r\n {}", x(993), x(997), x(10))),
+        ("X- without any space", format!("X-A:{}", x(1500)), format!("X-A:{}\r\n {}", x(994), x(506))),
+        (
+            "References is cut",
+            format!("References: {}", x(1000)),
+            format!("References: {}\r\n {}", x(986), x(14)),
+        ),
+        ("others go", format!("Received: {}\r\nX-B: 1", x(1000)), "X-B: 1".to_owned()),
+        (
+            "others fit on a line of their own",
+            format!("Received: {}", x(997)),
+            format!("Received:\r\n {}", x(997)),
+        ),
+        ("white space at the end", format!("X-A: 1{}", " ".repeat(2000)), "X-A: 1".to_owned()),
+        (
+            "white space inside",
+            format!("X-A: 1{}2", " ".repeat(2000)),
+            format!("X-A: 1\r\n{}2", " ".repeat(997)),
+        ),
+        ("a name that is too long", format!("X-{}: 1\r\nX-B: 1", x(1000)), "X-B: 1".to_owned()),
+        ("a name of a whole line", format!("X-{}: 1", x(995)), format!("X-{}:\r\n 1", x(995))),
+        (
+            "a renamed field",
+            format!("Resent-To: {}", x(986)),
+            format!("X-Original-Resent-To:\r\n {}", x(986)),
+        ),
+    ] {
+        assert_eq!(field(came.as_bytes(), &PLAIN), sent, "{case}");
+    }
+    let dropped = rewritten(format!("Received: {}\r\n\r\n", x(1000)).as_bytes(), &PLAIN);
+    assert_eq!(dropped.notes, ["dropped Received: a line of more than 998 bytes without white space"]);
+}
+
+#[test]
+fn recipients_give_way_to_their_destinations() {
+    let deliveries = [
+        delivery("info@in.example", &["ann@out.example", "bob@else.example"]),
+        delivery("\"o p\"@in.example", &["op@out.example"]),
+        delivery("old@in.example", &[]),
+        delivery("info@xn--bro-hoa.example", &["ann@out.example"]),
+    ];
+    let how = Rewrite { deliveries: &deliveries, ..PLAIN };
+    let both = "ann@out.example, bob@else.example";
+    for (case, came, sent) in [
+        ("bare", "To: info@in.example", format!("To: {both}")),
+        ("any case", "to: INFO@IN.Example", format!("to: {both}")),
+        ("with a name", "Cc: Info Desk <info@in.example>", format!("Cc: {both}")),
+        (
+            "among others",
+            "To: \"A, B\" <a@x.example>,\r\n info@in.example,\r\n C <c@x.example>",
+            format!("To: \"A, B\" <a@x.example>,\r\n {both},\r\n C <c@x.example>"),
+        ),
+        (
+            "others alone",
+            "To:  \"A, B\"  <a@x.example> , x@in.example (it's)",
+            "To:  \"A, B\"  <a@x.example> , x@in.example (it's)".to_owned(),
+        ),
+        ("twice", "To: info@in.example, info@in.example", format!("To: {both}, {both}")),
+        ("quoted local part", "To: \"o p\"@in.example", "To: op@out.example".to_owned()),
+        ("needlessly quoted", "To: \"info\"@in.example", format!("To: {both}")),
+        ("comments inside", "To: info(x)@(y)in.example", format!("To: {both}")),
+        ("comment behind", "To: info@in.example (Info), b@x.example", format!("To: {both}, b@x.example")),
+        ("in a group", "To: all: a@x.example, info@in.example;", format!("To: all: a@x.example, {both};")),
+        ("route", "To: <@r.example:info@in.example>", format!("To: {both}")),
+        ("without an end", "To: Info <info@in.example", format!("To: {both}")),
+        ("IDN", "To: info@büro.example", "To: ann@out.example".to_owned()),
+        ("discarded", "To: old@in.example, b@x.example", "To: old@in.example, b@x.example".to_owned()),
+        (
+            "only its name is one",
+            "To: \"info@in.example\" <b@x.example>",
+            "To: \"info@in.example\" <b@x.example>".to_owned(),
+        ),
+        (
+            "part of another",
+            "To: xinfo@in.example, info@in.example.x",
+            "To: xinfo@in.example, info@in.example.x".to_owned(),
+        ),
+        ("in another field", "X-To: info@in.example", "X-To: info@in.example".to_owned()),
+        (
+            "beside 8-bit",
+            "To: Renée <r@x.example>, info@in.example",
+            format!("To: =?utf-8?q?Ren=C3=A9e?= <r@x.example>, {both}"),
+        ),
+    ] {
+        let message = format!("From: a@x.example\r\n{came}\r\n\r\nbody");
+        let header = String::from_utf8(rewrite(&split(message.as_bytes()), &how).header).unwrap();
+        let start = header.find("Reply-To: a@x.example\r\n").unwrap() + 23;
+        assert_eq!(&header[start..header.len() - 4], sent, "{case}");
+    }
+    let many: Vec<Delivery> =
+        (0..100).map(|n| delivery(&format!("r{n}@in.example"), &["a@out.example"])).collect();
+    let header = header(b"\r\n", &Rewrite { deliveries: &many, ..PLAIN });
+    assert_eq!(header.matches("X-Original-To: ").count(), 100);
+    assert!(header.starts_with("X-Original-To: r0@in.example\r\nX-Original-To: r1@in.example\r\n"));
+    assert_eq!(header.matches("X-Loop: ").count(), 100);
+}
+
+#[test]
+fn message_id_goes_into_references() {
+    let x = "x".repeat(60);
+    let long = "y".repeat(1200);
+    for (case, came, sent) in [
+        (
+            "no References",
+            "Message-ID: <1@x>".to_owned(),
+            "Message-ID: <1@x>\r\nReferences: <1@x>".to_owned(),
+        ),
+        (
+            "References before",
+            "References: <0@x>\r\nMessage-ID: <1@x>".into(),
+            "References: <0@x> <1@x>\r\nMessage-ID: <1@x>".into(),
+        ),
+        (
+            "References behind",
+            "Message-ID: <1@x>\r\nReferences: <0@x>".into(),
+            "Message-ID: <1@x>\r\nReferences: <0@x> <1@x>".into(),
+        ),
+        (
+            "there already",
+            "References: <1@x>  <0@x>\r\nMessage-ID: <1@x>".into(),
+            "References: <1@x>  <0@x>\r\nMessage-ID: <1@x>".into(),
+        ),
+        (
+            "only as part of another",
+            "References: <1@xy>\r\nMessage-ID: <1@x".into(),
+            "References: <1@xy> <1@x\r\nMessage-ID: <1@x".into(),
+        ),
+        (
+            "a long line",
+            format!("References: <{x}@x>\r\nMessage-ID: <1234@x>"),
+            format!("References: <{x}@x>\r\n <1234@x>\r\nMessage-ID: <1234@x>"),
+        ),
+        (
+            "folded References",
+            format!("References: <{x}@x>\r\n\t<2@x>\r\nMessage-ID: <1@x>"),
+            format!("References: <{x}@x>\r\n\t<2@x> <1@x>\r\nMessage-ID: <1@x>"),
+        ),
+        (
+            "folded Message-ID",
+            format!("Message-ID:\r\n <{x}@x>"),
+            format!("Message-ID:\r\n <{x}@x>\r\nReferences: <{x}@x>"),
+        ),
+        (
+            "two of each",
+            "Message-ID: <1@x>\r\nMessage-ID: <2@x>\r\nReferences: <3@x>\r\nReferences: <4@x>".into(),
+            "Message-ID: <1@x>\r\nReferences: <3@x> <1@x>".into(),
+        ),
+        (
+            "empty Message-ID",
+            "Message-ID: \r\nReferences: <3@x>".into(),
+            "Message-ID: \r\nReferences: <3@x>".into(),
+        ),
+        (
+            "empty References",
+            "Message-ID: <1@x>\r\nReferences:".into(),
+            "Message-ID: <1@x>\r\nReferences: <1@x>".into(),
+        ),
+        (
+            "junk",
+            "Message-ID: no id (at all)".into(),
+            "Message-ID: no id (at all)\r\nReferences: no id (at all)".into(),
+        ),
+        ("8-bit", "Message-ID: <é@x>".into(), "Message-ID: <??@x>\r\nReferences: <??@x>".into()),
+        (
+            "too long",
+            format!("Message-ID: <{long}@x>"),
+            format!("References: <{}\r\n {}@x>", &long[..985], &long[985..]),
+        ),
+    ] {
+        let message = format!("From: a@x.example\r\n{came}\r\n\r\nbody");
+        let header = header(message.as_bytes(), &PLAIN);
+        let start = header.find("Reply-To: a@x.example\r\n").unwrap() + 23;
+        assert_eq!(&header[start..header.len() - 4], sent, "{case}");
+        let id = came.lines().find_map(|line| line.strip_prefix("Message-ID:"));
+        let top = id
+            .filter(|id| id.is_ascii() && id.len() < 900 && !id.is_empty())
+            .map(|id| format!("\r\nX-Original-Message-ID:{id}\r\n"));
+        assert!(top.is_none_or(|top| header.contains(&top)), "{case}: {header}");
+    }
+}
+
+#[test]
+fn subject_with_a_prefix() {
+    let spam = [Reason::Spam];
+    let all = [Reason::Spam, Reason::Dmarc, Reason::Unauthenticated, Reason::Virus];
+    for (case, prefix, tags, came, sent) in [
+        ("setting", "[x]", &[][..], "Subject: Hello", "Subject: [x] Hello"),
+        ("setting with a space", "[x] ", &[], "Subject: Hello", "Subject: [x] Hello"),
+        ("tag", "", &spam, "Subject: Hello", "Subject: [SPAM] Hello"),
+        ("both", "[x]", &spam, "Subject: Hello", "Subject: [x] [SPAM] Hello"),
+        ("each tag once", "", &all, "Subject: Hello", "Subject: [SPAM] [UNVERIFIED] [VIRUS] Hello"),
+        ("encoded", "", &spam, "Subject: =?utf-8?q?a?=", "Subject: [SPAM] =?utf-8?q?a?="),
+        ("8-bit", "", &spam, "Subject: é", "Subject: [SPAM] =?utf-8?q?=C3=A9?="),
+        ("folded", "", &spam, "Subject: a\r\n b", "Subject: [SPAM] a\r\n b"),
+        ("folded at once", "", &spam, "Subject:\r\n b", "Subject: [SPAM]\r\n b"),
+        ("no space", "", &spam, "Subject:Hello", "Subject: [SPAM] Hello"),
+        ("empty", "", &spam, "Subject:", "Subject: [SPAM]"),
+        ("none", "", &spam, "X-A: 1", "X-A: 1\r\nSubject: [SPAM]"),
+        ("two", "", &spam, "Subject: 1\r\nSubject: 2", "Subject: [SPAM] 1"),
+        ("there already", "[x]", &[], "Subject: [x] Hello", "Subject: [x] Hello"),
+        (
+            "there already, encoded",
+            "[é]",
+            &[],
+            "Subject: =?utf-8?q?=5B=C3=A9=5D_a?=",
+            "Subject: =?utf-8?q?=5B=C3=A9=5D_a?=",
+        ),
+        ("not ASCII", "[é]", &[], "Subject: Hello", "Subject: =?utf-8?q?=5B=C3=A9=5D?= Hello"),
+        (
+            "not ASCII before encoded",
+            "[é]",
+            &[],
+            "Subject: =?utf-8?q?a?=",
+            "Subject: =?utf-8?q?=5B=C3=A9=5D_?= =?utf-8?q?a?=",
+        ),
+        (
+            "not ASCII before 8-bit",
+            "[é]",
+            &[],
+            "Subject: é",
+            "Subject: =?utf-8?q?=5B=C3=A9=5D?= =?utf-8?q?_=C3=A9?=",
+        ),
+        ("an attack by setting", "a\r\nBcc: x", &[], "Subject: Hello", "Subject: a  Bcc: x Hello"),
+    ] {
+        let how = Rewrite { subject_prefix: prefix, tags, ..PLAIN };
+        let message = format!("From: a@x.example\r\n{came}\r\n\r\nbody");
+        let header = header(message.as_bytes(), &how);
+        let start = header.find("Reply-To: a@x.example\r\n").unwrap() + 23;
+        assert_eq!(&header[start..header.len() - 4], sent, "{case}");
+    }
+    let tagged = header(b"From: a@x.example\r\n\r\n", &Rewrite { tags: &all, ..PLAIN });
+    assert!(
+        tagged.contains("\r\nX-Forwarder-Verdict: spam, dmarc, unauthenticated, virus\r\nFrom: "),
+        "{tagged}"
+    );
+}
+
+/// X-Original-* of an earlier pass give way, X-Loop of other recipients stay: a loop stays visible
+/// and nothing grows.
+#[test]
+fn rewriting_again_and_again_does_not_nest() {
+    let here = [delivery("info@in.example", &["ann@out.example"])];
+    let there = [delivery("ann@out.example", &["info@in.example"])];
+    let pass = |message: &[u8], how: &Rewrite<'_>| rewritten(message, how).header;
+    let first = pass(
+        b"From: Jane <jane@x.example>\r\nMessage-ID: <1@x>\r\nSubject: Hello\r\n\r\n",
+        &Rewrite { deliveries: &here, tags: &[Reason::Spam], ..PLAIN },
+    );
+    let second = pass(&first, &Rewrite { deliveries: &there, email_domain: "out.example", ..PLAIN });
+    assert_eq!(
+        String::from_utf8_lossy(&second),
+        "X-Original-To: ann@out.example\r\nX-Original-From: Jane <jane_x.example@in.example>\r\n\
+         X-Original-Message-ID: <1@x>\r\nX-Loop: ann@out.example\r\nX-Loop: info@in.example\r\n\
+         From: Jane <jane_x.example_in.example@out.example>\r\nReply-To: Jane <jane@x.example>\r\n\
+         Message-ID: <1@x>\r\nReferences: <1@x>\r\nSubject: [SPAM] Hello\r\n\r\n"
+    );
+    let mut message = second;
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        message = pass(&message, &Rewrite { deliveries: &here, subject_prefix: "[é]", ..PLAIN });
+        sizes.push(message.len());
+    }
+    assert_eq!(sizes[10], sizes[19], "{sizes:?}");
+}
+
+/// What attackers try: nothing of it ends up as a field of its own, or in an address.
+mod hostile {
+    use super::*;
+
+    /// The header of a message whose From is hostile; there are no fields but our own.
+    fn from(value: &[u8]) -> String {
+        let header = header(&[b"From: ", value, b"\r\n\r\n"].concat(), &PLAIN);
+        for line in header.lines().filter(|line| !line.starts_with([' ', '\t']) && !line.is_empty()) {
+            let name = line.split(':').next().unwrap();
+            assert!(["X-Original-From", "From", "Reply-To"].contains(&name), "{header}");
+        }
+        header
+    }
+
+    #[test]
+    fn cr_lf_and_nul_in_a_display_name() {
+        assert!(
+            from(b"\"a\rBcc: x@y.example\0\" <e@x.example>")
+                .contains("From: \"a Bcc: x at y.example\" <e_x.example@in.example>\r\n")
+        );
+    }
+
+    #[test]
+    fn encoded_words_that_decode_to_line_ends() {
+        for encoded in [
+            "=?utf-8?q?a=0D=0ABcc:_x@y.example?=",
+            "=?utf-8?b?YQ0KQmNjOiB4QHkuZXhhbXBsZQ==?=",
+            "=?utf-7?q?a+AA0ACg-Bcc:_x@y.example?=",
+        ] {
+            let header = from(format!("{encoded} <e@x.example>").as_bytes());
+            assert!(
+                header.contains("From: \"a  Bcc: x at y.example\" <e_x.example@in.example>\r\n"),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn encoded_words_that_decode_to_encoded_words() {
+        let header = from(b"=?utf-8?q?=3D=3Futf-8=3Fq=3Feve=40bank.example=3F=3D?= <e@x.example>");
+        assert!(header.contains("From: =?utf-8?q?=3D=3Futf-8=3Fq=3Feve_at_bank=2Eexample=3F=3D?=\r\n <e_x.example@in.example>\r\n"), "{header}");
+        let header = from(b"\"=?utf-8?q?eve=40bank.example?=\" <e@x.example>");
+        assert!(header.contains("From: \"eve at bank.example\" <e_x.example@in.example>\r\n"), "{header}");
+    }
+
+    #[test]
+    fn bidirectional_overrides_and_lookalikes_of_at() {
+        let header = from("\u{202e}eve\u{2066}＠bank﹫x <e@x.example>".as_bytes());
+        assert!(header.contains("\r\nFrom: eve at bank at x <e_x.example@in.example>\r\n"), "{header}");
+    }
+
+    #[test]
+    fn eight_bit_in_every_place() {
+        let header = from("ré <r\u{e9}@x.example>, ÿ (é) \"é\" ; é:".as_bytes());
+        assert!(header.contains("\r\nFrom: =?utf-8?q?r=C3=A9?= <r__x.example@in.example>\r\n"), "{header}");
+    }
+
+    #[test]
+    fn folding_tricks() {
+        let header = from(b"\r\n \r\n\t\r\n \"a\r\n \r\n b\"\r\n <e@x.example>\r\n \r\n");
+        assert!(header.contains("\r\nFrom: a b <e_x.example@in.example>\r\n"), "{header}");
+    }
+
+    #[test]
+    fn quotes_and_comments_without_an_end() {
+        for value in [
+            "\"a <e@x.example>",
+            "a (b <e@x.example>",
+            "\"a (b <e@x.example>",
+            "(((\"\"\" <e@x.example>",
+            "a\\ <e@x.example",
+        ] {
+            let header = from(value.as_bytes());
+            assert!(header.contains("e_x.example@in.example>\r\n"), "{value}: {header}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_too_long() {
+        let long = "l".repeat(400);
+        let header = from(format!("{long}@{long}.example").as_bytes());
+        let expected = format!("From: {}-", "l".repeat(55));
+        assert!(header.contains(&expected.replace("From: ", "<")) || header.contains(&expected), "{header}");
+        assert!(!header.contains("Reply-To"), "SES would refuse the message for it");
+        for name in
+            ["n".repeat(5000), "é".repeat(5000), "日本".repeat(5000), "\"\\\"".repeat(3000), "@".repeat(5000)]
+        {
+            from(format!("\"{name}\" <e@x.example>").as_bytes());
+        }
+    }
+
+    #[test]
+    fn addresses_that_differ_only_behind_the_cut_stay_apart() {
+        let long = "l".repeat(80);
+        let [one, other] = ["a", "b"]
+            .map(|end| rewrite(&split(format!("From: {long}@{end}.example\n\n").as_bytes()), &PLAIN).from);
+        assert_ne!(one, other);
+        assert_eq!((one.len(), &one[55..56]), (64 + "@in.example".len(), "-"));
+    }
+
+    #[test]
+    fn an_envelope_sender_that_is_an_attack() {
+        for sender in
+            ["a\r\nBcc: x@y.example", "\"a\r\n\"@x.example", "é@é", "@", "a@b@c", "<script>@x", "\0@\0"]
+        {
+            header(b"\r\n", &Rewrite { envelope_sender: Some(sender), ..PLAIN });
+        }
+    }
+}
+
+/// Sizes at which quadratic time would take minutes.
+mod large {
+    use super::*;
+
+    fn from_and_to(value: &str) {
+        let message = format!("From: {value}\r\nTo: {value}\r\nSubject: {value}\r\nX-A: {value}\r\n\r\nbody");
+        let how = Rewrite { deliveries: &[delivery("info@in.example", &["ann@out.example"])], ..PLAIN };
+        let header = rewrite(&split(message.as_bytes()), &how).header;
+        assert!(header.is_ascii());
+        assert!(header.len() < 4 * message.len() + 4096, "{} from {}", header.len(), message.len());
+    }
+
+    #[test]
+    fn a_hundred_thousand_addresses() {
+        from_and_to(&"Näme <user@x.example>, info@in.example,\r\n ".repeat(50_000));
+    }
+
+    #[test]
+    fn two_hundred_thousand_fields() {
+        for field in [
+            "X-A: 1\r\n",
+            "Received: 1\n",
+            "Content-Type: a\r\n",
+            "To: info@in.example\r\n",
+            "From: a@x\r\n",
+            "X-Original-To: a\r\n",
+            "X-Loop: a\r\n",
+            "From x\r\n",
+        ] {
+            let message = field.repeat(200_000);
+            let how = Rewrite { deliveries: &[delivery("info@in.example", &["ann@out.example"])], ..PLAIN };
+            assert!(
+                rewrite(&split(message.as_bytes()), &how).header.len() < 3 * message.len() + 4096,
+                "{field}"
+            );
+        }
+        let distinct: String = (0..200_000).map(|n| format!("Content-{n}: x\r\n")).collect();
+        assert!(rewrite(&split(distinct.as_bytes()), &PLAIN).header.len() > distinct.len());
+    }
+
+    #[test]
+    fn a_header_block_of_40_mb() {
+        let line = "X-Line: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n";
+        let message = line.repeat(40_000_000 / line.len());
+        let header = rewrite(&split(message.as_bytes()), &PLAIN).header;
+        assert!(header.ends_with(&[line.as_bytes(), b"\r\n"].concat()));
+        let one = format!("X-One: {}\r\n", "x".repeat(40_000_000));
+        assert!(rewrite(&split(one.as_bytes()), &PLAIN).header.len() > one.len());
+    }
+
+    #[test]
+    fn nested_and_endless_everything() {
+        for part in [
+            "(",
+            "((\\",
+            ")",
+            "<",
+            "<a",
+            "\"",
+            "\\",
+            "\\\"",
+            "\"<",
+            "<\"",
+            "<\\\"",
+            "=?",
+            "=?a?q?",
+            "=?utf-8?q?x",
+            "=?utf-8?q?x?= ",
+            "@",
+            "a@",
+            ",",
+            ";",
+            ":",
+            "a:",
+            "[",
+            "\r\n ",
+            "é",
+            "é ",
+            "é x ",
+            "(é",
+            "\"é\" ",
+            "=?utf-8?b?/?=",
+            "=?utf-7?q?+?=",
+            "=?iso-2022-jp?q?=1B?=",
+            "=?utf-8?q?=C3?= ",
+            " ",
+            "\r",
+            "\0",
+        ] {
+            from_and_to(&part.repeat(200_000 / part.len()));
+            from_and_to(&format!("{}\" <info@in.example>", part.repeat(200_000 / part.len())));
+        }
+        from_and_to(&("(".repeat(100_000) + &")".repeat(100_000) + " a <info@in.example>"));
+    }
+}

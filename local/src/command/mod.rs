@@ -5,3 +5,4 @@ pub(crate) mod explain;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod send;
+pub(crate) mod stack;

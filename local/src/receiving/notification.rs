@@ -255,7 +255,7 @@ mod tests {
                        To: Info <info@in.example>,\r\n\tbob@else.example\r\nCC: c@else.example\r\n\
                        Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@else.example>\r\n\r\nSubject: body\r\n";
         assert_eq!(
-            event(message, "dmarc=FAIL,policy=reject,spam=GRAY"),
+            event(message, "dmarc=FAIL,dmarc-policy=reject,spam=GRAY"),
             json!({"Records": [{
                 "eventSource": "aws:ses",
                 "eventVersion": "1.0",

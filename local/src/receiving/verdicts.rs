@@ -2,8 +2,8 @@
 //! label of the recipient, or by a field of the message, the later over the earlier.
 //!
 //! A label holds `check=WORD` pairs joined by `+`, as in `info+spam=FAIL+dmarc=FAIL@in.example`; the field
-//! `X-Local-Verdict: spam=FAIL, dmarc=FAIL, policy=reject` has them apart by commas. Checks are `spam`,
-//! `virus`, `spf`, `dkim` and `dmarc`, and `policy` is the sender's DMARC policy, which SES tells
+//! `X-Local-Verdict: spam=FAIL, dmarc=FAIL, dmarc-policy=reject` has them apart by commas. Checks are `spam`,
+//! `virus`, `spf`, `dkim` and `dmarc`, and `dmarc-policy` is the sender's DMARC policy, which SES tells
 //! only of mail that fails DMARC.
 
 use std::{collections::BTreeMap, str::FromStr};
@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, str::FromStr};
 pub(super) const FIELD: &str = "X-Local-Verdict";
 
 const CHECKS: [&str; 5] = ["spam", "virus", "spf", "dkim", "dmarc"];
-const POLICY: &str = "policy";
+const POLICY: &str = "dmarc-policy";
 
 /// Verdicts by check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -114,7 +114,7 @@ mod tests {
             ),
             ("spam=PASS", "info+sales@in.example", "", true, ["PASS", "PASS", "PASS", "PASS", "PASS", "-"]),
             (
-                "policy=reject",
+                "dmarc-policy=reject",
                 "info+dmarc=FAIL@in.example",
                 "",
                 true,
@@ -130,7 +130,7 @@ mod tests {
             (
                 "spam=PASS",
                 "info+spam=FAIL@in.example",
-                "A: b\nx-local-verdict: spam=GRAY, dmarc=FAIL, policy=quarantine\n\n",
+                "A: b\nx-local-verdict: spam=GRAY, dmarc=FAIL, dmarc-policy=quarantine\n\n",
                 true,
                 ["GRAY", "PASS", "PASS", "PASS", "FAIL", "quarantine"],
             ),
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn err_unknown_checks() {
         let error = Verdicts::from_str("spam=FAIL, arc=FAIL").unwrap_err();
-        assert_eq!(error, "\"arc\" should be spam, virus, spf, dkim, dmarc or policy");
+        assert_eq!(error, "\"arc\" should be spam, virus, spf, dkim, dmarc or dmarc-policy");
         let error = Verdicts::from_str("spam").unwrap_err();
         assert_eq!(error, "\"spam\" should be CHECK=WORD, as spam=FAIL");
     }

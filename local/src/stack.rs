@@ -41,6 +41,7 @@ use crate::{
     deployment::{Deployment, Function, RuleAction},
     journal::{End, Event, Journal},
     lambda::{self, InvocationError, Lambda},
+    page,
     policy::Grant,
     receiving::Receiving,
     smtp, template,
@@ -209,7 +210,14 @@ impl Parts {
             async move { services.serve(aws_listener, std::future::pending()).await }
         });
         runtime.spawn(smtp::serve(smtp_listener, parts.receiving.clone()));
-        drop(page_listener);
+        let access = page::Access {
+            deployment: Arc::clone(&parts.deployment),
+            journal: Arc::clone(&parts.journal),
+            services: parts.services.clone(),
+            lambda: parts.lambda.clone(),
+            receiving: parts.receiving.clone(),
+        };
+        runtime.spawn(page::serve(page_listener, access));
         Ok(parts)
     }
 

@@ -424,7 +424,7 @@ mod real {
             ("handle-email", "s3:GetObject", "index/x"),
             ("handle-email", "s3:DeleteObject", "outcome/x"),
             ("handle-dead-letter", "s3:GetObject", "messages/x"),
-            ("handle-dead-letter", "s3:PutObject", "index/x"),
+            ("handle-dead-letter", "s3:PutObject", "error/x"),
         ];
         for (binary, action, key) in refused {
             let call = call(action, &format!("{bucket}/{key}"), &[]);

@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Collected, StreamBody};
+use http_body_util::{BodyExt, Collected};
 use hyper::body::Frame;
 
 use super::{
@@ -214,10 +216,40 @@ impl From<Needs> for Call {
 async fn truncate(response: Response) -> Response {
     let (mut head, body) = response.into_parts();
     let whole = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let half = whole.slice(..whole.len() / 2);
     head.headers.remove(hyper::header::TRANSFER_ENCODING);
     head.headers.insert(hyper::header::CONTENT_LENGTH, whole.len().max(1).into());
-    let frames: [Result<Frame<Bytes>, Cut>; 2] = [Ok(Frame::data(half)), Err(Cut)];
-    let body = StreamBody::new(tokio_stream::iter(frames));
-    Response::from_parts(head, Body::http_body_unsync(body))
+    let half = Half { bytes: Some(whole.slice(..whole.len() / 2)), sent: false };
+    Response::from_parts(head, Body::http_body(half))
+}
+
+/// Half a body, and then an error.
+struct Half {
+    bytes: Option<Bytes>,
+    sent: bool,
+}
+
+/// A body is to end early, as a connection does that breaks.
+#[derive(Debug, thiserror::Error)]
+#[error("truncated on request")]
+struct Truncated;
+
+impl hyper::body::Body for Half {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if !self.sent {
+            // Only where there is nothing more for now does the server flush what it has.
+            self.sent = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(Truncated)))
+    }
 }

@@ -178,9 +178,11 @@ async fn converse(services: Arc<Inner>, stream: TcpStream) {
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let stream = connection.into_parts().io.into_inner();
-    if ended.is_err() {
-        // Closing without reading or sending the rest then resets the connection. That the peer has
-        // done so already is as good.
+    let cut = ended.is_err_and(|error| {
+        std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<Cut>)
+    });
+    if cut {
+        // Closing then resets the connection. That the peer has closed it already is as good.
         let _ = stream.set_zero_linger();
     }
 }

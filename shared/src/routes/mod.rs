@@ -19,6 +19,7 @@
 //!
 //! <https://www.postfix.org/virtual.5.html>
 
+mod odd;
 mod read;
 
 use std::{collections::HashMap, fmt};
@@ -85,6 +86,8 @@ enum Pattern {
 struct Line {
     key: String,
     number: Option<usize>,
+    /// The key's first byte in the file.
+    at: usize,
     destinations: Vec<Destination>,
 }
 
@@ -147,6 +150,7 @@ impl Routes {
         self.lines.entry(Pattern::Domain(email_domain)).or_insert(Line {
             key,
             number: None,
+            at: 0,
             destinations: vec![Destination::Domain(destination)],
         });
     }

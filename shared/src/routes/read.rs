@@ -1,7 +1,7 @@
-//! Reading a routes file: every error and every oddity with its line and column.
+//! Reading a routes file: what is wrong, with its line and column. An error keeps the file from being
+//! used; a warning tells of a line that can't do what its writer may expect.
 //!
-//! An error keeps the file from being used; a warning tells of a line that can't do what its writer
-//! may expect. The TOML parser bounds nesting (80 levels), and [`FILE_MAX`] bounds everything else.
+//! The TOML parser bounds nesting (80 levels), and [`FILE_MAX`] bounds everything else.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
@@ -10,11 +10,12 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Destination, Line, Pattern, Problem, Routes, domain};
+use super::{Destination, Line, Pattern, Problem, Routes, domain, odd};
 use crate::address::{Address, domain_to_ascii};
 
-/// The largest routes file, in bytes: some 150,000 lines of ordinary length. Reading takes about ten
-/// times the file in memory, which has to fit beside a message of 40 MB.
+/// The largest routes file, in bytes: some 150,000 lines of ordinary length. Reading takes about
+/// twelve times the file in memory, so up to 2 MB (40,000 lines) fit beside a message of 40 MB into
+/// the 128 MB that the template gives; a larger table needs a larger `MemorySize`.
 pub const FILE_MAX: usize = 8 << 20;
 
 /// Up to this size, in bytes, all syntax errors are listed, beyond it only the first: the parser
@@ -51,14 +52,18 @@ pub(super) fn check(file: &[u8], email_domain: &str, destination_domain: Option<
         places: Places::of(text),
         email_domain: domain(email_domain),
         broken: HashSet::new(),
-        errors: Vec::new(),
-        warnings: Vec::new(),
+        errors: Problems::default(),
+        warnings: Problems::default(),
     };
     let document = reader.document(text);
     let lines = reader.table(&document).map(|table| reader.lines(table)).unwrap_or_default();
-    let warnings = reader.places.report(reader.warnings);
-    if !reader.errors.is_empty() {
-        return Checked { routes: Err(reader.places.report(reader.errors)), warnings };
+    for found in odd::lines(&lines, &reader.email_domain) {
+        reader.warning(found.at, found.message);
+    }
+    let warnings = reader.warnings.placed(&reader.places);
+    let errors = reader.errors.placed(&reader.places);
+    if !errors.is_empty() {
+        return Checked { routes: Err(errors), warnings };
     }
     let mut routes = Routes { lines };
     routes.close(email_domain, destination_domain);
@@ -81,9 +86,9 @@ fn text(file: &[u8]) -> Result<&str, Problem> {
 }
 
 /// A problem, by its byte in the file.
-struct Found {
-    at: usize,
-    message: String,
+pub(super) struct Found {
+    pub(super) at: usize,
+    pub(super) message: String,
 }
 
 struct Reader<'a> {
@@ -91,20 +96,20 @@ struct Reader<'a> {
     email_domain: String,
     /// Lines that are no TOML: what else is made of them is not worth a message.
     broken: HashSet<usize>,
-    errors: Vec<Found>,
-    warnings: Vec<Found>,
+    errors: Problems,
+    warnings: Problems,
 }
 
 impl<'a> Reader<'a> {
     fn error(&mut self, at: usize, message: String) {
         if !self.broken.contains(&self.places.line(at)) {
-            self.errors.push(Found { at, message });
+            self.errors.push(at, message);
         }
     }
 
     fn warning(&mut self, at: usize, message: String) {
         if !self.broken.contains(&self.places.line(at)) {
-            self.warnings.push(Found { at, message });
+            self.warnings.push(at, message);
         }
     }
 
@@ -144,7 +149,7 @@ impl<'a> Reader<'a> {
                 _ => self.error(at, format!("{name} stands outside of the table [routes]")),
             }
         }
-        if routes.is_none() && self.errors.is_empty() {
+        if routes.is_none() && self.errors.found.is_empty() {
             self.warning(0, "there is no table [routes], so only the default applies".to_owned());
         }
         routes
@@ -152,31 +157,23 @@ impl<'a> Reader<'a> {
 
     fn lines(&mut self, table: &DeTable<'a>) -> HashMap<Pattern, Line> {
         let mut lines: HashMap<Pattern, Line> = HashMap::with_capacity(table.len());
-        let mut order = Vec::with_capacity(table.len());
         for (key, value) in in_order(table) {
             let at = key.span().start;
+            let number = self.places.line(at);
             let key = key.get_ref();
-            let pattern = Pattern::read(key).map_err(|why| {
-                self.error(at, format!("{why}; a line is for {KEYS}"));
-            });
+            let pattern = Pattern::read(key);
             let destinations = self.destinations(value);
-            let Ok(pattern) = pattern else { continue };
-            match lines.entry(pattern) {
-                Entry::Occupied(first) => {
+            match pattern.map(|pattern| lines.entry(pattern)) {
+                Err(why) => self.error(at, format!("{why}; a line is for {KEYS}")),
+                Ok(Entry::Occupied(first)) => {
                     let first = first.get().number.unwrap_or_default();
                     self.warning(at, format!("{} never matches: line {first} is for the same", quoted(key)));
                 }
-                Entry::Vacant(vacant) => {
-                    order.push((at, vacant.key().clone()));
-                    vacant.insert(Line {
-                        key: key.to_string(),
-                        number: Some(self.places.line(at)),
-                        destinations,
-                    });
+                Ok(Entry::Vacant(line)) => {
+                    line.insert(Line { key: key.to_string(), number: Some(number), at, destinations });
                 }
             }
         }
-        self.oddities(&order, &lines);
         lines
     }
 
@@ -209,55 +206,6 @@ impl<'a> Reader<'a> {
         }
         destinations
     }
-
-    /// Lines that are right by themselves but can't do what their writer may expect.
-    fn oddities(&mut self, order: &[(usize, Pattern)], lines: &HashMap<Pattern, Line>) {
-        let own = self.email_domain.clone();
-        // Where each domain is first named.
-        let domains: HashMap<&str, usize> =
-            order.iter().rev().filter_map(|(at, pattern)| Some((pattern.domain()?, *at))).collect();
-        for (at, pattern) in order {
-            let line = &lines[pattern];
-            let key = quoted(&line.key);
-            match pattern {
-                Pattern::Address { local, .. } | Pattern::User(local) if local == "*" => {
-                    self.warning(*at, format!("{key} is no wildcard; everyone at {own} is \"@{own}\""));
-                }
-                Pattern::User(user) if *user == own => {
-                    self.warning(*at, format!("{key} is a local part; everyone at {own} is \"@{own}\""));
-                }
-                Pattern::User(user) => {
-                    let here = Pattern::Address { local: user.clone(), domain: own.clone() };
-                    if let Some(line) = lines.get(&here).and_then(|line| line.number) {
-                        self.warning(*at, format!("{key} never matches at {own}, where line {line} decides"));
-                    }
-                }
-                Pattern::Address { domain, .. } | Pattern::Domain(domain) => {
-                    if *domain != own && domains[&**domain] == *at {
-                        self.warning(
-                            *at,
-                            format!(
-                                "{key} matches only if SES receives mail for {domain} too; the stack's own receipt \
-                                 rule is for {own}"
-                            ),
-                        );
-                    }
-                }
-            }
-            for destination in &line.destinations {
-                if let Some(there) = domains.get(destination.domain()).map(|at| self.places.line(*at)) {
-                    self.warning(
-                        *at,
-                        format!(
-                            "{key} leads to {}, for which line {there} takes mail: destinations are not looked up \
-                             again",
-                            destination.domain()
-                        ),
-                    );
-                }
-            }
-        }
-    }
 }
 
 impl Pattern {
@@ -277,13 +225,6 @@ impl Pattern {
             let user = Address::parse(&format!("{key}@user.invalid"));
             let user = user.map_err(|_| format!("expected a local part, but found {}", quoted(key)))?;
             Ok(Pattern::User(user.local().to_ascii_lowercase()))
-        }
-    }
-
-    fn domain(&self) -> Option<&str> {
-        match self {
-            Pattern::Address { domain, .. } | Pattern::Domain(domain) => Some(domain),
-            Pattern::User(_) => None,
         }
     }
 }
@@ -338,7 +279,7 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 /// A text for a sentence: escaped, and cut where it is long.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let cut: String = text.chars().take(QUOTE_MAX).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     format!("{cut:?}{more}")
@@ -369,15 +310,30 @@ impl<'a> Places<'a> {
         let column = before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
         Problem { line, column, message: found.message }
     }
+}
 
-    /// In the order of the file, each once a place, and no more than anyone reads.
-    fn report(&self, mut found: Vec<Found>) -> Vec<Problem> {
-        found.sort_by_key(|found| found.at);
-        let more = found.len().saturating_sub(PROBLEMS_MAX);
-        found.truncate(PROBLEMS_MAX);
-        let mut problems: Vec<_> = found.into_iter().map(|found| self.problem(found)).collect();
-        if let Some(last) = problems.last_mut().filter(|_| more > 0) {
-            last.message.push_str(&format!(" (and {more} more like these)"));
+/// What was found, but no more of it than anyone reads.
+#[derive(Default)]
+struct Problems {
+    found: Vec<Found>,
+    more: usize,
+}
+
+impl Problems {
+    fn push(&mut self, at: usize, message: String) {
+        if self.found.len() < PROBLEMS_MAX {
+            self.found.push(Found { at, message });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// In the order of the file.
+    fn placed(mut self, places: &Places<'_>) -> Vec<Problem> {
+        self.found.sort_by_key(|found| found.at);
+        let mut problems: Vec<_> = self.found.into_iter().map(|found| places.problem(found)).collect();
+        if let Some(last) = problems.last_mut().filter(|_| self.more > 0) {
+            last.message.push_str(&format!(" (and {} more)", self.more));
         }
         problems
     }

@@ -1,0 +1,104 @@
+//! `cargo local explain`: the decision and the header, before anything is sent.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, process::Command};
+
+const MESSAGE: &str = "Return-Path: <jane@example.com>\r
+From: Jane Doe <jane@example.com>\r
+To: Info <info@in.example>, Other <other@else.example>\r
+Subject: Hello\r
+Message-ID: <1@example.com>\r
+\r
+Hi\r
+";
+
+/// Explains [`MESSAGE`]; the exit code, and everything printed.
+fn explain(arguments: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("message.eml"), MESSAGE).unwrap();
+    fs::write(
+        folder.path().join("routes.toml"),
+        "[routes]\n\"info\" = [\"ann@out.example\", \"bob@out.example\"]\n",
+    )
+    .unwrap();
+    let parameters =
+        ["EmailDomain=in.example", "DestinationDomain=out.example", "OnSpam=tag", "OnDmarcReject=drop"];
+    let output = Command::new(env!("CARGO_BIN_EXE_ses-forwarder-local"))
+        .args(["explain", "message.eml"])
+        .args(arguments)
+        .args(parameters.iter().flat_map(|parameter| ["--parameter", parameter]))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(printed).unwrap())
+}
+
+#[test]
+fn ok_decision_and_header() {
+    let (code, printed) = explain(&[
+        "--to",
+        "info@in.example",
+        "--to",
+        "x@shop.example",
+        "--routes",
+        "routes.toml",
+        "--verdict",
+        "spam=FAIL",
+    ]);
+    let expected = r#"info@in.example
+  "info@in.example"                        no line
+  "info"                                   line 2: the local part, at any received domain
+  goes to ann@out.example, bob@out.example
+x@shop.example
+  "x@shop.example"                         no line
+  "x"                                      no line
+  "@shop.example"                          no line
+  dropped: no-route
+forwarded to ann@out.example bob@out.example, tagged spam
+not for x@shop.example: no-route
+from jane_example.com@in.example
+
+-Return-Path: <jane@example.com>
+-From: Jane Doe <jane@example.com>
+-To: Info <info@in.example>, Other <other@else.example>
+-Subject: Hello
++X-Original-To: info@in.example
++X-Original-From: Jane Doe <jane@example.com>
++X-Original-Message-ID: <1@example.com>
++X-Loop: info@in.example
++X-Forwarder-Verdict: spam
++From: Jane Doe <jane_example.com@in.example>
++Reply-To: Jane Doe <jane@example.com>
++To: ann@out.example, bob@out.example, Other <other@else.example>
++Subject: [SPAM] Hello
+ Message-ID: <1@example.com>
++References: <1@example.com>
+ 
+"#;
+    assert_eq!((code, &*printed), (Some(0), expected));
+}
+
+#[test]
+fn ok_what_is_dropped_and_why() {
+    for (arguments, decision) in [
+        (&["--to", "info@in.example", "--verdict", "virus=FAIL"][..], "dropped: virus"),
+        (
+            &["--to", "info@in.example", "--verdict", "dmarc=FAIL", "--verdict", "dmarc-policy=reject"],
+            "dropped: dmarc",
+        ),
+        (&["--to", "x@shop.example"], "dropped: no-route"),
+        (&["--to", "jane_example.com@in.example", "--from", "<>"], "dropped: bounce"),
+    ] {
+        let (code, printed) = explain(arguments);
+        assert_eq!((code, printed.lines().last()), (Some(0), Some(decision)), "{arguments:?}");
+    }
+}
+
+#[test]
+fn err_says_what_is_expected() {
+    let (code, printed) = explain(&["--to", "info@in.example", "--verdict", "scan=FAIL"]);
+    let expected = "error: --verdict scan: expected spam, virus, spf, dkim, dmarc or dmarc-policy\n";
+    assert_eq!((code, &*printed), (Some(1), expected));
+}

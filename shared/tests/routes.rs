@@ -516,3 +516,24 @@ fn check_places(file: &[u8]) {
         }
     }
 }
+
+/// The manual's first file and the table under it.
+#[test]
+fn ok_the_manual_tells_the_truth() {
+    let manual = include_str!("../../docs/routes.md");
+    let (_, rest) = manual.split_once("```toml\n").unwrap();
+    let (file, rest) = rest.split_once("```").unwrap();
+    let routes = parse(file);
+    let rows: Vec<_> = rest
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | "))
+        .collect();
+    assert!(rows.len() >= 7, "{rows:?}");
+    for (recipient, destinations) in rows {
+        let expected = if destinations == "nobody" { String::new() } else { destinations.replace(',', "") };
+        let found = find(&routes, recipient).map(|(_, _, destinations)| destinations);
+        assert_eq!(found, Some(expected), "{recipient}");
+    }
+}

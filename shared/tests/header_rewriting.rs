@@ -564,6 +564,18 @@ mod hostile {
     }
 
     #[test]
+    fn an_invisible_character_on_a_line_of_its_own() {
+        assert!(from("\r\n \u{85}\r\n <e@x.example>".as_bytes()).contains("<e_x.example@in.example>"));
+        from("\r\n \u{85}".as_bytes());
+    }
+
+    #[test]
+    fn a_backslash_before_a_fold() {
+        assert!(from("é\\\r\n é <e@x.example>".as_bytes()).contains("<e_x.example@in.example>"));
+        from("@é\\\r\n \u{1b}".as_bytes());
+    }
+
+    #[test]
     fn quotes_and_comments_without_an_end() {
         for value in [
             "\"a <e@x.example>",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    encoded_word::{self, EncodedWord, text_of},
+    encoded_word::{self, EncodedWord},
     folding::{column_of, fold_here},
     mailbox::{self, Element, Elements},
     phrase,
@@ -41,15 +41,16 @@ fn unstructured(text: &[u8], column: usize) -> Vec<u8> {
             behind_encoded = is_encoded_word(written);
             continue;
         }
-        let mut end = word.end;
+        let mut last = word.start..word.end;
         while let Some(next) = words.next_if(|next| !text[next.start..next.end].is_ascii()) {
-            end = next.end;
+            last = next.start..next.end;
         }
-        let mut plain = text_of(&unfold(&text[word.start..end]));
-        if behind_encoded {
+        let mut plain = encoded_word::decode(&unfold(&text[word.start..last.end]));
+        if behind_encoded && !is_encoded_word(written) {
             plain.insert(0, ' ');
         }
-        if words.peek().is_some_and(|next| is_encoded_word(&text[next.start..next.end])) {
+        let next = words.peek().map(|next| &text[next.start..next.end]);
+        if next.is_some_and(is_encoded_word) && !is_encoded_word(&text[last]) {
             plain.push(' ');
         }
         encoded_word::encode(&mut out, column, &plain);

@@ -123,9 +123,8 @@ fn harmless(name: &str) -> String {
 /// A mailbox on clean lines, the name cut at a character so that it stays within
 /// [`MAILBOX_OCTETS`].
 fn mailbox(name: &str, address: &str, column: usize) -> Vec<u8> {
-    let cuts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-    let cuts: Vec<usize> = cuts.take_while(|&at| at <= MAILBOX_OCTETS).collect();
-    for &cut in cuts.iter().rev() {
+    let longest = name.len().min(MAILBOX_OCTETS);
+    for cut in (0..=longest).rev().filter(|&cut| name.is_char_boundary(cut)) {
         let name = name[..cut].trim();
         if name.is_empty() {
             break;

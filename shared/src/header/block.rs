@@ -179,10 +179,21 @@ impl<'a> Line<'a> {
 /// The name of a field and the offset of its colon, if the line starts one: printable ASCII
 /// (RFC 5322 section 3.6.8), then white space that section 4.5 tells us to expect.
 fn field_name(line: &[u8]) -> Option<(&[u8], usize)> {
-    let name_end = line.iter().position(|&byte| byte == b':' || !byte.is_ascii_graphic())?;
+    let name_end = line.iter().position(|&byte| !IN_NAME[usize::from(byte)])?;
     let colon = name_end + line[name_end..].iter().position(|&byte| !is_space(byte))?;
     (name_end > 0 && line[colon] == b':').then_some((&line[..name_end], colon))
 }
+
+/// The octets that a field name may hold, by value.
+static IN_NAME: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        allowed[byte as usize] = byte != b':';
+        byte += 1;
+    }
+    allowed
+};
 
 #[cfg(test)]
 mod tests {

@@ -148,8 +148,9 @@ fn check_lines(header: &[u8], found: &mut Vec<String>) {
             found.push(format!("a byte that is not printable ASCII: {shown:?}"));
         }
         let is_field = name_and_value(line).is_some_and(|(name, _)| line[name.len()] == b':');
-        let continues = line.starts_with(b" ") || line.starts_with(b"\t");
-        if !is_field && !(any_field && continues && !solid(line).is_empty()) {
+        let starts_white = line.starts_with(b" ") || line.starts_with(b"\t");
+        let continues = any_field && starts_white && !solid(line).is_empty();
+        if !is_field && !continues {
             found.push(format!("neither a field nor a continuation: {shown:?}"));
         }
         any_field = true;
@@ -272,6 +273,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
         left.next_if(|field| !has("reply-to") && field.name == "Reply-To");
     }
 
+    let brings_references = |key: &str| key == "message-id" && !has("references");
     let again = has("x-loop") && has("x-original-from");
     let mut seen = HashSet::new();
     for field in input {
@@ -279,7 +281,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
         let ours = ["x-original-to", "x-original-from", "x-original-message-id", "x-forwarder-verdict"];
         let repeats = is_once_only(&key) && !seen.insert(key.clone());
         let said = key == "x-loop"
-            && recipients.iter().any(|said| said.as_bytes().eq_ignore_ascii_case(&field.solid()));
+            && recipients.iter().any(|said| solid(said.as_bytes()).eq_ignore_ascii_case(&field.solid()));
         if is_removed(&key) || repeats || said || (again && ours.contains(&key.as_str())) {
             continue;
         }
@@ -288,18 +290,20 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
         } else {
             field.name.clone()
         };
-        if must_go(field, &name) && !matches!(key.as_str(), "from" | "to" | "cc" | "subject") {
+        let replaced = matches!(key.as_str(), "to" | "cc") && names_recipient(how, field);
+        if may_go(field) && (replaced || !field.lines.concat().is_ascii()) {
+            // Whether it could be written depends on the length of destinations or encoded-words.
+            return;
+        }
+        if must_go(field, &name) && key != "from" {
             if left.peek().is_some_and(|next| next.name == name && next.solid() == field.solid()) {
                 found.push(format!("{name} can't be folded, but was not dropped"));
             }
-            left.next_if(|next| key == "message-id" && !has("references") && next.name == "References");
+            left.next_if(|next| brings_references(&key) && next.name == "References");
             continue;
         }
         let is_it = |next: &Field<'_>| next.name == name || (key == "from" && next.name == "From");
         let Some(field_written) = left.next_if(|next| is_it(next)) else {
-            if may_go(field) {
-                continue;
-            }
             let instead = left.peek().map_or("nothing", |next| next.name.as_str());
             found.push(format!("expected {name}, but found {instead}"));
             return;
@@ -312,15 +316,11 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             }
             "references" => check_references(Some(field), field_written, first("message-id"), found),
             "subject" if !how.subject_prefix.trim().is_empty() || !how.tags.is_empty() => {}
-            "to" | "cc"
-                if field.addresses().is_none_or(|all| all.iter().any(|one| is_recipient(how, one))) =>
-            {
-                check_recipients(field, field_written, how, found);
-            }
+            _ if replaced => check_recipients(field, field_written, how, found),
             _ => check_same(&key, field, field_written, found),
         }
         let has_id = first("message-id").is_some_and(|id| !id.solid().is_empty());
-        if key == "message-id" && !has("references") && has_id {
+        if brings_references(&key) && has_id {
             match left.next_if(|next| next.name == "References") {
                 Some(written) => check_references(None, written, first("message-id"), found),
                 None => found.push("References is missing".into()),
@@ -351,8 +351,17 @@ fn may_go(field: &Field<'_>) -> bool {
     field.lines.iter().any(|line| line.len() >= 900)
 }
 
-fn is_recipient(how: &Rewrite<'_>, address: &str) -> bool {
-    how.deliveries.iter().any(|delivery| delivery.recipient.to_string().eq_ignore_ascii_case(address))
+/// Whether the text of a recipient's address stands anywhere in a field, be it as part of another.
+fn names_recipient(how: &Rewrite<'_>, field: &Field<'_>) -> bool {
+    let letters = |text: &[u8]| -> Vec<u8> {
+        let kept = text.iter().filter(|byte| byte.is_ascii_alphanumeric() || b"@.".contains(byte));
+        kept.map(u8::to_ascii_lowercase).collect()
+    };
+    let value = letters(&field.unfolded());
+    how.deliveries.iter().any(|delivery| {
+        let recipient = letters(delivery.recipient.local().as_bytes());
+        value.windows(recipient.len()).any(|part| part == recipient)
+    })
 }
 
 /// What is plain is the same byte for byte; what is not says the same.
@@ -366,7 +375,7 @@ fn check_same(key: &str, field: &Field<'_>, written: &Field<'_>, found: &mut Vec
         if field.solid() != written.solid() {
             found.push(format!("{name} says something else"));
         }
-    } else if std::str::from_utf8(&field.lines.concat()).is_ok()
+    } else if std::str::from_utf8(&field.lines.concat()).is_ok_and(|text| !text.contains("=?"))
         && (key == "subject" || (key.starts_with("x-") && !key.starts_with("x-original-")))
         && field.text() != written.text()
     {
@@ -400,7 +409,16 @@ fn check_references(
 
 /// Each recipient gave way to its destinations, every other address stands where it stood.
 fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, found: &mut Vec<String>) {
-    let Some(before) = field.addresses() else {
+    // Where mail is odd, what mail-parser reads is no measure.
+    let value = field.unfolded();
+    let is_odd = |byte: &u8| !byte.is_ascii() || b"\\\"()[]:;=".contains(byte);
+    let mut brackets = value.split(|&byte| byte == b'>').map(<[u8]>::trim_ascii_start);
+    let pairs = brackets.next().is_none_or(|first| first.iter().filter(|&&byte| byte == b'<').count() <= 1)
+        && brackets.all(|part| {
+            part.is_empty()
+                || (part.starts_with(b",") && part.iter().filter(|&&byte| byte == b'<').count() <= 1)
+        });
+    let Some(before) = field.addresses().filter(|_| pairs && !value.iter().any(is_odd)) else {
         return;
     };
     let mut expected = Vec::new();
@@ -413,7 +431,7 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
             _ => expected.push(address),
         }
     }
-    if field.lines.concat().is_ascii() && written.addresses().as_ref() != Some(&expected) {
+    if written.addresses().as_ref() != Some(&expected) {
         found.push(format!("{} leads to {:?}, expected {expected:?}", written.name, written.addresses()));
     }
 }

@@ -1,7 +1,7 @@
 //! Writing a field: lines of at most 998 octets (RFC 5322 section 2.1.1, enforced by SES).
 
 use super::{
-    block::is_space,
+    block::{is_blank, is_space},
     text::{is_white, lines},
 };
 
@@ -30,6 +30,10 @@ pub(super) fn append_field(out: &mut Vec<u8>, name: &[u8], text: &[u8], unfoldab
     let mut column = name.len() + 1;
     for (index, line) in lines(text).enumerate() {
         if index > 0 {
+            // What was an invisible character may have left nothing behind.
+            if is_blank(line) {
+                continue;
+            }
             out.extend_from_slice(b"\r\n");
             column = 0;
         }

@@ -181,7 +181,8 @@ impl<'a> Cursor<'a> {
             b':' => (Token::Colon, at + 1),
             b'@' => (Token::At, at + 1),
             b'"' => word(self.quoted(at).unwrap_or(at + 1)),
-            b'\\' => word(self.text.len().min(at + 2)),
+            // A line end can't be quoted: an element must not end inside it.
+            b'\\' if self.text.get(at + 1).is_some_and(|&next| !is_white(next)) => word(at + 2),
             b'(' => self.comment(at).map_or(word(at + 1), |end| (Token::Comment, end)),
             b'<' => self.angle(at),
             b'=' => word(EncodedWord::at(&self.text[at..]).map_or(at + 1, |word| at + word.length)),

@@ -358,6 +358,11 @@ fn message_id_goes_into_references() {
             "References: <1@x>  <0@x>\r\nMessage-ID: <1@x>".into(),
         ),
         (
+            "there already, behind a comma",
+            "References: <0@x>,<1@x>\r\nMessage-ID: <1@x>".into(),
+            "References: <0@x>,<1@x>\r\nMessage-ID: <1@x>".into(),
+        ),
+        (
             "only as part of another",
             "References: <1@xy>\r\nMessage-ID: <1@x".into(),
             "References: <1@xy> <1@x\r\nMessage-ID: <1@x".into(),

@@ -321,13 +321,16 @@ impl Hash for Name<'_> {
     }
 }
 
-/// Whether References holds an id, and not only as part of another.
+/// Whether References holds an id. One without brackets must stand alone, as it could be part of
+/// another.
 fn holds(references: &[u8], id: &[u8]) -> bool {
     memmem::find_iter(references, id).any(|start| {
-        let before = references[..start].last().is_none_or(|&byte| is_white(byte) || byte == b'>');
-        let behind =
-            references[start + id.len()..].first().is_none_or(|&byte| is_white(byte) || byte == b'<');
-        before && behind
+        let before =
+            references[..start].last().is_none_or(|&byte| is_white(byte) || matches!(byte, b'>' | b','));
+        let behind = references[start + id.len()..]
+            .first()
+            .is_none_or(|&byte| is_white(byte) || matches!(byte, b'<' | b','));
+        (before || id.starts_with(b"<")) && (behind || id.ends_with(b">"))
     })
 }
 

@@ -23,7 +23,7 @@ const PREPENDED: &str = "Return-Path: <sender@envelope.example>\r\n\
     X-SES-RECEIPT: AEFB\r\nX-SES-DKIM-SIGNATURE: a=rsa-sha256; q=dns/txt; b=Cm1=; c=relaxed/simple;\r\n";
 
 fn deliveries() -> Vec<Delivery> {
-    let address = |text: &str| Address::parse(text).unwrap();
+    let address = |text: &str| Address::parse(text).expect("a constant address");
     vec![
         Delivery {
             recipient: address("info@in.example"),

@@ -165,7 +165,7 @@ proptest! {
         subject_prefix in select(&["", "", "[x] ", "[é]"][..]),
         tags in vec(select(&[Reason::Spam, Reason::Unauthenticated][..]), 0..2),
     ) {
-        let address = |text: &str| Address::parse(text).unwrap();
+        let address = |text: &str| Address::parse(text).expect("a constant address");
         let deliveries = [
             Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example"), address("bob@else.example")] },
             Delivery { recipient: address("\"o p\"@in.example"), destinations: vec![] },

@@ -421,6 +421,9 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     let Some(before) = field.addresses().filter(|_| pairs && !value.iter().any(is_odd)) else {
         return;
     };
+    if before.iter().any(|address| address.contains(char::is_whitespace)) {
+        return;
+    }
     let mut expected = Vec::new();
     for address in before {
         let is_it = |recipient: &str| recipient.eq_ignore_ascii_case(&address);

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use ses_forwarder::{
     decision::{Action, Decision, Policy, RECEIVED_MAX, decide, drop_on_verdict},
-    header::HeaderFacts,
+    header::{self, HeaderFacts, Rewrite},
     notification::{Notification, Verdict},
     outcome::Reason,
     routes::Routes,
@@ -33,7 +33,7 @@ const POLICY: Policy = Policy {
 };
 
 /// An ordinary message that passed every check.
-fn message(recipients: &[&str]) -> Notification {
+fn message_to(recipients: &[&str]) -> Notification {
     Notification {
         message_id: "m1".into(),
         source: Some("jane@example.com".into()),
@@ -90,7 +90,7 @@ fn ok_every_verdict_with_every_setting() {
             unauthenticated: ACTIONS[n / 27],
         })
         .collect();
-    let mut notification = message(&["ann@in.example"]);
+    let mut notification = message_to(&["ann@in.example"]);
     let check = |notification: &Notification, [spam, virus, dmarc, unauthenticated]: [bool; 4]| {
         for policy in &policies {
             let checks = [
@@ -190,7 +190,7 @@ fn ok_recipients_that_fare_differently() {
         (&["Postmaster"], "forward Postmaster@out.example"),
         (&["abuse"], "forward postmaster@out.example"),
     ] {
-        assert_eq!(decided(&message(recipients), &HeaderFacts::default()), expected, "{recipients:?}");
+        assert_eq!(decided(&message_to(recipients), &HeaderFacts::default()), expected, "{recipients:?}");
     }
 }
 
@@ -226,17 +226,17 @@ fn ok_loops() {
             "drop loop",
         ),
     ] {
-        assert_eq!(decided(&message(recipients), &header), expected, "{recipients:?} {header:?}");
+        assert_eq!(decided(&message_to(recipients), &header), expected, "{recipients:?} {header:?}");
     }
 }
 
 #[test]
 fn ok_our_own_notices_do_not_go_round() {
     let notice = HeaderFacts { notice: true, ..HeaderFacts::default() };
-    assert_eq!(decided(&message(&["ann@in.example"]), &notice), "drop loop");
+    assert_eq!(decided(&message_to(&["ann@in.example"]), &notice), "drop loop");
 
     let returned = |source: Option<&str>, recipient: &str| {
-        let notification = Notification { source: source.map(str::to_owned), ..message(&[recipient]) };
+        let notification = Notification { source: source.map(str::to_owned), ..message_to(&[recipient]) };
         decided(&notification, &HeaderFacts::default())
     };
     assert_eq!(returned(None, "forwarder-notice@in.example"), "drop loop");
@@ -302,7 +302,7 @@ fn ok_answers_to_forwarded_mail() {
         // Rewriting makes addresses in EMAIL_DOMAIN only.
         ("jane_example.com@shop.example", NULL, None, None, "drop no-route"),
     ] {
-        let notification = Notification { source: source.map(str::to_owned), ..message(&[recipient]) };
+        let notification = Notification { source: source.map(str::to_owned), ..message_to(&[recipient]) };
         let header = HeaderFacts {
             report_type: report_type.map(str::to_owned),
             auto_submitted: auto_submitted.map(str::to_owned),
@@ -312,21 +312,50 @@ fn ok_answers_to_forwarded_mail() {
         assert_eq!(decided(&notification, &header), expected, "{case}");
     }
     // Without a default, and beside a real recipient.
-    let bounce = Notification { source: None, ..message(&[MADE_UP, "ann@in.example"]) };
+    let bounce = Notification { source: None, ..message_to(&[MADE_UP, "ann@in.example"]) };
     assert_eq!(
         decided(&bounce, &HeaderFacts::default()),
         "forward ann@out.example not jane_example.com@in.example (bounce)"
     );
     let bounce =
-        Notification { source: None, ..message(&[MADE_UP, "old-shop@in.example", "x@shop.example"]) };
+        Notification { source: None, ..message_to(&[MADE_UP, "old-shop@in.example", "x@shop.example"]) };
     let decision = decide(&bounce, &HeaderFacts::default(), &POLICY, &routes(None), "in.example");
     assert_eq!(shown(&decision), "drop bounce");
+}
+
+/// What rewriting makes of a From and what is taken for such an address are the same.
+#[test]
+fn ok_every_rewritten_from_is_known_again() {
+    let long = format!("{}@example.com", "x".repeat(200));
+    let long_domain = format!("jane@{}example.com", "sub.".repeat(30));
+    for author in [
+        "jane@example.com",
+        "Jane.Doe+tag@mail.example.co.uk",
+        "bounce+a=b.example_1@lists.example",
+        "\"john doe\"@example.com",
+        "o'hara@example.com",
+        "jane@bücher.example",
+        &long,
+        &long_domain,
+    ] {
+        let message = format!("From: <{author}>\r\n\r\n");
+        let how = Rewrite {
+            email_domain: "in.example",
+            envelope_sender: None,
+            deliveries: &[],
+            subject_prefix: "",
+            tags: &[],
+        };
+        let made_up = header::rewrite(&header::split(message.as_bytes()), &how).from;
+        let bounce = Notification { source: None, ..message_to(&[&made_up]) };
+        assert_eq!(decided(&bounce, &HeaderFacts::default()), "drop bounce", "{author} became {made_up}");
+    }
 }
 
 #[test]
 fn ok_what_comes_first() {
     let spam =
-        Notification { spam: Verdict::Fail, source: None, ..message(&["jane_example.com@in.example"]) };
+        Notification { spam: Verdict::Fail, source: None, ..message_to(&["jane_example.com@in.example"]) };
     let round = HeaderFacts { loops: vec!["jane_example.com@in.example".into()], ..HeaderFacts::default() };
     assert_eq!(decided(&spam, &round), "drop spam", "verdicts before loops");
     let bounce = Notification { spam: Verdict::Pass, ..spam };
@@ -341,10 +370,14 @@ fn ok_reason_for_the_outcome() {
             .reason()
     };
     let tag = Policy { spam: Action::Tag, ..POLICY };
-    let spam = |recipients| Notification { spam: Verdict::Fail, ..message(recipients) };
-    assert_eq!(decide(&message(&["ann@in.example"]), &POLICY), None);
-    assert_eq!(decide(&message(&["ann@in.example", "old-shop@in.example"]), &POLICY), None, "as asked for");
-    assert_eq!(decide(&message(&["ann@in.example", "x@shop.example"]), &POLICY), Some(Reason::NoRoute));
+    let spam = |recipients| Notification { spam: Verdict::Fail, ..message_to(recipients) };
+    assert_eq!(decide(&message_to(&["ann@in.example"]), &POLICY), None);
+    assert_eq!(
+        decide(&message_to(&["ann@in.example", "old-shop@in.example"]), &POLICY),
+        None,
+        "as asked for"
+    );
+    assert_eq!(decide(&message_to(&["ann@in.example", "x@shop.example"]), &POLICY), Some(Reason::NoRoute));
     assert_eq!(decide(&spam(&["ann@in.example"]), &tag), Some(Reason::Spam));
     assert_eq!(decide(&spam(&["ann@in.example", "x@shop.example"]), &tag), Some(Reason::NoRoute));
     assert_eq!(decide(&spam(&["ann@in.example"]), &POLICY), Some(Reason::Spam));
@@ -358,7 +391,7 @@ proptest! {
         loops in prop::collection::vec("(sales|ann|[a-c])@in\\.example", 0..3),
         source in prop::option::of("\\PC{0,12}"),
     ) {
-        let notification = Notification { recipients: recipients.clone(), source, ..message(&[]) };
+        let notification = Notification { recipients: recipients.clone(), source, ..message_to(&[]) };
         let header = HeaderFacts { loops, ..HeaderFacts::default() };
         let routes = routes(Some("out.example"));
         let decision = decide(&notification, &header, &POLICY, &routes, "in.example");

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeString, DeTable, DeValue},
 };
 
 use super::{Destination, Line, Pattern, Problem, Routes, domain, odd};
@@ -257,9 +257,7 @@ fn hint(text: &str, at: usize) -> &'static str {
 }
 
 /// The members of a table in the order of the file.
-fn in_order<'d, 'a>(
-    table: &'d DeTable<'a>,
-) -> Vec<(&'d Spanned<std::borrow::Cow<'a, str>>, &'d Spanned<DeValue<'a>>)> {
+fn in_order<'d, 'a>(table: &'d DeTable<'a>) -> Vec<(&'d Spanned<DeString<'a>>, &'d Spanned<DeValue<'a>>)> {
     let mut members: Vec<_> = table.iter().collect();
     members.sort_by_key(|(key, _)| key.span().start);
     members

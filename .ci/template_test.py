@@ -186,6 +186,19 @@ class Parameters(unittest.TestCase):
             self.assertEqual(open_ended, "ConstraintDescription" in declaration, name)
 
 
+    def test_the_readme_lists_each_with_its_default(self):
+        written = {
+            name: default.strip().strip("`")
+            for names, default in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*)\|", (ROOT / "README.md").read_text(), re.M)
+            for name in re.findall(r"`(\w+)`", names)
+        }
+        declared = {
+            name: str(declaration.get("Default", "")) or ("empty" if "Default" in declaration else "")
+            for name, declaration in load()["Parameters"].items()
+        }
+        self.assertEqual(declared, {name: written.get(name) for name in declared})
+
+
 class Names(unittest.TestCase):
     """Blue and green: two stacks in one account and region, sharing a bucket and a topic or not."""
 
@@ -267,6 +280,13 @@ class Wiring(unittest.TestCase):
         absent = functions(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""))
         self.assertNotIn("CONFIGURATION_SET", absent["HandleEmailFunction"]["Environment"]["Variables"])
         self.assertNotIn("NOTICE_ADDRESS", absent["HandleDeadLetterFunction"]["Environment"]["Variables"])
+
+    def test_each_variable_that_settings_know_is_set(self):
+        names = re.findall(r'pub const \w+: &str = "(\w+)"', (ROOT / "shared/src/settings.rs").read_text())
+        template = rendered(ConfigurationSet="forwarded")
+        given = {name for body in functions(template).values() for name in body["Environment"]["Variables"]}
+        self.assertEqual(given, {name for name in names if not name.startswith("AWS_")})
+        self.assertIn("BUCKET", names)
 
     def test_prefixes_agree_wherever_they_stand(self):
         template = rendered(Analytics="projection")

@@ -4,7 +4,7 @@ template, rows from the objects of a bucket in a folder, partitions computed as 
 
 import json
 import re
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 
 import duckdb
 import sqlglot
@@ -18,7 +18,9 @@ SCALARS = {"string": ("VARCHAR", str), "bigint": ("BIGINT", int), "boolean": ("B
 def glue_tables(bucket):
     """Each table's TableInput, for this bucket."""
     resources = render(REQUIRED | {"Analytics": "projection", "ExistingBucket": bucket})["Resources"]
-    tables = [body["Properties"]["TableInput"] for body in resources.values() if body["Type"] == "AWS::Glue::Table"]
+    tables = [
+        body["Properties"]["TableInput"] for body in resources.values() if body["Type"] == "AWS::Glue::Table"
+    ]
     return {table["Name"]: table for table in tables}
 
 
@@ -76,7 +78,11 @@ def misfits(value, kind, path=""):
         if not isinstance(value, dict):
             return [f"{path} is {value!r}, the column a struct"]
         folded = fold(value)
-        found = [f"{path} has {key} more than once when case is folded" for key in folded.keys() if folded[key] is TWICE]
+        found = [
+            f"{path} has {key} more than once when case is folded"
+            for key in folded.keys()
+            if folded[key] is TWICE
+        ]
         found += [f"{path}.{key} has no column" for key in folded.keys() - kind.keys()]
         for key in folded.keys() & kind.keys():
             found += misfits(folded[key], kind[key], f"{path}.{key}")
@@ -144,7 +150,7 @@ def rows(table, buckets):
         day = path.parent.relative_to(folder).as_posix()
         parsed = date(*map(int, day.split("/")))
         assert day == parsed.strftime("%Y/%m/%d"), f"{path}: projection does not write the day like that"
-        assert first <= day <= datetime.now(timezone.utc).strftime("%Y/%m/%d"), f"{path}: outside the projection"
+        assert first <= day <= datetime.now(UTC).strftime("%Y/%m/%d"), f"{path}: outside the projection"
         line, *more = path.read_text().splitlines()
         assert not more, f"{path}: the SerDe wants an object on one line"
         yield day, json.loads(line)
@@ -157,9 +163,8 @@ def connect(buckets, bucket):
         kinds = columns(table)
         (partition,) = table["PartitionKeys"]
         every = kinds | {partition["Name"]: partition["Type"]}
-        database.execute(
-            f'CREATE TABLE "{name}" ({", ".join(f"{q(column)} {duckdb_type(kind)}" for column, kind in every.items())})'
-        )
+        declared = ", ".join(f"{q(column)} {duckdb_type(kind)}" for column, kind in every.items())
+        database.execute(f"CREATE TABLE {q(name)} ({declared})")
         for day, value in rows(table, buckets):
             if problems := misfits(value, kinds):
                 raise AssertionError("; ".join(problems))
@@ -177,7 +182,7 @@ def run(database, query, now):
     (tree,) = sqlglot.parse(query, read="athena")
     cursor = database.execute(tree.transform(at, now.replace(tzinfo=None)).sql(dialect="duckdb"))
     names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row)) for row in cursor.fetchall()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def at(node, now):

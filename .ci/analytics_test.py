@@ -9,17 +9,16 @@ import os
 import re
 import shutil
 import unittest
-from datetime import datetime, timedelta, timezone
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from analytics_tables import columns, connect, glue_tables, leaves, misfits, parse, present, run
 from functions import BUCKET, Emulated, InvocationError, Services
 from template_render import ROOT
 
-BINARIES = Path(os.environ.get("BINARIES", ROOT / "target/debug"))
+BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug"
 BUCKETS = ROOT / "target/ci/analytics"
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 
 ROUTES = b"""[routes]
 "sales@in.example" = ["ann@out.example", "Bob@else.example"]
@@ -30,8 +29,19 @@ ROUTES = b"""[routes]
 class Sample:
     """A message, what SES says of it, and what is done to make it end as it should."""
 
-    def __init__(self, name, days, author, to="info@in.example", spam="PASS", virus="PASS", loop=False,
-                 stored=True, refused=False, lost=False):
+    def __init__(
+        self,
+        name,
+        days,
+        author,
+        to="info@in.example",
+        spam="PASS",
+        virus="PASS",
+        loop=False,
+        stored=True,
+        refused=False,
+        lost=False,
+    ):
         self.id = f"{name}-0123456789"
         # At noon, so that the day does not depend on when the test runs.
         noon = (NOW - timedelta(days=days)).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -58,9 +68,18 @@ class Sample:
         }
         verdicts = {f"{check}Verdict": {"status": status} for check, status in self.verdicts.items()}
         action = {"type": "Lambda", "functionArn": "arn", "invocationType": "Event"}
-        receipt = {"timestamp": self.timestamp, "processingTimeMillis": 400, "recipients": [self.to],
-                   **verdicts, "action": action}
-        return {"Records": [{"eventSource": "aws:ses", "eventVersion": "1.0", "ses": {"mail": mail, "receipt": receipt}}]}
+        receipt = {
+            "timestamp": self.timestamp,
+            "processingTimeMillis": 400,
+            "recipients": [self.to],
+            **verdicts,
+            "action": action,
+        }
+        return {
+            "Records": [
+                {"eventSource": "aws:ses", "eventVersion": "1.0", "ses": {"mail": mail, "receipt": receipt}}
+            ]
+        }
 
 
 # Names of different lengths make different minutes.
@@ -140,7 +159,9 @@ def queries():
     """The queries of docs/analytics.md by their headings."""
     text = (ROOT / "docs/analytics.md").read_text()
     sections = (section.split("\n", 1) for section in text.split("\n## ")[1:])
-    return {title: found[1] for title, body in sections if (found := re.search(r"```sql\n(.*?)```", body, re.S))}
+    return {
+        title: found[1] for title, body in sections if (found := re.search(r"```sql\n(.*?)```", body, re.S))
+    }
 
 
 class Queries(unittest.TestCase):
@@ -191,14 +212,27 @@ class Queries(unittest.TestCase):
 
     def test_top_senders(self):
         self.assertEqual(
-            [("ann@one.example", 4), ("bob@two.example", 2), ("eve@three.example", 2), ("spam@two.example", 2),
-             ("(none)", 1), ("loop@one.example", 1), ("shop@four.example", 1)],
+            [
+                ("ann@one.example", 4),
+                ("bob@two.example", 2),
+                ("eve@three.example", 2),
+                ("spam@two.example", 2),
+                ("(none)", 1),
+                ("loop@one.example", 1),
+                ("shop@four.example", 1),
+            ],
             [(row["sender"], row["messages"]) for row in self.ask("Top senders in the past month")],
         )
 
     def test_top_sender_domains(self):
         self.assertEqual(
-            [("one.example", 5), ("two.example", 4), ("three.example", 2), ("(none)", 1), ("four.example", 1)],
+            [
+                ("one.example", 5),
+                ("two.example", 4),
+                ("three.example", 2),
+                ("(none)", 1),
+                ("four.example", 1),
+            ],
             [(row["domain"], row["messages"]) for row in self.ask("Top sender domains in the past month")],
         )
 
@@ -206,9 +240,11 @@ class Queries(unittest.TestCase):
         size = {name: len(sample.message) for name, sample in BY_NAME.items()}
         to_info = ("a", "aa", "bbbb", "nobody")
         self.assertEqual(
-            [("info@out.example", 4, sum(size[name] for name in to_info)),
-             ("ann@out.example", 1, size["aaa"]),
-             ("bob@else.example", 1, size["aaa"])],
+            [
+                ("info@out.example", 4, sum(size[name] for name in to_info)),
+                ("ann@out.example", 1, size["aaa"]),
+                ("bob@else.example", 1, size["aaa"]),
+            ],
             [tuple(row.values()) for row in self.ask("Top destinations in the past month")],
         )
 
@@ -222,10 +258,17 @@ class Queries(unittest.TestCase):
     def test_what_failed_and_why(self):
         rows = self.ask("What failed and why")
         self.assertEqual(
-            [(BY_NAME[name].timestamp, status, code, "info@in.example", BY_NAME[name].id)
-             for name, status, code in (("unverified", "rejected", "MessageRejected"),
-                                        ("not-in-the-bucket", "failed", "MessageNotFound"))],
-            [(row["received"], row["status"], row["code"], row["recipients"], row["messageid"]) for row in rows],
+            [
+                (BY_NAME[name].timestamp, status, code, "info@in.example", BY_NAME[name].id)
+                for name, status, code in (
+                    ("unverified", "rejected", "MessageRejected"),
+                    ("not-in-the-bucket", "failed", "MessageNotFound"),
+                )
+            ],
+            [
+                (row["received"], row["status"], row["code"], row["recipients"], row["messageid"])
+                for row in rows
+            ],
         )
         for row in rows:
             self.assertTrue(row["message"])
@@ -233,8 +276,14 @@ class Queries(unittest.TestCase):
     def test_messages_without_an_outcome(self):
         sample = BY_NAME["killed-before-the-end"]
         self.assertEqual(
-            [{"received": sample.timestamp, "messageid": sample.id, "sender": "bounces@mailer.example",
-              "recipients": sample.to}],
+            [
+                {
+                    "received": sample.timestamp,
+                    "messageid": sample.id,
+                    "sender": "bounces@mailer.example",
+                    "recipients": sample.to,
+                }
+            ],
             self.ask("Messages without an outcome"),
         )
 
@@ -251,7 +300,7 @@ class Queries(unittest.TestCase):
                 if (record := json.loads(path.read_text()))["status"] == "forwarded"
             )
             # SES's timestamp lies days back; a negative, absent or unitless time would not.
-            noon = datetime.strptime(row["day"], "%Y/%m/%d").replace(hour=12, tzinfo=timezone.utc)
+            noon = datetime.strptime(row["day"], "%Y/%m/%d").replace(hour=12, tzinfo=UTC)
             self.assertAlmostEqual((NOW - noon).total_seconds(), forwarded[0], delta=1200)
             self.assertLessEqual(forwarded[0] - 0.1, row["median"])
             self.assertLessEqual(row["median"], row["percentile_95"])
@@ -279,8 +328,13 @@ class Tables(unittest.TestCase):
 
     def test_index_has_nothing_that_no_notification_has(self):
         documented = {
-            ".mail.commonheaders.bcc[]", ".mail.commonheaders.cc[]", ".mail.commonheaders.sender",
-            ".mail.commonheaders.replyto[]", ".receipt.dmarcpolicy", ".content", ".receipt.action.encoding",
+            ".mail.commonheaders.bcc[]",
+            ".mail.commonheaders.cc[]",
+            ".mail.commonheaders.sender",
+            ".mail.commonheaders.replyto[]",
+            ".receipt.dmarcpolicy",
+            ".content",
+            ".receipt.action.encoding",
         }
         seen = {leaf for notification in self.notifications().values() for leaf in present(notification)}
         self.assertEqual(set(), leaves(columns(glue_tables(BUCKET)["index"])) - seen - documented)
@@ -299,7 +353,13 @@ class Tables(unittest.TestCase):
         self.assertIn("more than once", misfits({"a": "x", "A": "y"}, parse("struct<a:string>"))[0])
 
     def test_types_that_glue_would_refuse_are_found(self):
-        for kind in ("struct<a:string", "struct<a:string>>", "array<strin>", "struct<a:string,a:string>", "int"):
+        for kind in (
+            "struct<a:string",
+            "struct<a:string>>",
+            "array<strin>",
+            "struct<a:string,a:string>",
+            "int",
+        ):
             with self.subTest(kind), self.assertRaises((ValueError, AttributeError)):
                 parse(kind)
 

@@ -47,7 +47,9 @@ class Services:
 
     def reset(self):
         """As at the start."""
-        urllib.request.urlopen(urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")).close()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        ).close()
         self.sns.create_topic(Name="operators")
         self.verify()
         self.s3.create_bucket(Bucket=BUCKET)
@@ -108,7 +110,9 @@ class Emulated:
     def __init__(self, bootstrap, logical_id, services):
         template = render(services.parameters)
         body = template["Resources"][logical_id]["Properties"]
-        variables = template["Globals"]["Function"]["Environment"]["Variables"] | body["Environment"]["Variables"]
+        variables = (
+            template["Globals"]["Function"]["Environment"]["Variables"] | body["Environment"]["Variables"]
+        )
         port, runtime_port = free_port(), free_port()
         emulator = Path(samcli.__file__).parent / f"local/rapid/aws-lambda-rie-{PROCESSOR}"
         self.url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
@@ -140,7 +144,9 @@ class Emulated:
         wait_for(port)
 
     def invoke(self, event):
-        request = urllib.request.Request(self.url, json.dumps(event).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url, json.dumps(event).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request) as response:
             return result(response.read())
 

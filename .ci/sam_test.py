@@ -38,7 +38,9 @@ class Events(unittest.TestCase):
             earlier = docker("images", "--quiet", IMAGE.partition(":")[0]).split()
             if earlier:
                 docker("rmi", "--force", *earlier)
-            docker("import", "--change", f"ENV AWS_ENDPOINT_URL={cls.services.endpoint}", cls.base_image, IMAGE)
+            docker(
+                "import", "--change", f"ENV AWS_ENDPOINT_URL={cls.services.endpoint}", cls.base_image, IMAGE
+            )
             cls.functions = {logical: SamLocal(logical, cls.services) for logical in FUNCTIONS}
         else:
             cls.services = Services()
@@ -108,13 +110,18 @@ class Events(unittest.TestCase):
         self.services.verify(False)
         with self.assertRaisesRegex(InvocationError, f"MessageRejected: .*{ID}"):
             self.handle_email("ses-event.json")
-        self.assertEqual(("rejected", "MessageRejected"), (self.record("outcome")["status"], self.record("outcome")["reason"]))
+        self.assertEqual(
+            ("rejected", "MessageRejected"),
+            (self.record("outcome")["status"], self.record("outcome")["reason"]),
+        )
         self.assertIn(f"error/{DAY}/{ID}.eml", self.services.objects("error/"))
 
     def test_dead_letter_event(self):
         self.check_notice("dead-letter-event.json", ID)
         self.handle_dead_letter("dead-letter-event.json")
-        self.assertEqual(1, len(self.services.published()), "a redelivered dead letter makes no second notice")
+        self.assertEqual(
+            1, len(self.services.published()), "a redelivered dead letter makes no second notice"
+        )
 
     def test_dead_letter_destination_event(self):
         record = json.loads(EVENTS["dead-letter-destination-event.json"]["Records"][0]["body"])

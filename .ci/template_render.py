@@ -127,7 +127,7 @@ class Scope:
         if not isinstance(node, dict):
             return node
         if len(node) == 1:
-            (key, argument), = node.items()
+            ((key, argument),) = node.items()
             if key in ("Ref", "Condition") or key.startswith("Fn::"):
                 return getattr(self, key.removeprefix("Fn::").lower() + "_")(argument)
         pairs = ((key, self.value(item)) for key, item in node.items())

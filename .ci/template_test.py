@@ -1,7 +1,7 @@
 """Tests of template.yaml, on what it renders to with each of its conditions on and off.
 
-    .ci/template                      everything, with linters
-    python .ci/template_test.py       this only
+.ci/template                      everything, with linters
+python .ci/template_test.py       this only
 """
 
 import json
@@ -127,8 +127,15 @@ class Renders(unittest.TestCase):
 class Parameters(unittest.TestCase):
     def test_good_values_are_taken(self):
         good = {
-            "EmailDomain": ["in.example", "mail.in.example", "a.b.c.museum", "xn--bcher-kva.example",
-                            "in.xn--p1ai", "9gag.example", "in.co"],
+            "EmailDomain": [
+                "in.example",
+                "mail.in.example",
+                "a.b.c.museum",
+                "xn--bcher-kva.example",
+                "in.xn--p1ai",
+                "9gag.example",
+                "in.co",
+            ],
             "NoticeAddress": ["operator@out.example", "o'neil+mail@sub.out.example"],
             "NoticeTopicArn": [TOPIC, "arn:aws-cn:sns:cn-north-1:123456789012:t"],
             "ExistingBucket": ["mail", "mail.in.example", "0-mail"],
@@ -142,14 +149,39 @@ class Parameters(unittest.TestCase):
                     rendered(**{name: value})
 
     def test_bad_values_are_refused_with_a_sentence(self):
-        domains = ["", "example", "In.example", "in.example.", ".in.example", "in..example", "-in.example",
-                   "in-.example", "@in.example", "in.example/", "http://in.example", "in example",
-                   "bücher.example", "in.example\n", "192.0.2.1", "a." * 126 + "example"]
+        domains = [
+            "",
+            "example",
+            "In.example",
+            "in.example.",
+            ".in.example",
+            "in..example",
+            "-in.example",
+            "in-.example",
+            "@in.example",
+            "in.example/",
+            "http://in.example",
+            "in example",
+            "bücher.example",
+            "in.example\n",
+            "192.0.2.1",
+            "a." * 126 + "example",
+        ]
         bad = {
             "EmailDomain": domains,
             "DestinationDomain": domains,
-            "NoticeAddress": ["operator", "Operator <operator@out.example>", "a@b", "a@out.example,b@out.example"],
-            "NoticeTopicArn": ["operators", "arn:aws:sqs:us-east-1:123456789012:q", TOPIC + ".fifo", TOPIC + ":x"],
+            "NoticeAddress": [
+                "operator",
+                "Operator <operator@out.example>",
+                "a@b",
+                "a@out.example,b@out.example",
+            ],
+            "NoticeTopicArn": [
+                "operators",
+                "arn:aws:sqs:us-east-1:123456789012:q",
+                TOPIC + ".fifo",
+                TOPIC + ":x",
+            ],
             "ExistingBucket": ["s3://mail", "mail/in", "Mail", "m", "-mail", "mail-"],
             "SubjectPrefix": ["Grüße", "a\r\nBcc: b@c.example", "x" * 61],
             "ConfigurationSet": ["a b", "x" * 65],
@@ -163,7 +195,10 @@ class Parameters(unittest.TestCase):
         }
         for name, values in bad.items():
             for value in values:
-                with self.subTest(name=name, value=value), self.assertRaisesRegex(Refused, rf"'{name}' must be "):
+                with (
+                    self.subTest(name=name, value=value),
+                    self.assertRaisesRegex(Refused, rf"'{name}' must be "),
+                ):
                     rendered(**{name: value})
 
     def test_rules_refuse_what_no_pattern_can(self):
@@ -185,11 +220,12 @@ class Parameters(unittest.TestCase):
             open_ended = "AllowedValues" not in declaration
             self.assertEqual(open_ended, "ConstraintDescription" in declaration, name)
 
-
     def test_the_readme_lists_each_with_its_default(self):
         written = {
             name: default.strip().strip("`")
-            for names, default in re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*)\|", (ROOT / "README.md").read_text(), re.M)
+            for names, default in re.findall(
+                r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*)\|", (ROOT / "README.md").read_text(), re.M
+            )
             for name in re.findall(r"`(\w+)`", names)
         }
         declared = {
@@ -213,11 +249,13 @@ class Names(unittest.TestCase):
         template = load()
         template["Resources"]["HandleEmailLog"]["Properties"]["LogGroupName"] = "/aws/lambda/handle-email"
         blue, green = (self.names(stack, {}, template) for stack in ("mail-blue", "mail-green"))
-        self.assertEqual({("AWS::Logs::LogGroup", "/aws/lambda/handle-email")}, set(blue.values()) & set(green.values()))
+        self.assertEqual(
+            {("AWS::Logs::LogGroup", "/aws/lambda/handle-email")}, set(blue.values()) & set(green.values())
+        )
 
     @staticmethod
     def names(stack, parameters, template=None):
-        """Type and name of each resource, after SAM's transformation. Case is folded: Glue does not tell it apart."""
+        """Type and name of each resource that SAM makes, case folded since Glue does not tell it apart."""
         names = {}
         for logical, body in transformed(render(REQUIRED | parameters, stack, template)).items():
             node = body["Properties"]
@@ -252,8 +290,12 @@ class Wiring(unittest.TestCase):
             "OUTCOME_PREFIX": "outcome/",
             "ERROR_PREFIX": "error/",
         }
-        template = rendered(ExistingBucket="mail.in.example", ConfigurationSet="forwarded", NoticeTopicArn=TOPIC)
-        variables = {logical: body["Environment"]["Variables"] for logical, body in functions(template).items()}
+        template = rendered(
+            ExistingBucket="mail.in.example", ConfigurationSet="forwarded", NoticeTopicArn=TOPIC
+        )
+        variables = {
+            logical: body["Environment"]["Variables"] for logical, body in functions(template).items()
+        }
         self.assertEqual(
             {
                 "HandleEmailFunction": both
@@ -291,7 +333,9 @@ class Wiring(unittest.TestCase):
     def test_prefixes_agree_wherever_they_stand(self):
         template = rendered(Analytics="projection")
         variables = functions(template)["HandleEmailFunction"]["Environment"]["Variables"]
-        prefixes = {name: variables[f"{name.upper()}_PREFIX"] for name in ("messages", "index", "outcome", "error")}
+        prefixes = {
+            name: variables[f"{name.upper()}_PREFIX"] for name in ("messages", "index", "outcome", "error")
+        }
         bucket = template["Outputs"]["BucketName"]["Value"]
         resources = template["Resources"]
 
@@ -342,7 +386,10 @@ class Wiring(unittest.TestCase):
         template = rendered()
         conditions = {
             role: statements(template, role)[sid]["Condition"]
-            for role, sid in (("HandleEmailRole", "SendFromTheDomain"), ("HandleDeadLetterRole", "SendNotices"))
+            for role, sid in (
+                ("HandleEmailRole", "SendFromTheDomain"),
+                ("HandleDeadLetterRole", "SendNotices"),
+            )
         }
         self.assertEqual(
             {
@@ -389,7 +436,9 @@ class Wiring(unittest.TestCase):
         }.items():
             self.assertIn(placeholder, text)
             text = re.sub(rf"\b{placeholder}\b", value, text)
-        self.assertEqual(template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"], json.loads(text))
+        self.assertEqual(
+            template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"], json.loads(text)
+        )
 
     def test_alarms_and_notices_reach_the_same_topic(self):
         for name, parameters in SETS.items():

@@ -80,7 +80,7 @@ def misfits(value, kind, path=""):
         folded = fold(value)
         found = [
             f"{path} has {key} more than once when case is folded"
-            for key in folded.keys()
+            for key in folded
             if folded[key] is TWICE
         ]
         found += [f"{path}.{key} has no column" for key in folded.keys() - kind.keys()]

@@ -14,6 +14,6 @@ fuzz_target!(|input: &[u8]| {
         None => (&b"utf-8"[..], rest),
     };
     let word = [b"=?", charset, encoding, payload, b"?="].concat();
-    let message = [b"From: ", &word, b" <e@x.example>\r\nSubject: \xc3\xa9 ", &word, b"\r\n\r\n"].concat();
+    let message = [b"From: ", &*word, b" <e@x.example>\r\nSubject: \xc3\xa9 ", &word, b"\r\n\r\n"].concat();
     check::check(&message, None);
 });

@@ -323,6 +323,18 @@ class Wiring(unittest.TestCase):
         self.assertNotIn("CONFIGURATION_SET", absent["HandleEmailFunction"]["Environment"]["Variables"])
         self.assertNotIn("NOTICE_ADDRESS", absent["HandleDeadLetterFunction"]["Environment"]["Variables"])
 
+    def test_each_verdict_has_its_own_parameter(self):
+        variables = {
+            "OnSpam": "ON_SPAM",
+            "OnVirus": "ON_VIRUS",
+            "OnDmarcReject": "ON_DMARC_REJECT",
+            "OnUnauthenticated": "ON_UNAUTHENTICATED",
+        }
+        for parameter, variable in variables.items():
+            template = rendered(**{name: "tag" if name == parameter else "forward" for name in variables})
+            given = functions(template)["HandleEmailFunction"]["Environment"]["Variables"]
+            self.assertEqual([variable], [name for name, value in given.items() if value == "tag"])
+
     def test_each_variable_that_settings_know_is_set(self):
         names = re.findall(r'pub const \w+: &str = "(\w+)"', (ROOT / "shared/src/settings.rs").read_text())
         template = rendered(ConfigurationSet="forwarded")

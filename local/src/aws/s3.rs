@@ -1,7 +1,8 @@
 //! S3, by s3s and s3s-fs in a folder. Here is what those leave out: who may do what, conditional reads,
 //! the answers of real S3 where the file system's differ, and writes that are seen whole or not at all.
 //!
-//! Not supported: versions, ACLs, encryption settings, bucket configuration, multipart uploads by functions.
+//! Not supported: versions, ACLs, encryption settings, bucket configuration; for functions also multipart
+//! uploads, copies and deleting several objects at once, which the AWS CLI uses.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +19,14 @@ use s3s::{
     access::{S3Access, S3AccessContext},
     auth::{S3Auth, SecretKey},
     dto::{
-        DeleteObjectInput, DeleteObjectOutput, GetBucketLocationInput, GetBucketLocationOutput,
-        GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
-        HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput,
-        ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
+        AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+        CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateMultipartUploadInput,
+        CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+        DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+        GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+        ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+        ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput,
+        UploadPartOutput,
     },
     host::{S3Host, VirtualHost},
     s3_error,
@@ -236,6 +241,16 @@ impl S3Access for Gate {
             }
             "ListBuckets" => Needs::new("s3:ListAllMyBuckets", "*"),
             "GetBucketLocation" => Needs::new("s3:GetBucketLocation", bucket_arn(bucket)),
+            "CreateMultipartUpload"
+            | "UploadPart"
+            | "CompleteMultipartUpload"
+            | "AbortMultipartUpload"
+            | "CopyObject"
+            | "DeleteObjects"
+                if caller.function.is_none() =>
+            {
+                Needs::new("s3:PutObject", object_arn(bucket, key))
+            }
             other => return Err(s3_error!(NotImplemented, "{other} is not supported here")),
         };
         needs.resource_policy = self.policies.get(bucket).cloned().flatten();
@@ -355,6 +370,46 @@ impl S3 for Store {
         self.0.check_bucket(&req.input.bucket)?;
         let _alone = self.0.gate.write().await;
         self.0.files.delete_object(req).await
+    }
+
+    async fn delete_objects(
+        &self,
+        req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        let _alone = self.0.gate.write().await;
+        self.0.files.delete_objects(req).await
+    }
+
+    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let _alone = self.0.gate.write().await;
+        self.0.files.copy_object(req).await
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.0.check_bucket(&req.input.bucket)?;
+        self.0.files.create_multipart_upload(req).await
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        self.0.files.upload_part(req).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let _alone = self.0.gate.write().await;
+        self.0.files.complete_multipart_upload(req).await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.0.files.abort_multipart_upload(req).await
     }
 
     async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {

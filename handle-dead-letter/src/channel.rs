@@ -9,9 +9,9 @@ use time::OffsetDateTime;
 
 use crate::{notice::Notice, text::cut};
 
-/// Longest subject of SNS in characters, and longest message in bytes.
+/// Longest subject of SNS in characters ("less than 100"), and longest message in bytes.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
-const SNS_SUBJECT: usize = 100;
+const SNS_SUBJECT: usize = 99;
 const SNS_MESSAGE: usize = 256 * 1024;
 
 /// A notice as a message (RFC 5322).

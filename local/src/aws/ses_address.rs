@@ -143,9 +143,6 @@ fn check(address: &str) -> Result<(), String> {
             return refuse("Local address contains illegal character");
         }
     }
-    if local.len() > 64 {
-        return refuse("Local address is more than 64 characters long");
-    }
     if domain.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
         return refuse("Domain contains control or whitespace");
     }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod faults;
+mod rewritten;
 mod s3;
 mod ses;
 mod signatures;

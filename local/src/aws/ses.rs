@@ -27,7 +27,7 @@ use super::{
     delivery::{Delivery, Outgoing},
     flight::{Flight, Needs},
     json,
-    ses_address::{domain, parse_one},
+    ses_address::parse_one,
     ses_message::{self, Message, Refused},
 };
 use crate::deployment::Deployment;
@@ -72,7 +72,7 @@ impl Account {
     /// The verified identity that covers an address: the address itself, its domain, or a domain above.
     fn identity(&self, address: &str) -> Option<&str> {
         let address = address.to_ascii_lowercase();
-        let domain = domain(&address);
+        let domain = address.rsplit('@').next().unwrap_or_default();
         let mut covering = self.identities.iter().filter(|identity| {
             **identity == address
                 || **identity == domain

@@ -31,11 +31,6 @@ pub(super) fn parse_one(text: &str) -> Result<String, String> {
     }
 }
 
-/// The domain of an address, in lower case.
-pub(super) fn domain(address: &str) -> String {
-    address.rsplit('@').next().unwrap_or_default().to_ascii_lowercase()
-}
-
 /// Splits at the commas outside of quotes, comments and angle brackets. A group's name is left out, its
 /// members are entries.
 fn split(text: &str) -> Result<Vec<&str>, String> {

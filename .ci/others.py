@@ -138,7 +138,8 @@ class OthersClients(unittest.TestCase):
         with self.assertRaises(ClientError) as raised:
             call(**arguments)
         response = raised.exception.response
-        return response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]["Code"], response["Error"].get("Message")
+        status, error = response["ResponseMetadata"]["HTTPStatusCode"], response["Error"]
+        return status, error["Code"], error.get("Message")
 
     def test_smtplib_delivers(self):
         with self.stack.smtp() as smtp:
@@ -163,8 +164,9 @@ class OthersClients(unittest.TestCase):
             self.assertEqual(int(smtp.esmtp_features["size"]), 40 << 20)
             mail = b"From: jane@example.com\r\nSubject: big\r\n\r\n" + (b"x" * 76 + b"\r\n") * (20 << 20 >> 6)
             smtp.sendmail("jane@example.com", ["big@in.example"], mail)
+            too_big = b"Subject: too big\r\n\r\n" + b"x\r\n" * (16 << 20)
             with self.assertRaises(smtplib.SMTPSenderRefused) as raised:
-                smtp.sendmail("jane@example.com", ["big@in.example"], b"Subject: too big\r\n\r\n" + b"x\r\n" * (16 << 20))
+                smtp.sendmail("jane@example.com", ["big@in.example"], too_big)
             self.assertEqual(raised.exception.smtp_code, 552)
         [delivered] = wait_for("forwarded mail", lambda: self.stack.mailbox("big@out.example"))
         self.assertEqual(delivered["Subject"], "big")

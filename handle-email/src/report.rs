@@ -6,6 +6,8 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
+use std::io::{self, Write};
+
 use serde_json::{Map, Value, json};
 use ses_forwarder::{function::without_addresses, outcome::Status};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -14,9 +16,9 @@ use crate::forwarding::{Ending, Message};
 
 const NAMESPACE: &str = "SesForwarder";
 
-/// The line, as JSON.
+/// The line.
 #[derive(Debug)]
-pub(crate) struct Report(Map<String, Value>);
+pub(crate) struct Report(Value);
 
 impl Report {
     /// Tells of a message and how the try at it ended.
@@ -87,12 +89,13 @@ impl Report {
             let millis = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
             put("_aws", json!({"Timestamp": millis, "CloudWatchMetrics": metrics}));
         }
-        Report(line)
+        Report(line.into())
     }
 
     /// Writes it to standard output, which Lambda hands to CloudWatch.
     pub(crate) fn print(&self) {
-        println!("{}", Value::Object(self.0.clone()));
+        // Nobody is left to tell if that fails.
+        let _ = writeln!(io::stdout(), "{}", self.0);
     }
 }
 

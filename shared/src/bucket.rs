@@ -1,6 +1,6 @@
 //! The bucket: objects read into one buffer, records written.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use aws_sdk_s3::{
     Client,
@@ -14,6 +14,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
 use bytes::Bytes;
+use memmap2::{MmapMut, MmapOptions};
 
 use crate::call::{self, CallError, Deadline, Kind, Persistence, persist};
 
@@ -159,25 +160,68 @@ fn absent_or_unchanged(
     if error.kind == Kind::NotFound { Ok(Fetched::Absent) } else { Err(error) }
 }
 
-/// The body in a buffer sized from Content-Length, so that 40 MB need 40 MB.
+/// The body in one buffer of Content-Length bytes, so that 40 MB need 40 MB.
 async fn read(step: &str, output: GetObjectOutput) -> Result<Bytes, CallError> {
-    let length = output.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut content = Vec::new();
-    content.try_reserve_exact(length).map_err(|_| {
-        let message = format!("its {length} bytes do not fit the function's memory: raise MemorySize");
+    let length = output.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut buffer = Buffer::new(length.unwrap_or(0)).map_err(|error| {
+        let message = format!("no memory for {length:?} bytes, raise MemorySize: {error}");
         CallError::new(step, Kind::Configuration, "OutOfMemory", message)
     })?;
     let mut body = output.body;
     while let Some(chunk) = body.next().await {
         let chunk = chunk
             .map_err(|error| CallError::new(step, Kind::Transient, "BodyInterrupted", error.to_string()))?;
-        content.extend_from_slice(&chunk);
+        buffer.append(&chunk);
     }
-    if content.len() < length {
-        let message = format!("{} of {length} bytes came", content.len());
-        return Err(CallError::new(step, Kind::Transient, "BodyTruncated", message));
+    let content = buffer.into_bytes();
+    match length {
+        Some(length) if content.len() < length => {
+            let message = format!("{} of {length} bytes came", content.len());
+            Err(CallError::new(step, Kind::Transient, "BodyTruncated", message))
+        }
+        _ => Ok(content),
     }
-    Ok(content.into())
+}
+
+/// From this size on a buffer comes straight from the system and goes straight back. The allocator
+/// would keep large blocks, and then a message needs twice its size.
+const LARGE: usize = 256 * 1024;
+
+/// A buffer for an object whose size is known beforehand.
+enum Buffer {
+    Small(Vec<u8>),
+    Large { map: MmapMut, filled: usize },
+}
+
+impl Buffer {
+    fn new(size: usize) -> io::Result<Buffer> {
+        if size < LARGE {
+            return Ok(Buffer::Small(Vec::with_capacity(size)));
+        }
+        // Populated, as one call is cheaper than a fault for each page.
+        let map = MmapOptions::new().len(size).populate().map_anon()?;
+        Ok(Buffer::Large { map, filled: 0 })
+    }
+
+    fn append(&mut self, chunk: &[u8]) {
+        match self {
+            Buffer::Small(bytes) => bytes.extend_from_slice(chunk),
+            Buffer::Large { map, filled } => {
+                let end = *filled + chunk.len();
+                map.get_mut(*filled..end)
+                    .expect("HTTP ends a body at its Content-Length")
+                    .copy_from_slice(chunk);
+                *filled = end;
+            }
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Buffer::Small(bytes) => bytes.into(),
+            Buffer::Large { map, filled } => Bytes::from_owner(map).slice(..filled),
+        }
+    }
 }
 
 /// Gives the attempts of one operation another time than the client's.

@@ -27,7 +27,7 @@ use aws_smithy_types::{
 pub const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// Time to connect.
-const CONNECT: Duration = Duration::from_secs(3);
+pub const CONNECT: Duration = Duration::from_secs(3);
 
 /// A body that goes slower than this, in bytes a second, will not arrive in time. Lambda's network
 /// and SES's own limit, 40 MB a second, are an order of magnitude above.

@@ -5,7 +5,7 @@
 //! Not supported, as a function has none: profiles, instance metadata, single sign-on, assumed
 //! roles. Without them a function starts in milliseconds and stays small.
 
-use std::{fmt, sync::OnceLock};
+use std::{env, fmt, sync::OnceLock};
 
 pub use aws_config::SdkConfig;
 use aws_config::{
@@ -20,22 +20,28 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn},
     orchestrator::HttpRequest,
 };
 
-use crate::call::{ATTEMPT, ATTEMPTS, timeouts};
+use crate::call::{ATTEMPT, ATTEMPTS, CONNECT, timeouts};
 
 /// Reads AWS's own variables; connects to nothing.
 ///
 /// Checksums are computed and checked only where an operation demands them: TLS protects the way,
 /// Content-Length tells a truncated body, and the signature covers what is sent.
 pub async fn configuration() -> SdkConfig {
+    let connector = ByScheme::default();
+    if !plain_endpoints(env::vars()) {
+        // Lambda gives a starting function a whole processor, but a message with little memory a part.
+        connector.tls();
+    }
+    let connector = SharedHttpConnector::new(connector);
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .profile_files(EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
         .region(EnvironmentVariableRegionProvider::new())
-        .http_client(http_client())
+        .http_client(http_client_fn(move |_, _| connector.clone()))
         .timeout_config(timeouts(ATTEMPT))
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -44,42 +50,69 @@ pub async fn configuration() -> SdkConfig {
         .await
 }
 
-/// Plain HTTP until the first https request; only then are TLS and its root certificates (those of
-/// the system, or of `SSL_CERT_FILE`) set up.
-fn http_client() -> SharedHttpClient {
-    let connector = OnceLock::new();
-    http_client_fn(move |settings, _| {
-        let by_scheme = || {
-            let builder = Connector::builder().connector_settings(settings.clone());
-            let plain = SharedHttpConnector::new(builder.clone().build_http());
-            let tls = Box::new(move || {
-                let ring = Provider::Rustls(CryptoMode::Ring);
-                SharedHttpConnector::new(builder.clone().tls_provider(ring).build())
-            });
-            SharedHttpConnector::new(ByScheme { plain, tls: OnceLock::new(), set_up_tls: tls })
-        };
-        connector.get_or_init(by_scheme).clone()
-    })
+/// Whether some endpoint is plain HTTP: a local stack, which may need no TLS at all.
+fn plain_endpoints(variables: impl IntoIterator<Item = (String, String)>) -> bool {
+    let mut variables = variables.into_iter();
+    variables.any(|(name, value)| name.starts_with("AWS_ENDPOINT_URL") && value.starts_with("http://"))
 }
 
+/// Connections of both kinds; TLS and the root certificates for it (the system's, or those of
+/// `SSL_CERT_FILE`) are set up once, when first needed.
 struct ByScheme {
     plain: SharedHttpConnector,
     tls: OnceLock<SharedHttpConnector>,
-    set_up_tls: Box<dyn Fn() -> SharedHttpConnector + Send + Sync>,
+}
+
+impl ByScheme {
+    fn tls(&self) -> &SharedHttpConnector {
+        self.tls.get_or_init(|| {
+            let ring = Provider::Rustls(CryptoMode::Ring);
+            SharedHttpConnector::new(
+                Connector::builder().connector_settings(settings()).tls_provider(ring).build(),
+            )
+        })
+    }
+}
+
+impl Default for ByScheme {
+    fn default() -> ByScheme {
+        let plain = Connector::builder().connector_settings(settings()).build_http();
+        ByScheme { plain: SharedHttpConnector::new(plain), tls: OnceLock::new() }
+    }
+}
+
+fn settings() -> HttpConnectorSettings {
+    HttpConnectorSettings::builder().connect_timeout(CONNECT).build()
 }
 
 impl HttpConnector for ByScheme {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if request.uri().starts_with("http://") {
-            self.plain.call(request)
-        } else {
-            self.tls.get_or_init(&self.set_up_tls).call(request)
-        }
+        if request.uri().starts_with("http://") { self.plain.call(request) } else { self.tls().call(request) }
     }
 }
 
 impl fmt::Debug for ByScheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ByScheme").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_plain_endpoint_is_a_local_stack() {
+        let cases = [
+            (&[][..], false),
+            (&[("AWS_ENDPOINT_URL", "https://aws.example")], false),
+            (&[("PROXY", "http://127.0.0.1"), ("AWS_REGION", "us-east-1")], false),
+            (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")], true),
+            (&[("AWS_ENDPOINT_URL", "https://a.example"), ("AWS_ENDPOINT_URL_S3", "http://b.example")], true),
+        ];
+        for (variables, plain) in cases {
+            let named = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            assert_eq!(plain_endpoints(named), plain, "{variables:?}");
+        }
     }
 }

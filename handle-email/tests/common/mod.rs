@@ -1,0 +1,88 @@
+//! A stack on this machine that runs the real `handle-email`, and what tests ask of it.
+
+use serde_json::{Value, json};
+use ses_forwarder_local::{
+    aws::faults::Fault,
+    journal::Event,
+    stack::{Config, Stack},
+};
+
+/// The function under test, by its name in the template.
+pub(crate) const FUNCTION: &str = "HandleEmailFunction";
+
+/// When every message of these tests was received.
+const TIMESTAMP: &str = "2026-11-23T10:00:00.000Z";
+
+/// A stack with these faults.
+pub(crate) async fn stack(faults: &[&str]) -> Stack {
+    let faults = faults.iter().map(|fault| fault.parse::<Fault>().expect("a fault")).collect();
+    Stack::start(Config { faults, ..Config::default() }).await.expect("the stack starts")
+}
+
+/// What SES says of a message.
+pub(crate) fn notification(message_id: &str, recipients: &[&str]) -> Value {
+    let pass = json!({"status": "PASS"});
+    json!({
+        "mail": {
+            "timestamp": TIMESTAMP,
+            "source": "ann@else.example",
+            "messageId": message_id,
+            "destination": recipients,
+            "headersTruncated": false,
+            "headers": [],
+            "commonHeaders": {},
+        },
+        "receipt": {
+            "timestamp": TIMESTAMP,
+            "processingTimeMillis": 500,
+            "recipients": recipients,
+            "spamVerdict": pass,
+            "virusVerdict": pass,
+            "spfVerdict": pass,
+            "dkimVerdict": pass,
+            "dmarcVerdict": pass,
+            "action": {"type": "Lambda", "functionArn": "arn", "invocationType": "Event"},
+        },
+    })
+}
+
+/// An event about these.
+pub(crate) fn event(notifications: &[Value]) -> Value {
+    let record = |ses| json!({"eventSource": "aws:ses", "eventVersion": "1.0", "ses": ses});
+    json!({"Records": notifications.iter().map(record).collect::<Vec<_>>()})
+}
+
+/// An event about one message for info@in.example.
+pub(crate) fn about(message_id: &str) -> Value {
+    event(&[notification(message_id, &["info@in.example"])])
+}
+
+/// Stores a message as SES does.
+pub(crate) async fn store(stack: &Stack, message_id: &str, message: impl Into<bytes::Bytes>) {
+    stack.put_object(&format!("messages/{message_id}"), message).await;
+}
+
+/// A plain message.
+pub(crate) fn message() -> &'static str {
+    "From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\r\nHi\r\n"
+}
+
+/// The outcome without what differs from run to run.
+pub(crate) async fn outcome(stack: &Stack, message_id: &str) -> Value {
+    let Some(mut outcome) = stack.outcome(message_id).await else { return Value::Null };
+    let fields = outcome.as_object_mut().expect("an object");
+    for volatile in ["requestId", "forwardMillis"] {
+        fields.remove(volatile).expect("it is always there");
+    }
+    for sent in fields["sent"].as_array_mut().expect("a list") {
+        sent.as_object_mut().expect("an object").remove("messageId").expect("it is always there");
+    }
+    outcome
+}
+
+/// How often the functions called this action.
+pub(crate) fn calls(stack: &Stack, action: &str) -> usize {
+    let entries = stack.journal().entries();
+    let called = |event: &Event| matches!(event, Event::Called { action: called, .. } if called == action);
+    entries.iter().filter(|entry| called(&entry.event)).count()
+}

@@ -1,0 +1,234 @@
+//! The delivery rules, with the real binary: each message once, each failure told, nothing lost.
+
+mod common;
+
+use serde_json::{Value, json};
+use ses_forwarder_local::journal::End;
+
+use self::common::{FUNCTION, about, calls, event, message, notification, outcome, stack, store};
+
+fn forwarded(message_id: &str, bytes: usize) -> Value {
+    json!({
+        "messageId": message_id,
+        "timestamp": "2026-11-23T10:00:00Z",
+        "status": "forwarded",
+        "reason": null,
+        "recipients": ["info@in.example"],
+        "destinations": ["info@out.example"],
+        "sent": [{"destinations": ["info@out.example"]}],
+        "error": null,
+        "bytes": bytes,
+    })
+}
+
+fn answer(outcomes: &[&str]) -> Value {
+    json!({"disposition": "CONTINUE", "outcomes": outcomes})
+}
+
+#[tokio::test]
+async fn a_message_is_archived_forwarded_and_recorded() {
+    let stack = stack(&[]).await;
+    store(&stack, "m1", message()).await;
+    let event = about("m1");
+    assert_eq!(stack.invoke(FUNCTION, &event).await, Ok(answer(&["forwarded"])));
+
+    let sent = stack.sent();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].from, "ann_else.example@in.example");
+    assert_eq!(sent[0].destinations, ["info@out.example"]);
+    let raw = String::from_utf8(sent[0].raw.clone()).unwrap();
+    assert!(raw.ends_with("\r\n\r\nHi\r\n"), "{raw}");
+    assert!(raw.contains("From: Ann <ann_else.example@in.example>\r\n"), "{raw}");
+
+    assert_eq!(outcome(&stack, "m1").await, forwarded("m1", message().len()));
+    let index = stack.object("index/2026/11/23/m1.json").await.expect("an index");
+    assert_eq!(index, format!("{}\n", event["Records"][0]["ses"]));
+    let counts = ["s3:GetObject", "s3:PutObject", "ses:SendEmail"].map(|action| calls(&stack, action));
+    assert_eq!(counts, [3, 2, 1], "message, outcome and routes; index and outcome; one send");
+}
+
+#[tokio::test]
+async fn a_message_of_no_bytes_is_forwarded() {
+    let stack = stack(&[]).await;
+    store(&stack, "m1", "").await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert_eq!(outcome(&stack, "m1").await, forwarded("m1", 0));
+}
+
+#[tokio::test]
+async fn a_forwarded_message_is_not_sent_again_even_if_it_is_gone() {
+    let stack = stack(&[]).await;
+    store(&stack, "m1", message()).await;
+    let event = about("m1");
+    assert_eq!(stack.invoke(FUNCTION, &event).await, Ok(answer(&["forwarded"])));
+    stack.delete_object("messages/m1").await;
+    assert_eq!(stack.invoke(FUNCTION, &event).await, Ok(answer(&["forwarded"])));
+    assert_eq!(stack.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_verdict_drops_a_message_that_is_not_even_read() {
+    let stack = stack(&[]).await;
+    let mut spam = notification("m1", &["info@in.example"]);
+    spam["receipt"]["spamVerdict"]["status"] = "FAIL".into();
+    assert_eq!(stack.invoke(FUNCTION, &event(&[spam])).await, Ok(answer(&["dropped"])));
+    let expected = json!({
+        "messageId": "m1",
+        "timestamp": "2026-11-23T10:00:00Z",
+        "status": "dropped",
+        "reason": "spam",
+        "recipients": ["info@in.example"],
+        "destinations": [],
+        "sent": [],
+        "error": null,
+        "bytes": null,
+    });
+    assert_eq!(outcome(&stack, "m1").await, expected);
+    assert_eq!(calls(&stack, "s3:GetObject"), 1, "the outcome");
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_there_fails_and_says_so() {
+    let stack = stack(&[]).await;
+    let error = stack.invoke(FUNCTION, &about("m1")).await.unwrap_err();
+    assert_eq!(error.error_type, "MessageNotFound");
+    let expected = format!("MessageNotFound: message m1: there is no s3://{}/messages/m1", stack.bucket());
+    assert_eq!(error.error_message, expected);
+    assert_eq!(outcome(&stack, "m1").await, Value::Null);
+    assert!(stack.object("index/2026/11/23/m1.json").await.is_some());
+}
+
+#[tokio::test]
+async fn one_record_that_fails_keeps_no_other_from_being_forwarded() {
+    let stack = stack(&[]).await;
+    store(&stack, "m2", message()).await;
+    let event = event(&["m1", "m2"].map(|id| notification(id, &["info@in.example"])));
+    let error = stack.invoke(FUNCTION, &event).await.unwrap_err();
+    assert!(error.error_message.contains("message m1: there is no"), "{error}");
+    assert_eq!(outcome(&stack, "m2").await, forwarded("m2", message().len()));
+}
+
+#[tokio::test]
+async fn a_refusal_is_recorded_and_not_tried_again_until_asked_for() {
+    let stack = stack(&[]).await;
+    let refused = format!("{}{}\r\n", message(), "x".repeat(999));
+    let id = stack.send(Some("ann@else.example"), &["info@in.example"], refused.as_bytes()).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Noticed);
+    assert_eq!(calls(&stack, "ses:SendEmail"), 2, "one of the message in three tries, one of the notice");
+    let record = stack.outcome(&id).await.expect("an outcome");
+    assert_eq!(record["status"], "rejected");
+    assert_eq!(record["reason"], "BadRequestException");
+    let mut kept = stack.keys("error/").await;
+    kept.retain(|key| key.ends_with(&format!("/{id}.eml")));
+    assert_eq!(kept.len(), 1);
+    let kept = stack.object(&kept[0]).await.expect("an error copy");
+    assert!(kept.starts_with(b"X-Original-To: info@in.example\r\n"), "it is what was to be sent");
+    assert!(kept.ends_with(format!("Hi\r\n{}\r\n", "x".repeat(999)).as_bytes()));
+
+    let index = stack.keys("index/").await;
+    let notification = stack.object(&index[0]).await.expect("an index");
+    let again = event(&[serde_json::from_slice(&notification).unwrap()]);
+    let error = stack.invoke(FUNCTION, &again).await.unwrap_err();
+    assert_eq!(error.error_type, "BadRequestException");
+    assert_eq!(calls(&stack, "ses:SendEmail"), 3, "another request tries again");
+}
+
+#[tokio::test]
+async fn throttling_is_waited_out_and_a_failing_service_tried_again() {
+    let faults = ["ses:SendEmail=throttle*2", "s3:GetObject(messages/)=503*1", "s3:PutObject(index/)=500*1"];
+    let stack = stack(&faults).await;
+    store(&stack, "m1", message()).await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert_eq!(stack.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_cut_short_is_read_again() {
+    let stack = stack(&["s3:GetObject(messages/)=truncate*1"]).await;
+    let long = format!("{}{}", message(), "0123456789\r\n".repeat(100_000));
+    store(&stack, "m1", long.clone()).await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert!(stack.sent()[0].raw.ends_with(&long.as_bytes()[message().len() - 4..]));
+}
+
+#[tokio::test]
+async fn the_record_of_a_send_is_tried_hard() {
+    let stack = stack(&["s3:PutObject(outcome/)=500*4"]).await;
+    store(&stack, "m1", message()).await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert_eq!(stack.sent().len(), 1);
+    assert_eq!(outcome(&stack, "m1").await, forwarded("m1", message().len()));
+}
+
+#[tokio::test]
+async fn a_send_that_could_not_be_recorded_is_recorded_by_the_next_try() {
+    let stack = stack(&["s3:PutObject(outcome/)=access-denied*1"]).await;
+    store(&stack, "m1", message()).await;
+    let error = stack.invoke(FUNCTION, &about("m1")).await.unwrap_err();
+    assert_eq!(error.error_type, "AccessDenied");
+    assert!(error.error_message.contains("sent, but this could not be recorded"), "{error}");
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert_eq!(stack.sent().len(), 1);
+    assert_eq!(outcome(&stack, "m1").await, forwarded("m1", message().len()));
+}
+
+#[tokio::test]
+async fn many_destinations_take_several_sends_and_a_retry_makes_only_the_missing_one() {
+    let stack = stack(&["ses:SendEmail=access-denied@2"]).await;
+    let destinations: Vec<_> = (0..120).map(|i| format!("d{i}@else.example")).collect();
+    let routes = format!("[routes]\n\"info@in.example\" = {destinations:?}\n");
+    stack.put_object("config/routes.toml", routes).await;
+    store(&stack, "m1", message()).await;
+
+    let error = stack.invoke(FUNCTION, &about("m1")).await.unwrap_err();
+    assert_eq!(error.error_type, "AccessDeniedException");
+    let record = outcome(&stack, "m1").await;
+    assert_eq!((&record["status"], &record["reason"]), (&json!("failed"), &json!("incomplete")));
+    let sent: Vec<_> = stack.sent().into_iter().map(|mail| mail.destinations).collect();
+    assert_eq!(sent, [&destinations[..50], &destinations[100..]]);
+
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    let sent: Vec<_> = stack.sent().into_iter().map(|mail| mail.destinations).collect();
+    assert_eq!(sent, [&destinations[..50], &destinations[100..], &destinations[50..100]]);
+    assert_eq!(outcome(&stack, "m1").await["status"], "forwarded");
+}
+
+#[tokio::test]
+async fn routes_that_are_wrong_fail_the_message_and_name_the_place() {
+    let stack = stack(&[]).await;
+    stack.put_object("config/routes.toml", "[routes]\n\"info@in.example\" = \"nobody\"\n").await;
+    store(&stack, "m1", message()).await;
+    let error = stack.invoke(FUNCTION, &about("m1")).await.unwrap_err();
+    assert_eq!(error.error_type, "InvalidRoutes");
+    let place = format!("s3://{}/config/routes.toml: line 2, column ", stack.bucket());
+    assert!(error.error_message.contains(&place), "{error}");
+    assert!(stack.sent().is_empty());
+}
+
+#[tokio::test]
+async fn a_bounce_of_forwarded_mail_is_an_error_and_not_forwarded() {
+    let stack = stack(&[]).await;
+    let report = "From: MAILER-DAEMON@amazonses.com\r\nTo: jane_else.example@in.example\r\n\
+                  Content-Type: multipart/report; report-type=delivery-status\r\n\r\nrefused\r\n";
+    store(&stack, "m1", report).await;
+    let mut bounce = notification("m1", &["jane_else.example@in.example"]);
+    bounce["mail"]["source"] = "<>".into();
+    let event = event(&[bounce]);
+    let error = stack.invoke(FUNCTION, &event).await.unwrap_err();
+    assert_eq!(error.error_type, "Bounce");
+    let record = outcome(&stack, "m1").await;
+    assert_eq!((&record["status"], &record["reason"]), (&json!("dropped"), &json!("bounce")));
+    assert!(stack.sent().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_ignored_and_what_can_not_be_read_is_an_error() {
+    let stack = stack(&[]).await;
+    let other = json!({"Records": [{"eventSource": "aws:s3", "s3": {}}]});
+    assert_eq!(stack.invoke(FUNCTION, &other).await, Ok(answer(&["ignored"])));
+    let setup = event(&[notification("AMAZON_SES_SETUP_NOTIFICATION", &["info@in.example"])]);
+    assert_eq!(stack.invoke(FUNCTION, &setup).await, Ok(answer(&["ignored"])));
+    let unreadable = event(&[notification("m1", &[])]);
+    let error = stack.invoke(FUNCTION, &unreadable).await.unwrap_err();
+    assert_eq!(error.error_type, "UnreadableNotification");
+}

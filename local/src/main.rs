@@ -27,6 +27,8 @@ enum Command {
     Explain(command::explain::Arguments),
     /// Checks a routes file, or explains what it does with an address.
     Routes(command::routes::Arguments),
+    /// Measures what forwarding costs: start, time, processor time and memory by size of message.
+    Bench(command::bench::Arguments),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,6 +39,7 @@ async fn main() -> ExitCode {
         Command::Send(arguments) => command::send::run(arguments).await,
         Command::Explain(arguments) => command::explain::run(&arguments),
         Command::Routes(arguments) => command::routes::run(&arguments),
+        Command::Bench(arguments) => command::bench::run(arguments).await,
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -406,6 +406,16 @@ impl Parts {
     }
 }
 
+/// A function's binary as it is deployed, built if need be.
+pub async fn built(name: &str) -> anyhow::Result<PathBuf> {
+    let name = name.to_owned();
+    let build = move || {
+        let mut binaries = build::build(&repository(), &[&name], true)?;
+        binaries.remove(&name).with_context(|| format!("cargo built no {name}"))
+    };
+    tokio::task::spawn_blocking(build).await?
+}
+
 /// Listens on loopback only.
 async fn listen(port: u16, what: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))

@@ -1,5 +1,6 @@
 //! The commands of `cargo local`, a file each: what it takes, and `run`.
 
+pub(crate) mod bench;
 pub(crate) mod deployed;
 pub(crate) mod explain;
 pub(crate) mod routes;

@@ -319,9 +319,9 @@ class Wiring(unittest.TestCase):
             },
             variables,
         )
-        absent = functions(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""))
-        self.assertNotIn("CONFIGURATION_SET", absent["HandleEmailFunction"]["Environment"]["Variables"])
-        self.assertNotIn("NOTICE_ADDRESS", absent["HandleDeadLetterFunction"]["Environment"]["Variables"])
+        unused = functions(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""))
+        self.assertEqual("", unused["HandleEmailFunction"]["Environment"]["Variables"]["CONFIGURATION_SET"])
+        self.assertEqual("", unused["HandleDeadLetterFunction"]["Environment"]["Variables"]["NOTICE_ADDRESS"])
 
     def test_each_verdict_has_its_own_parameter(self):
         variables = {

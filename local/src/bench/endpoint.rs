@@ -97,7 +97,7 @@ impl Endpoint {
         let (aws_url, certificate) = if options.tls {
             let (acceptor, certificate) = certificate()?;
             tokio::spawn(axum::serve(Tls { port: services, acceptor }, router).into_future());
-            (format!("https://localhost:{port}"), Some(certificate))
+            (format!("https://127.0.0.1:{port}"), Some(certificate))
         } else {
             tokio::spawn(axum::serve(services, router).into_future());
             (format!("http://127.0.0.1:{port}"), None)
@@ -270,9 +270,9 @@ fn message(size: usize) -> Bytes {
     message.into()
 }
 
-/// A certificate for `localhost`, and the file that makes a function trust it.
+/// A certificate for loopback, and the file that makes a function trust it.
 fn certificate() -> anyhow::Result<(TlsAcceptor, NamedTempFile)> {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let file = NamedTempFile::new()?;
     std::fs::write(file.path(), certified.cert.pem())?;
     let key = certified.signing_key.serialize_der();

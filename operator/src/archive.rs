@@ -1,0 +1,82 @@
+//! What the functions have put into the bucket: objects by key, by day and by message.
+
+use anyhow::Context;
+use aws_sdk_s3::{error::ProvideErrorMetadata, types::Object};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::{Date, OffsetDateTime};
+
+use crate::{clients::Clients, deployed::Deployed};
+
+/// Requests at once: far from S3's limits, and fast enough for a year of days.
+pub(crate) const CONCURRENCY: usize = 16;
+
+/// How far back a message is looked for, in days: the longest retention the template offers by default
+/// several times over.
+pub(crate) const DAYS: usize = 400;
+
+/// An object; `None` if there is none.
+pub(crate) async fn get(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Option<Bytes>> {
+    let context = || format!("s3://{bucket}/{key} can't be read");
+    match clients.s3.get_object().bucket(bucket).key(key).send().await {
+        Ok(object) => Ok(Some(object.body.collect().await.with_context(context)?.into_bytes())),
+        Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
+        Err(error) => Err(error).with_context(context),
+    }
+}
+
+/// The objects under a prefix.
+pub(crate) async fn list(clients: &Clients, bucket: &str, prefix: &str) -> anyhow::Result<Vec<Object>> {
+    let mut pages = clients.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+    let mut objects = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.with_context(|| format!("s3://{bucket}/{prefix} can't be listed"))?;
+        objects.extend(page.contents.unwrap_or_default());
+    }
+    Ok(objects)
+}
+
+/// Today and the days before it, newest first.
+pub(crate) fn days_back(now: OffsetDateTime) -> impl Iterator<Item = Date> {
+    std::iter::successors(Some(now.date()), |day| day.previous_day())
+}
+
+/// `YYYY/MM/DD/`, as index and outcome keys have it behind their prefix.
+pub(crate) fn folder(prefix: &str, day: Date) -> String {
+    format!("{prefix}{:04}/{:02}/{:02}/", day.year(), u8::from(day.month()), day.day())
+}
+
+/// Key of the notification of a message, whose day is not known: looked for from today on backwards.
+pub(crate) async fn find_index(
+    clients: &Clients,
+    deployed: &Deployed,
+    message_id: &str,
+    now: OffsetDateTime,
+) -> anyhow::Result<Option<String>> {
+    let prefixes = &deployed.settings.common.prefixes;
+    let candidates = days_back(now).take(DAYS).map(|day| prefixes.index(day, message_id));
+    let found = stream::iter(candidates).map(async |key| {
+        let head = clients.s3.head_object().bucket(deployed.bucket()).key(&key).send().await;
+        match head {
+            Ok(_) => Ok(Some(key)),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
+            Err(error) => {
+                Err(error).with_context(|| format!("s3://{}/{key} can't be looked up", deployed.bucket()))
+            }
+        }
+    });
+    let found = found.buffered(CONCURRENCY).try_filter_map(async |key| Ok(key));
+    std::pin::pin!(found).try_next().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_go_back_over_the_turn_of_a_year() {
+        let now = OffsetDateTime::from_unix_timestamp(1_767_225_600).unwrap();
+        let folders: Vec<_> = days_back(now).take(3).map(|day| folder("index/", day)).collect();
+        assert_eq!(folders, ["index/2026/01/01/", "index/2025/12/31/", "index/2025/12/30/"]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Clients of the services, with the credentials of who runs the command.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+
+use crate::arguments::Target;
+
+/// One client a service.
+#[derive(Debug)]
+pub struct Clients {
+    /// Stacks.
+    pub cloudformation: aws_sdk_cloudformation::Client,
+    /// Functions.
+    pub lambda: aws_sdk_lambda::Client,
+    /// Objects.
+    pub s3: aws_sdk_s3::Client,
+    /// Receiving mail.
+    pub ses: aws_sdk_ses::Client,
+    /// Sending mail.
+    pub sesv2: aws_sdk_sesv2::Client,
+    /// Topics.
+    pub sns: aws_sdk_sns::Client,
+    /// Queues.
+    pub sqs: aws_sdk_sqs::Client,
+}
+
+impl Clients {
+    /// Finds region and credentials as the AWS CLI does.
+    pub async fn new(target: &Target) -> Clients {
+        let tls = Provider::Rustls(CryptoMode::Ring);
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .http_client(Builder::new().tls_provider(tls).build_https());
+        if let Some(region) = &target.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(profile) = &target.profile {
+            loader = loader.profile_name(profile);
+        }
+        Clients::with(&loader.load().await)
+    }
+
+    /// With a configuration that is there already.
+    pub fn with(configuration: &SdkConfig) -> Clients {
+        // An endpoint of one's own has no host name for each bucket.
+        let path_style = configuration.endpoint_url().is_some();
+        let s3 = aws_sdk_s3::config::Builder::from(configuration).force_path_style(path_style).build();
+        Clients {
+            cloudformation: aws_sdk_cloudformation::Client::new(configuration),
+            lambda: aws_sdk_lambda::Client::new(configuration),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            ses: aws_sdk_ses::Client::new(configuration),
+            sesv2: aws_sdk_sesv2::Client::new(configuration),
+            sns: aws_sdk_sns::Client::new(configuration),
+            sqs: aws_sdk_sqs::Client::new(configuration),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! `cargo operator`: commands for a deployed stack.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ses_forwarder_operator::{arguments::Arguments, run};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    run(&Arguments::parse()).await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -27,25 +27,10 @@ fn forwarded(message: &[u8], envelope_sender: Option<&str>) -> Vec<u8> {
     [&rewrite(&block, &how).header, &message[block.body_at..]].concat()
 }
 
-/// What SES says, if it refuses something that rewriting could have mended: not the body, and none of the
-/// fields that it leaves as the sender wrote them.
+/// What SES says to the header, if it refuses it; the body stays as the sender wrote it.
 fn refusal(outgoing: &[u8]) -> Option<String> {
-    let mut mendable = Vec::new();
-    let mut left_alone = false;
-    let mut lines = outgoing.split_inclusive(|byte| *byte == b'\n');
-    for line in lines.by_ref() {
-        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
-            let name = String::from_utf8_lossy(line).to_ascii_lowercase();
-            left_alone = ["reply-to:", "to:", "cc:"].iter().any(|field| name.starts_with(field));
-        }
-        if !left_alone {
-            mendable.extend_from_slice(line);
-        }
-        if line == b"\r\n" {
-            break;
-        }
-    }
-    ses_message::check(&mendable).err().map(|refused| refused.to_string())
+    let end = outgoing.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a header block ends");
+    ses_message::check(&outgoing[..end + 4]).err().map(|refused| refused.to_string())
 }
 
 #[test]

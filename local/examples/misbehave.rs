@@ -1,6 +1,8 @@
 //! A function that goes wrong in every way a function can, as its event says: the subject of the tests of the
 //! Lambda service. Environment variable `INIT` makes it fail before its first event.
 
+#![allow(clippy::panic, reason = "to panic is one of the ways to go wrong")]
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
@@ -45,10 +47,10 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let count = EVENTS.fetch_add(1, Ordering::Relaxed) + 1;
     let order = match Order::deserialize(&event.payload) {
         Ok(order) => order,
-        // A batch: what its first message's body says.
-        Err(error) => match event.payload.pointer("/Records/0/body").and_then(Value::as_str) {
+        // A batch: what its first message's body says. Anything else, such as mail, is just answered.
+        Err(_) => match event.payload.pointer("/Records/0/body").and_then(Value::as_str) {
             Some(body) => serde_json::from_str(body)?,
-            None => return Err(error.into()),
+            None => Order::Answer,
         },
     };
     match order {
@@ -88,7 +90,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         }
         Order::Say { answer } => return Ok(answer),
     }
-    Ok(json!("done"))
+    Ok(json!({}))
 }
 
 #[tokio::main(flavor = "current_thread")]

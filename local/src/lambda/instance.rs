@@ -73,7 +73,8 @@ pub(super) struct Report {
 enum Stop {
     Exited(ExitStatus),
     Killed,
-    TimedOut,
+    /// After this long.
+    TimedOut(Duration),
     OutOfMemory,
 }
 
@@ -86,7 +87,7 @@ impl Launch {
             InvocationError::new("Runtime.InvalidEntrypoint", message)
         })?;
         instance.begin(work);
-        match instance.next_word(INIT_LIMIT).await {
+        match instance.next_word(Instant::now(), INIT_LIMIT).await {
             Ok(Word::Ready) => Ok(instance),
             Ok(Word::InitError(error)) => Err(error),
             Ok(Word::Answer(..)) => Err(instance.describe(&Stop::Killed, work)),
@@ -170,7 +171,7 @@ impl Instance {
             .await;
         let mut answer = None;
         let (mut result, mut survives) = loop {
-            match self.next_word(super::remaining(self.timeout, started)).await {
+            match self.next_word(started, self.timeout).await {
                 Ok(Word::Answer(request_id, result)) if request_id == work.request_id => {
                     answer = Some(result);
                 }
@@ -196,8 +197,8 @@ impl Instance {
         (Report { result, took: started.elapsed(), memory }, survives)
     }
 
-    /// What the instance says next, within a time.
-    async fn next_word(&mut self, limit: Duration) -> Result<Word, Stop> {
+    /// What the instance says next, within a time from the start.
+    async fn next_word(&mut self, started: Instant, limit: Duration) -> Result<Word, Stop> {
         tokio::select! {
             biased;
             () = self.registration.killed() => Err(Stop::Killed),
@@ -207,7 +208,7 @@ impl Instance {
                 Err(_) => Err(Stop::Killed),
             },
             () = self.memory.exceeded() => Err(Stop::OutOfMemory),
-            () = tokio::time::sleep(limit) => Err(Stop::TimedOut),
+            () = tokio::time::sleep(super::remaining(limit, started)) => Err(Stop::TimedOut(limit)),
         }
     }
 
@@ -229,10 +230,9 @@ impl Instance {
             Stop::OutOfMemory => {
                 ("Runtime.OutOfMemory", "Runtime exited with error: signal: killed".to_owned())
             }
-            Stop::TimedOut => (
-                "Sandbox.Timedout",
-                format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64()),
-            ),
+            Stop::TimedOut(limit) => {
+                ("Sandbox.Timedout", format!("Task timed out after {:.2} seconds", limit.as_secs_f64()))
+            }
         };
         InvocationError::new(error_type, format!("RequestId: {} Error: {what}", work.request_id))
     }
@@ -260,8 +260,15 @@ impl Instance {
 }
 
 impl Drop for Instance {
+    /// Kills the process and waits until it is gone, which takes a killed process next to no time.
     fn drop(&mut self) {
         self.kill_group();
+        for _ in 0..1000 {
+            if !self.is_alive() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -270,6 +277,7 @@ fn describe_exit(status: ExitStatus) -> String {
         (Some(0), _) => "Runtime exited without providing a reason".to_owned(),
         (Some(code), _) => format!("Runtime exited with error: exit status {code}"),
         (None, Some(9)) => "Runtime exited with error: signal: killed".to_owned(),
+        (None, Some(6)) => "Runtime exited with error: signal: aborted".to_owned(),
         (None, signal) => format!("Runtime exited with error: signal: {}", signal.unwrap_or_default()),
     }
 }

@@ -59,14 +59,6 @@ impl Poller {
             }
         }
         let visibility = lambda.visibility_timeouts.get(&source.queue_arn).copied().unwrap_or_default();
-        if visibility < function.timeout {
-            bail!(
-                "function {} has a time-out of {:?}, longer than the visibility time-out of its queue, {visibility:?}; \
-                 Lambda refuses that",
-                function.logical_id,
-                function.timeout
-            );
-        }
         let region = source.queue_arn.split(':').nth(3).unwrap_or_default().to_owned();
         Ok(Poller {
             lambda: lambda.clone(),

@@ -12,7 +12,10 @@ const MADE_LATER: &[&str] = &["Events", "EventInvokeConfig"];
 /// The resources in an order in which they can be created.
 pub(crate) fn order<'s, 't>(scope: &'s Scope<'t>) -> Result<Vec<&'s Resource<'t>>, TemplateError> {
     let mut walk = Walk { scope, path: vec![], ordered: vec![] };
-    for resource in scope.resources.values() {
+    // Queues first: what a function's `Events` names is there when the function is read.
+    let (queues, others): (Vec<_>, Vec<_>) =
+        scope.resources.values().partition(|resource| resource.kind == "AWS::SQS::Queue");
+    for resource in queues.into_iter().chain(others) {
         walk.visit(resource.line, resource)?;
     }
     Ok(walk.ordered)

@@ -234,12 +234,18 @@ impl Journal {
 
     /// Waits until a message has ended.
     pub async fn ended(&self, message_id: &str) -> End {
+        self.until(message_id, |events| end(events.iter().copied())).await
+    }
+
+    /// Waits until what happened to a message, oldest first, answers a question.
+    pub async fn until<T>(&self, message_id: &str, question: impl Fn(&[&Event]) -> Option<T>) -> T {
         loop {
             let changed = {
                 let mut kept = self.kept();
                 let way = kept.by_message.entry(message_id.to_owned()).or_default();
-                if let Some(end) = end(way.entries.iter().map(|entry| &entry.event)) {
-                    return end;
+                let events: Vec<_> = way.entries.iter().map(|entry| &entry.event).collect();
+                if let Some(answer) = question(&events) {
+                    return answer;
                 }
                 // Registered while the lock is held: no entry can come between the look and the wait.
                 Arc::clone(&way.changed).notified_owned()

@@ -14,6 +14,7 @@ pub mod lambda;
 pub mod page;
 pub mod policy;
 pub mod receiving;
+pub mod reliability;
 pub mod smtp;
 pub mod stack;
 pub mod template;

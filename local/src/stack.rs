@@ -156,12 +156,15 @@ impl Drop for Stack {
 impl Parts {
     async fn start(
         config: Config,
-        deployment: Deployment,
+        mut deployment: Deployment,
         data: PathBuf,
         runtime: tokio::runtime::Handle,
     ) -> anyhow::Result<Parts> {
         let names: BTreeSet<String> =
             deployment.functions.iter().map(|function| function.binary.clone()).collect();
+        for function in &mut deployment.functions {
+            function.timeout = config.function_timeout.unwrap_or(function.timeout);
+        }
         let binaries = match config.functions {
             Functions::Ready(binaries) => binaries,
             Functions::Build { release } => {
@@ -275,15 +278,20 @@ impl Parts {
     /// Waits until a message has ended. Panics with all that is known of it if it takes longer than
     /// anything should.
     pub async fn settled(&self, message_id: &str) -> End {
-        match tokio::time::timeout(SETTLE_LIMIT, self.journal.ended(message_id)).await {
-            Ok(end) => end,
-            Err(_) => self.give_up_on(message_id),
-        }
+        self.in_time(message_id, self.journal.ended(message_id)).await
+    }
+
+    /// Waits until what happened to a message, oldest first, answers a question. Panics as
+    /// [`settled`](Parts::settled) does.
+    pub async fn until<T>(&self, message_id: &str, question: impl Fn(&[&Event]) -> Option<T>) -> T {
+        self.in_time(message_id, self.journal.until(message_id, question)).await
     }
 
     #[expect(clippy::panic, reason = "the whole story is what a failing test needs")]
-    fn give_up_on(&self, message_id: &str) -> ! {
-        panic!("message {message_id} has not ended after {SETTLE_LIMIT:?}:\n{}", self.story(message_id))
+    async fn in_time<T>(&self, message_id: &str, wanted: impl Future<Output = T>) -> T {
+        tokio::time::timeout(SETTLE_LIMIT, wanted).await.unwrap_or_else(|_| {
+            panic!("message {message_id}: nothing more after {SETTLE_LIMIT:?}:\n{}", self.story(message_id))
+        })
     }
 
     /// All that is known of a message, an entry a line.

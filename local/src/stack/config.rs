@@ -25,6 +25,8 @@ pub struct Config {
     pub functions: Functions,
     /// How fast Lambda's and SQS's clocks run.
     pub pace: Pace,
+    /// The functions' time-out, instead of the template's, for runs in which calls hang.
+    pub function_timeout: Option<Duration>,
     /// Folder for buckets, sent mail and Maildirs; a temporary one, removed at the end, if `None`.
     pub data: Option<PathBuf>,
     /// Port of the SMTP server; 0 takes a free one.
@@ -59,6 +61,7 @@ impl Default for Config {
             parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             functions: Functions::default(),
             pace: Pace::fast(),
+            function_timeout: None,
             data: None,
             smtp_port: 0,
             page_port: 0,

@@ -38,8 +38,8 @@ pub(super) enum Status {
     Waiting(u32),
     /// The function is done with it, and SES has taken it.
     Forwarded,
-    /// The function is done with it, and nothing was to be sent.
-    Dropped(Option<String>),
+    /// The function is done with it without sending it: its word, such as `dropped`.
+    Kept(String),
     /// Given up; a notice will follow.
     DeadLettered,
     /// Given up, and the operator was told.
@@ -100,10 +100,11 @@ impl List {
         self.rows.get(place)
     }
 
-    /// So many messages, newest first, older than the one given.
-    pub(super) fn page(&self, before: Option<&str>, length: usize) -> &[Row] {
+    /// The latest so many messages, older than the one given, and whether there are still older ones.
+    pub(super) fn page(&self, before: Option<&str>, length: usize) -> (&[Row], bool) {
         let end = before.and_then(|id| self.places.get(id).copied()).unwrap_or(self.rows.len());
-        &self.rows[end.saturating_sub(length)..end]
+        let start = end.saturating_sub(length);
+        (&self.rows[start..end], start > 0)
     }
 }
 
@@ -124,21 +125,16 @@ fn after(status: &Status, event: &Event) -> Option<Status> {
     }
 }
 
-/// What `handle-email` decided, as its answer tells.
+/// What `handle-email` decided, as its answer tells: a word for each record.
 fn decision(answer: &str) -> Status {
     #[derive(Deserialize)]
     struct Answer {
-        outcomes: Vec<Outcome>,
+        outcomes: Vec<String>,
     }
-    #[derive(Deserialize)]
-    struct Outcome {
-        status: String,
-        reason: Option<String>,
-    }
-    match serde_json::from_str::<Answer>(answer).map(|answer| answer.outcomes.into_iter().next()) {
-        Ok(Some(Outcome { status, .. })) if status == "forwarded" => Status::Forwarded,
-        Ok(Some(Outcome { reason, .. })) => Status::Dropped(reason),
-        _ => Status::Dropped(None),
+    match serde_json::from_str::<Answer>(answer).ok().and_then(|answer| answer.outcomes.into_iter().next()) {
+        Some(word) if word == "forwarded" => Status::Forwarded,
+        Some(word) => Status::Kept(word),
+        None => Status::Kept("handled".to_owned()),
     }
 }
 
@@ -198,21 +194,17 @@ mod tests {
 
     #[test]
     fn a_status_follows_the_events() {
-        let forwarded = r#"{"disposition":"CONTINUE","outcomes":[{"status":"forwarded","reason":null}]}"#;
-        let dropped = r#"{"disposition":"CONTINUE","outcomes":[{"status":"dropped","reason":"spam"}]}"#;
+        let forwarded = r#"{"disposition":"CONTINUE","outcomes":["forwarded"]}"#;
+        let dropped = r#"{"disposition":"CONTINUE","outcomes":["dropped"]}"#;
         let cases = [
             ("received", vec![], Status::Received),
             ("invoked", vec![invoked(1)], Status::Invoked(1)),
             ("forwarded", vec![invoked(1), returned(Ok(forwarded), false)], Status::Forwarded),
-            (
-                "dropped",
-                vec![invoked(1), returned(Ok(dropped), false)],
-                Status::Dropped(Some("spam".to_owned())),
-            ),
+            ("dropped", vec![invoked(1), returned(Ok(dropped), false)], Status::Kept("dropped".to_owned())),
             (
                 "an answer of another kind",
                 vec![invoked(1), returned(Ok("null"), false)],
-                Status::Dropped(None),
+                Status::Kept("handled".to_owned()),
             ),
             ("failed once", vec![invoked(1), returned(Err("x"), true)], Status::Waiting(1)),
             ("failed for good", vec![invoked(3), returned(Err("x"), false), dead()], Status::DeadLettered),
@@ -247,11 +239,13 @@ mod tests {
         assert_eq!(list.fold(&entry("b", invoked(1))), None, "nothing changed");
         assert_eq!(list.fold(&entry("x", invoked(1))), None, "not a message that came by SMTP");
         assert_eq!(list.fold(&Entry { message_id: None, ..entry("", invoked(1)) }), None);
-        let ids = |page: &[Row]| page.iter().map(|row| row.id.clone()).collect::<String>();
-        assert_eq!(ids(list.page(None, 2)), "de");
-        assert_eq!(ids(list.page(Some("d"), 2)), "bc");
-        assert_eq!(ids(list.page(Some("b"), 2)), "a");
-        assert_eq!(ids(list.page(Some("a"), 2)), "");
+        let pages =
+            [(None, "de", true), (Some("d"), "bc", true), (Some("b"), "a", false), (Some("a"), "", false)];
+        for (before, expected, expected_older) in pages {
+            let (rows, older) = list.page(before, 2);
+            let ids: String = rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!((ids.as_str(), older), (expected, expected_older), "{before:?}");
+        }
     }
 
     #[test]

@@ -109,9 +109,11 @@ struct Before {
 async fn list_page(State(page): Shared, Query(Before { before }): Query<Before>) -> Markup {
     let faults = page.access.services.faults().list();
     let list = page.live.list();
+    let (rows, older) = list.page(before.as_deref(), PAGE);
     html::list::page(&html::list::View {
         stack: &page.access.deployment,
-        rows: list.page(before.as_deref(), PAGE),
+        rows,
+        older,
         total: list.len(),
         newest: before.is_none(),
         faults: &faults,

@@ -2,9 +2,6 @@
 "use strict";
 
 const status = document.querySelector(".connection");
-const messages = document.getElementById("messages");
-const total = document.getElementById("total");
-const empty = document.getElementById("empty");
 
 /** Rows of one page of the list. */
 const PAGE = 100;
@@ -27,9 +24,10 @@ function putRow(html) {
     if (focused) row.querySelector("a").focus();
   } else {
     row.classList.add("new");
+    const messages = document.getElementById("messages");
     messages.prepend(row);
     while (messages.children.length > PAGE) messages.lastElementChild.remove();
-    empty.hidden = true;
+    document.getElementById("empty").hidden = true;
   }
 }
 
@@ -96,7 +94,7 @@ if (document.body.dataset.live) {
   events.addEventListener("error", () => say("not connected", false));
   events.addEventListener("row", (event) => putRow(event.data));
   events.addEventListener("total", (event) => {
-    total.textContent = Number(event.data).toLocaleString("en");
+    document.getElementById("total").textContent = Number(event.data).toLocaleString("en");
   });
   events.addEventListener("stale", refreshSoon);
   events.addEventListener("changed", refreshSoon);

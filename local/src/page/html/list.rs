@@ -39,6 +39,8 @@ pub(in crate::page) struct View<'a> {
     pub(in crate::page) total: usize,
     /// Whether these are the newest.
     pub(in crate::page) newest: bool,
+    /// Whether there are older ones.
+    pub(in crate::page) older: bool,
     pub(in crate::page) faults: &'a [Fault],
 }
 
@@ -51,7 +53,7 @@ pub(in crate::page) fn page(view: &View<'_>) -> Markup {
         live: view.newest.then_some("/live"),
         refresh: false,
     };
-    let older = view.rows.first().filter(|first| view.total > view.rows.len());
+    let first = view.rows.first().filter(|_| view.older);
     super::page(
         &frame,
         &html! {
@@ -73,7 +75,7 @@ pub(in crate::page) fn page(view: &View<'_>) -> Markup {
             ol.messages #messages { @for row in view.rows.iter().rev() { (self::row(row)) } }
             nav.pages aria-label="Pages" {
                 @if !view.newest { a href="/" { "Newest" } }
-                @if let Some(first) = older { a rel="next" href={ "/?before=" (first.id) } { "Older" } }
+                @if let Some(first) = first { a rel="next" href={ "/?before=" (first.id) } { "Older" } }
             }
         },
     )
@@ -153,8 +155,7 @@ pub(in crate::page) fn status(status: &Status) -> Markup {
         Status::Invoked(attempt) => ("busy", format!("in hand, try {attempt}")),
         Status::Waiting(attempt) => ("waiting", format!("failed {attempt}×, will retry")),
         Status::Forwarded => ("good", "forwarded".to_owned()),
-        Status::Dropped(Some(reason)) => ("neutral", format!("dropped: {reason}")),
-        Status::Dropped(None) => ("neutral", "not forwarded".to_owned()),
+        Status::Kept(word) => ("neutral", word.clone()),
         Status::DeadLettered => ("bad", "failed".to_owned()),
         Status::Noticed => ("bad", "failed, notice sent".to_owned()),
         Status::Lost => ("bad", "lost".to_owned()),

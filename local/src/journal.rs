@@ -158,7 +158,7 @@ pub enum End {
 }
 
 /// Entries kept; the oldest are forgotten beyond that, so that a stack can run for days.
-const KEPT_ENTRIES: usize = 400_000;
+const KEPT_ENTRIES: usize = 200_000;
 
 /// Keeps the entries of a run and hands them to whoever listens.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod diff;
 pub mod journal;
 pub mod lambda;
+pub mod load;
 pub mod page;
 pub mod policy;
 pub mod receiving;

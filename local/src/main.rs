@@ -25,6 +25,8 @@ enum Command {
     Send(command::send::Arguments),
     /// Shows what would be decided on a message and what its header would become, without sending it.
     Explain(command::explain::Arguments),
+    /// Sends many messages while calls fail, and accounts for each.
+    Load(command::load::Arguments),
     /// Makes docs/reliability.md: every fault at every call of both functions. Takes minutes.
     Reliability,
     /// Checks a routes file, or explains what it does with an address.
@@ -40,6 +42,7 @@ async fn main() -> ExitCode {
         Command::Run(arguments) => command::run::run(arguments).await,
         Command::Send(arguments) => command::send::run(arguments).await,
         Command::Explain(arguments) => command::explain::run(&arguments),
+        Command::Load(arguments) => command::load::run(&arguments).await,
         Command::Reliability => command::reliability::run().await,
         Command::Routes(arguments) => command::routes::run(&arguments),
         Command::Bench(arguments) => command::bench::run(arguments).await,

@@ -23,7 +23,7 @@ use std::{
     ops::Deref,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, anyhow};
@@ -306,10 +306,23 @@ impl Parts {
     pub async fn outcome(&self, message_id: &str) -> Option<Value> {
         let mut functions = self.deployment.functions.iter();
         let prefix = functions.find_map(|function| function.environment.get("OUTCOME_PREFIX"))?;
-        let name = format!("/{message_id}.json");
-        let key = self.keys(prefix).await.into_iter().find(|key| key.ends_with(&name))?;
-        let record = self.object(&key).await?;
+        let record = match self.object(&self.todays_key(prefix, message_id)).await {
+            Some(record) => record,
+            // An event made by hand has a date of its own.
+            None => {
+                let name = format!("/{message_id}.json");
+                let key = self.keys(prefix).await.into_iter().find(|key| key.ends_with(&name))?;
+                self.object(&key).await?
+            }
+        };
         Some(serde_json::from_slice(&record).expect("an outcome is a JSON document"))
+    }
+
+    /// The key of a record of a message that came when the journal first heard of it.
+    fn todays_key(&self, prefix: &str, message_id: &str) -> String {
+        let first = self.journal.of(message_id).first().map_or_else(SystemTime::now, |entry| entry.at);
+        let (year, month, day) = time::OffsetDateTime::from(first).to_calendar_date();
+        format!("{prefix}{year:04}/{:02}/{day:02}/{message_id}.json", u8::from(month))
     }
 
     /// An object of the bucket that messages are stored in.

@@ -49,6 +49,9 @@ pub struct Account {
     pub suspended: bool,
     /// Configuration sets that exist.
     pub configuration_sets: BTreeSet<String>,
+    /// The configuration set that identities bring where a request names none.
+    /// <https://docs.aws.amazon.com/ses/latest/dg/managing-configuration-sets.html#default-config-sets>
+    pub default_configuration_set: Option<String>,
     /// Recipients a second; `None` is no limit.
     pub max_send_rate: Option<u32>,
     /// Recipients in 24 hours; `None` is no limit.
@@ -64,6 +67,7 @@ impl Account {
             sending_enabled: true,
             suspended: false,
             configuration_sets: BTreeSet::new(),
+            default_configuration_set: None,
             max_send_rate: None,
             max_24_hour_send: None,
         }
@@ -230,7 +234,8 @@ impl Sender {
         let configuration_set = request
             .configuration_set_name
             .clone()
-            .or_else(|| checked.as_ref().ok().and_then(|message| message.configuration_set.clone()));
+            .or_else(|| checked.as_ref().ok().and_then(|message| message.configuration_set.clone()))
+            .or_else(|| self.account().default_configuration_set);
         let header_from = checked.as_ref().ok().and_then(|message| message.senders.first());
         let froms: BTreeSet<&str> = header_from.into_iter().chain([&from]).map(String::as_str).collect();
         let mut needs = Vec::new();

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod deployed;
 pub(crate) mod explain;
+pub(crate) mod load;
 pub(crate) mod reliability;
 pub(crate) mod routes;
 pub(crate) mod run;

@@ -293,7 +293,8 @@ mod tests {
     /// Sizes around [`LARGE`], growing and shrinking, some of them while another is still in use.
     #[test]
     fn a_buffer_holds_what_was_put_into_it_and_nothing_of_the_message_before() {
-        for (byte, size) in [0, 1, LARGE - 1, LARGE, 3 * LARGE, LARGE + 1, 2 * LARGE].into_iter().enumerate() {
+        for (byte, size) in [0, 1, LARGE - 1, LARGE, 3 * LARGE, LARGE + 1, 2 * LARGE].into_iter().enumerate()
+        {
             let byte = byte as u8;
             let (one, other) = (filled(size, byte, 7000), filled(size / 2, byte + 100, 1));
             assert!(one == vec![byte; size], "{size} bytes");

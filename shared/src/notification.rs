@@ -7,7 +7,8 @@
 //! unread is nested, so nesting costs no stack however deep it is. `aws_lambda_events` is not
 //! used: it refuses mail without From and drops fields when it writes a notification out again.
 //!
-//! Two fields have no default. Without a usable `mail.messageId` there is no message to fetch.
+//! A record without `mail` is about no message and ignored. Two fields have no default. Without a
+//! usable `mail.messageId` there is no message to fetch.
 //! Without `receipt.recipients` nobody knows whom the message is for: `mail.destination` is no
 //! substitute, since SES fills it from the To and Cc fields, which name strangers and leave out
 //! whoever was in Bcc. Such a record is [`Record::Unreadable`], so that a person hears of it.
@@ -206,6 +207,9 @@ fn notification(json: &str) -> Result<Notification, Other> {
         && kind != "Received"
     {
         return Err(Other::Ignored(format!("an SES notification of type {}", quoted(&kind))));
+    }
+    if object.get("mail").is_none() {
+        return Err(Other::Ignored("an SES notification without `mail`, so about no message".to_owned()));
     }
     let mail = object.object("mail");
     let receipt = object.object("receipt");

@@ -59,7 +59,13 @@ pub(crate) async fn find_index(
         let head = clients.s3.head_object().bucket(deployed.bucket()).key(&key).send().await;
         match head {
             Ok(_) => Ok(Some(key)),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => Ok(None),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(aws_sdk_s3::operation::head_object::HeadObjectError::is_not_found) =>
+            {
+                Ok(None)
+            }
             Err(error) => {
                 Err(error).with_context(|| format!("s3://{}/{key} can't be looked up", deployed.bucket()))
             }

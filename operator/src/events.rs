@@ -28,7 +28,7 @@ pub async fn run(
             serde_json::from_slice(&notification).with_context(|| format!("{key} is no JSON"))?;
         let name = key.rsplit('/').next().unwrap_or(&key);
         let path = folder.join(name);
-        let text = serde_json::to_string_pretty(&event(notification))?;
+        let text = serde_json::to_string_pretty(&event(&notification))?;
         fs::write(&path, text + "\n").with_context(|| format!("{} can't be written", path.display()))?;
         println!("{}", path.display());
     }
@@ -43,7 +43,9 @@ async fn newest(clients: &Clients, deployed: &Deployed, limit: usize) -> anyhow:
             break;
         }
         let mut objects = archive::list(clients, deployed.bucket(), &archive::folder(prefix, day)).await?;
-        objects.sort_by_key(|object| std::cmp::Reverse(object.last_modified().map(|at| at.as_nanos())));
+        objects.sort_by_key(|object| {
+            std::cmp::Reverse(object.last_modified().map(aws_sdk_s3::primitives::DateTime::as_nanos))
+        });
         keys.extend(objects.into_iter().filter_map(|Object { key, .. }| key));
     }
     keys.truncate(limit);
@@ -51,7 +53,7 @@ async fn newest(clients: &Clients, deployed: &Deployed, limit: usize) -> anyhow:
 }
 
 /// The event that brought a notification: that of SNS, if SES published it there, else of the Lambda action.
-fn event(notification: Value) -> Value {
+fn event(notification: &Value) -> Value {
     if notification.get("notificationType").is_some() {
         let sns = json!({
             "Type": "Notification",
@@ -79,7 +81,7 @@ mod tests {
             let [Record::Received { verbatim, notification }] = &records(&file)[..] else {
                 panic!("one message")
             };
-            let event = event(serde_json::from_str(verbatim).unwrap());
+            let event = event(&serde_json::from_str(verbatim).unwrap());
             let event = serde_json::value::to_raw_value(&event).unwrap();
             let [Record::Received { notification: again, .. }] = &records(&event)[..] else {
                 panic!("one message")

@@ -1,5 +1,7 @@
 //! The events in `events/` say what they should and agree with each other.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use mail_parser::MessageParser;
 use serde_json::value::RawValue;
 use ses_forwarder::notification::{Notification, Record, Verdict, records};

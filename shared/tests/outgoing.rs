@@ -1,5 +1,6 @@
 //! What SES gets from [`Mailer`], held against what the SDK itself sends for the same message.
 #![cfg(feature = "aws")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::VecDeque,

@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn only_the_page_itself_is_answered() {
-        let cases: &[(&str, &[(&str, &str)], bool)] = &[
+        type Headers = &'static [(&'static str, &'static str)];
+        let cases: &[(&str, Headers, bool)] = &[
             ("GET", &[("host", "localhost:8025")], true),
             ("GET", &[("host", "127.0.0.1")], true),
             ("GET", &[("host", "[::1]:8025")], true),

@@ -98,7 +98,11 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
     let function = &deployed.handle_email;
     let policy = match clients.lambda.get_policy().function_name(function).send().await {
         Ok(output) => output.policy.unwrap_or_default(),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+        Err(error)
+            if error.as_service_error().is_some_and(
+                aws_sdk_lambda::operation::get_policy::GetPolicyError::is_resource_not_found_exception,
+            ) =>
+        {
             return Ok(Finding::wrong(PERMISSION, format!("nobody may invoke {function}"), DEPLOY));
         }
         Err(error) => return Err(error).with_context(|| format!("the policy of {function} can't be read")),

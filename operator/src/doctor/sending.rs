@@ -27,7 +27,7 @@ pub(super) async fn identity(clients: &Clients, deployed: &Deployed) -> anyhow::
                 );
                 return Ok(Finding::wrong(IDENTITY, format!("{identity} is not verified yet"), fix));
             }
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found_exception()) => {}
+            Err(error) if error.as_service_error().is_some_and(aws_sdk_sesv2::operation::get_email_identity::GetEmailIdentityError::is_not_found_exception) => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("SES does not tell of identity {identity}"));
             }

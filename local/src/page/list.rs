@@ -256,6 +256,8 @@ mod tests {
             (" =?utf-8?q?Ren=C3=A9e?=\r\n folded ", "Renée folded"),
             ("=?utf-8?b?4oCubWFsbGF3?=", "\u{202e}mallaw"),
             ("=?utf-8?q?a=0D=0ABcc:_x?=", "a\r\nBcc: x"),
+            ("a\u{202e}b é", "a\u{202e}b é"),
+            ("a\u{202e}b =?utf-8?q?=C3=A9?=", "a\u{202e}b é"),
             ("=?utf-8?q?broken", "=?utf-8?q?broken"),
             ("", ""),
             (&long, &long),

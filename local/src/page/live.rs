@@ -89,7 +89,7 @@ impl Live {
     }
 }
 
-/// Events of the list: `row` with a row as HTML, `total` with the number of messages, `stale` when
+/// Events of the list, none without data, since browsers drop those: `row` with a row as HTML, `total` with the number of messages, `stale` when
 /// the page should be read anew.
 pub(super) async fn rows(State(page): Shared) -> impl IntoResponse {
     events(page, |page, changes| {
@@ -97,7 +97,7 @@ pub(super) async fn rows(State(page): Shared) -> impl IntoResponse {
         for change in changes {
             match change {
                 Change::Message(_, place) => places.extend(place),
-                Change::Everything => return vec![sse::Event::default().event("stale").data("")],
+                Change::Everything => return vec![sse::Event::default().event("stale").data("read anew")],
             }
         }
         if places.is_empty() {
@@ -121,7 +121,11 @@ pub(super) async fn message(State(page): Shared, Path(id): Path<String>) -> impl
             Change::Message(message, _) => **message == *id,
             Change::Everything => true,
         };
-        if changes.iter().any(about) { vec![sse::Event::default().event("changed").data("")] } else { vec![] }
+        if changes.iter().any(about) {
+            vec![sse::Event::default().event("changed").data("read anew")]
+        } else {
+            vec![]
+        }
     })
 }
 

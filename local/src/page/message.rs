@@ -70,7 +70,7 @@ pub(super) async fn page(State(page): Shared, Path(id): Path<String>) -> Respons
         published: &published.collect::<Vec<_>>(),
         index: record(&page, &entries, "INDEX_PREFIX").await,
         outcome: record(&page, &entries, "OUTCOME_PREFIX").await,
-        refused: record_key(&page, &entries, "ERROR_PREFIX").is_some(),
+        refused: refused_key(&page, &entries, &id).is_some(),
     })
     .into_response()
 }
@@ -97,7 +97,7 @@ pub(super) async fn outgoing(State(page): Shared, Path((id, ses_id)): Path<(Stri
 /// What SES refused.
 pub(super) async fn refused(State(page): Shared, Path(id): Path<String>) -> Response {
     let entries = page.access.journal.of(&id);
-    let body = match record_key(&page, &entries, "ERROR_PREFIX") {
+    let body = match refused_key(&page, &entries, &id) {
         Some((bucket, key)) => read(&page, bucket, key).await,
         None => None,
     };
@@ -145,6 +145,11 @@ fn record_key<'e>(page: &Page, entries: &'e [Arc<Entry>], variable: &str) -> Opt
     let function = page.access.deployment.functions.iter().find(|f| f.environment.contains_key(variable))?;
     let prefix = function.environment[variable].as_str();
     way::objects(entries).into_iter().find(|(_, key)| key.starts_with(prefix))
+}
+
+/// The outgoing message that SES refused: notes about notices are kept under that prefix too.
+fn refused_key<'e>(page: &Page, entries: &'e [Arc<Entry>], id: &str) -> Option<(&'e str, &'e str)> {
+    record_key(page, entries, "ERROR_PREFIX").filter(|(_, key)| key.ends_with(&format!("/{id}.eml")))
 }
 
 async fn record(page: &Page, entries: &[Arc<Entry>], variable: &str) -> Option<Record> {

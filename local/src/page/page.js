@@ -47,7 +47,7 @@ function keyOf(details) {
   return details.dataset.key ?? details.querySelector("summary").textContent;
 }
 
-/** Reads the page anew and takes over the parts that differ. */
+/** Reads the page anew and takes over the parts that differ: what stays is not touched, nor is its focus. */
 async function refresh() {
   const response = await fetch(location.href);
   if (!response.ok) return;
@@ -55,16 +55,23 @@ async function refresh() {
   const now = document.querySelector("main");
   const then = page.querySelector("main");
   keepDetails(now, then);
-  const parts = [...now.children];
-  const news = [...then.children];
-  if (parts.length !== news.length || parts.some((part, i) => part.id !== news[i].id)) {
-    now.replaceChildren(...news);
-    return;
+  const ids = new Set([...then.children].map((part) => part.id));
+  let last = null;
+  for (const part of [...then.children]) {
+    const old = [...now.children].find((child) => child.id === part.id);
+    const inUse = old?.matches(".tools") && old.contains(document.activeElement);
+    if (old && (inUse || old.isEqualNode(part))) {
+      last = old;
+      continue;
+    }
+    if (old) old.replaceWith(part);
+    else if (last) last.after(part);
+    else now.prepend(part);
+    last = part;
   }
-  parts.forEach((part, i) => {
-    const inUse = part.contains(document.activeElement) && part.matches(".tools");
-    if (!part.isEqualNode(news[i]) && !inUse) part.replaceWith(news[i]);
-  });
+  for (const child of [...now.children]) {
+    if (!ids.has(child.id)) child.remove();
+  }
 }
 
 /** One refresh at a time; what comes meanwhile asks for one more. */

@@ -164,12 +164,9 @@ pub(super) fn header_block(message: &[u8]) -> &[u8] {
 
 /// The subject as it stands in the header, for the journal.
 pub(super) fn subject(message: &[u8]) -> String {
-    let (fields, _) = fields(header_block(message));
-    fields
-        .into_iter()
-        .find(|field| field.name.eq_ignore_ascii_case("subject"))
-        .map(|field| field.value)
-        .unwrap_or_default()
+    let mut fields = ses_forwarder::header::split(message).fields();
+    let subject = fields.find(|field| field.is("Subject"));
+    subject.map(|field| String::from_utf8_lossy(field.value.trim_ascii()).into_owned()).unwrap_or_default()
 }
 
 /// Fields as they came, unfolded, up to the limit, and whether there were more.

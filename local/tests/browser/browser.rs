@@ -41,6 +41,16 @@ pub(crate) enum Screen {
     Phone,
 }
 
+impl Screen {
+    /// Width and height, pixels for each, whether it is a phone's.
+    fn metrics(self) -> (u32, u32, u32, bool) {
+        match self {
+            Screen::Desk => (1280, 900, 1, false),
+            Screen::Phone => (390, 844, 2, true),
+        }
+    }
+}
+
 /// What `prefers-color-scheme` says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scheme {
@@ -57,18 +67,9 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts one, with or without JavaScript.
     pub(crate) async fn start(script: bool) -> Browser {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("chromedriver is installed: see .ci/browser");
-        let mut lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
-        let port = loop {
-            let line = lines.next_line().await.expect("its output is text").expect("it says its port");
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+        let (driver, port) = loop {
+            if let Some(started) = start_driver().await {
+                break started;
             }
         };
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
@@ -110,6 +111,18 @@ impl Browser {
             Ok(element) => element,
             Err(error) => panic!("{selector} did not come: {error}; there is: {}", self.text("main").await),
         }
+    }
+
+    /// Waits for an element to say something.
+    pub(crate) async fn wait_for_text(&self, selector: &str, text: &str) {
+        let script = format!("return document.querySelector({selector:?})?.textContent === {text:?}");
+        let told = async {
+            while self.run(&script).await != true {
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        assert!(told.is_ok(), "{selector} says {:?}, not {text:?}", self.text(selector).await);
     }
 
     pub(crate) async fn text(&self, selector: &str) -> String {
@@ -173,15 +186,17 @@ impl Browser {
     /// Nothing is wider than the window.
     pub(crate) async fn assert_fits(&self, screen: Screen) {
         self.look(screen, Scheme::Light).await;
-        let widths = self.run("return [document.scrollingElement.scrollWidth, innerWidth]").await;
-        assert_eq!(widths[0], widths[1], "nothing to scroll sideways on a {screen:?}");
+        let (width, ..) = screen.metrics();
+        // Not the window's own idea of its width: on a phone it grows with what is in it.
+        let needed = self.run("return document.scrollingElement.scrollWidth").await;
+        assert_eq!(needed, width, "nothing to scroll sideways on a {screen:?}");
         self.look(Screen::Desk, Scheme::Light).await;
     }
 
     /// Keeps what the whole page looks like.
     pub(crate) async fn shot(&self, name: &str, screen: Screen, scheme: Scheme) {
         self.look(screen, scheme).await;
-        let arguments = json!({ "captureBeyondViewport": true });
+        let arguments = json!({ "captureBeyondViewport": matches!(screen, Screen::Desk) });
         let shot = self.devtools("Page.captureScreenshot", arguments).await;
         let data = shot["data"].as_str().expect("a picture");
         let picture = base64_simd::STANDARD.decode_to_vec(data).expect("DevTools encodes pictures as base64");
@@ -192,10 +207,7 @@ impl Browser {
     }
 
     async fn look(&self, screen: Screen, scheme: Scheme) {
-        let (width, height, scale, mobile) = match screen {
-            Screen::Desk => (1280, 900, 1, false),
-            Screen::Phone => (390, 844, 2, true),
-        };
+        let (width, height, scale, mobile) = screen.metrics();
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
@@ -211,6 +223,25 @@ impl Browser {
     async fn devtools(&self, command: &'static str, parameters: Value) -> Value {
         self.client.issue_cmd(DevTools(command, parameters)).await.expect(command)
     }
+}
+
+/// A driver and its port. It takes a free one for IPv4 and wants the same for IPv6, which another driver
+/// that starts at the same time may have: then it ends, and there is none.
+async fn start_driver() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("chromedriver is installed: see .ci/browser");
+    let mut lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
+    while let Some(line) = lines.next_line().await.expect("its output is text") {
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return Some((driver, port.trim_end_matches('.').to_owned()));
+        }
+    }
+    None
 }
 
 /// `POST /session/{id}/goog/cdp/execute`.

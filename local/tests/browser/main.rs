@@ -5,7 +5,10 @@
 mod browser;
 
 use fantoccini::Locator;
-use ses_forwarder_local::stack::{Config, Stack};
+use ses_forwarder_local::{
+    journal::End,
+    stack::{Config, Stack},
+};
 
 use browser::{Browser, Scheme, Screen};
 
@@ -76,7 +79,9 @@ async fn hostile_mail_does_no_harm() {
     let id = send(&stack, message.as_bytes()).await;
     stack.settled(&id).await;
     browser.wait_for(&format!("#m-{id} .status:not(.busy)")).await;
-    let shown = browser.text(&format!("#m-{id} .subject")).await;
+    // All of it, also what the line is too short for.
+    let shown = browser.run("return document.querySelector('#messages .subject').textContent").await;
+    let shown = shown.as_str().unwrap();
     assert!(shown.starts_with("<script>document.title='owned'</script><img"), "{shown:.100}");
     assert!(shown.contains("U+202E") && shown.len() < 1_000, "{shown:.300}");
     browser.shot("list-hostile", Screen::Desk, Scheme::Light).await;
@@ -102,8 +107,12 @@ async fn buttons_send_samples_and_faults_and_try_again() {
     browser.choose("#sample", "newsletter").await;
     browser.click(".sample button").await;
     // What becomes of it appears by itself: three tries, a dead letter, a notice.
+    browser.wait_for("#way").await;
+    let url = browser.client().current_url().await.unwrap();
+    let id = url.path_segments().unwrap().next_back().unwrap();
+    assert_eq!(stack.settled(id).await, End::Noticed);
     browser.wait_for("#notice").await;
-    browser.wait_for(".top-of-message .status.bad").await;
+    browser.wait_for_text("#top .status", "failed, notice sent").await;
     assert!(browser.texts("#way .try").await.iter().any(|text| text.contains("try 3")));
     browser.shot("message-failed", Screen::Desk, Scheme::Light).await;
     browser.shot("message-failed-phone", Screen::Phone, Scheme::Dark).await;

@@ -57,7 +57,7 @@ pub(in crate::page) fn page(view: &View<'_>) -> Markup {
     super::page(
         &frame,
         &html! {
-            div.tools {
+            div.tools #tools {
                 form.sample method="post" action="/samples" {
                     label for="sample" { "Send a sample" }
                     select #sample name="sample" {
@@ -67,13 +67,13 @@ pub(in crate::page) fn page(view: &View<'_>) -> Markup {
                 }
                 (faults(view.faults))
             }
-            div.heading {
+            div.heading #heading {
                 h1 { "Messages" }
                 p.total { span #total { (grouped(view.total as u64)) } " received" }
             }
             div #empty hidden[!view.rows.is_empty()] { (nothing_yet(view.stack)) }
             ol.messages #messages { @for row in view.rows.iter().rev() { (self::row(row)) } }
-            nav.pages aria-label="Pages" {
+            nav.pages #pages aria-label="Pages" {
                 @if !view.newest { a href="/" { "Newest" } }
                 @if let Some(first) = first { a rel="next" href={ "/?before=" (first.id) } { "Older" } }
             }

@@ -90,7 +90,7 @@ fn top(view: &View<'_>) -> Markup {
     let row = view.row;
     let path = format!("/messages/{}", row.id);
     html! {
-        div.top-of-message {
+        div.top-of-message #top {
             h1.subject {
                 @if row.subject.trim().is_empty() { i { "No subject" } } @else { (Hostile(&row.subject, 300)) }
             }
@@ -136,11 +136,16 @@ fn event(entry: &Entry) -> Markup {
             ("bad", html! { b { "Rule action failed" } ": " (Hostile(error, FIELD)) })
         }
         Event::Called { action, resource, status, error, took, .. } => {
-            let kind = if status.is_some_and(|status| status < 400) { "good" } else { "bad" };
+            // Objects that need not be there are looked for too: that one is absent is no failure.
+            let kind = match status {
+                Some(404) => "neutral",
+                Some(status) if *status < 400 => "good",
+                _ => "bad",
+            };
             let words = html! {
                 span.call {
                     code.action { (action) }
-                    span.code.bad[kind == "bad"] { @match status { Some(status) => (status), None => "cut" } }
+                    span.code.bad[kind == "bad"].absent[kind == "neutral"] { @match status { Some(status) => (status), None => "cut" } }
                     span.took { (length(*took)) }
                     span.resource { (Hostile(short(resource), FIELD)) }
                     @if let Some(error) = error { span.error { (Hostile(error, FIELD)) } }
@@ -275,7 +280,7 @@ fn comparison(row: &Row, original: &[u8], outgoing: &Outgoing<'_>) -> Markup {
     let rows = headers::compare(original, &outgoing.head);
     let count = |wanted: fn(&HeaderRow<'_>) -> bool| rows.iter().filter(|row| wanted(row)).count();
     html! {
-        section.card.headers {
+        section.card.headers #{ "sent-" (outgoing.ses_id) } {
             div.heading {
                 h2 { "Header, before and after" }
                 a.button href={ "/messages/" (row.id) "/outgoing/" (outgoing.ses_id) } { "Outgoing message" }
@@ -355,7 +360,7 @@ fn pair(row: &HeaderRow<'_>) -> Markup {
 fn header_only(original: &[u8]) -> Markup {
     let rows = headers::compare(original, original);
     html! {
-        section.card.headers {
+        section.card.headers #header {
             h2 { "Header" }
             p.quiet { "Nothing was sent, so there is nothing to compare it with." }
             div.compare.one { @for row in &rows { div.pair.same { div.before { (pair_text(row)) } } } }

@@ -69,6 +69,8 @@ fn without_port(host: &str) -> &str {
 mod tests {
     use super::*;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     #[test]
     fn only_the_page_itself_is_answered() {
         type Headers = &'static [(&'static str, &'static str)];

@@ -107,10 +107,8 @@ impl Browser {
     /// Waits for an element to be there.
     pub(crate) async fn wait_for(&self, selector: &str) -> Element {
         let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await;
-        match found {
-            Ok(element) => element,
-            Err(error) => panic!("{selector} did not come: {error}; there is: {}", self.text("main").await),
-        }
+        assert!(found.is_ok(), "{selector} did not come; there is: {}", self.text("main").await);
+        found.expect("it was looked at")
     }
 
     /// Waits for an element to say something.

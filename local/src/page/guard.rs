@@ -69,8 +69,6 @@ fn without_port(host: &str) -> &str {
 mod tests {
     use super::*;
 
-    type Fields = &'static [(&'static str, &'static str)];
-
     #[test]
     fn only_the_page_itself_is_answered() {
         type Headers = &'static [(&'static str, &'static str)];

@@ -249,6 +249,9 @@ impl Run<'_> {
             }
         };
         let failed = self.failed(message, letter, known.as_ref(), None);
+        // Whatever became of it: to archive it may be what failed.
+        let index = format!("{}\n", message.verbatim);
+        self.bucket.put(&prefixes.index(day, id), JSON, index, Persistence::Usual).await?;
         match known.as_ref().map(|known| (known.status, known.reason.as_deref())) {
             Some((Status::Forwarded, _)) => {
                 tracing::info!(messageId = id, "forwarded meanwhile");
@@ -263,8 +266,6 @@ impl Run<'_> {
             }
             Some((Status::Rejected | Status::Failed, _)) | None => {}
         }
-        let index = format!("{}\n", message.verbatim);
-        self.bucket.put(&prefixes.index(day, id), JSON, index, Persistence::Usual).await?;
         if known.as_ref().is_none_or(|known| known.status != Status::Rejected) {
             let outcome = self.outcome(&failed, letter, known);
             self.bucket.put(&outcome_key, JSON, line(&outcome), Persistence::Usual).await?;

@@ -131,7 +131,7 @@ async fn settle(stack: &Parts, id: &str, late: bool, account: &Mutex<Account>) {
         (Some("forwarded"), End::Returned | End::Noticed) => account.forwarded += 1,
         (Some("dropped"), End::Returned | End::Noticed) => account.dropped += 1,
         (_, End::Noticed) => account.dead_lettered += 1,
-        _ => account.problem(format!("ended as {end:?} with the outcome {status:?}"), stack, id),
+        _ => account.problem(&format!("ended as {end:?} with the outcome {status:?}"), stack, id),
     }
     let mut copies: BTreeMap<String, usize> = BTreeMap::new();
     let mut faults = 0;
@@ -151,18 +151,18 @@ async fn settle(stack: &Parts, id: &str, late: bool, account: &Mutex<Account>) {
     }
     account.faults += faults;
     if status == Some("forwarded") && copies.is_empty() {
-        account.problem("counts as forwarded and was not sent".to_owned(), stack, id);
+        account.problem("counts as forwarded and was not sent", stack, id);
     }
     if copies.values().any(|count| *count > 1) {
         account.doubled += 1;
         if faults == 0 {
-            account.problem("was sent twice without a fault".to_owned(), stack, id);
+            account.problem("was sent twice without a fault", stack, id);
         }
     }
 }
 
 impl Account {
-    fn problem(&mut self, what: String, stack: &Parts, id: &str) {
+    fn problem(&mut self, what: &str, stack: &Parts, id: &str) {
         self.problems.push(format!("message {id} {what}:\n{}", stack.story(id)));
     }
 

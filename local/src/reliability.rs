@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-pub use self::document::document;
+pub use self::document::{document, with_load, with_rows};
 use self::trial::{Subject, Trial};
 use crate::{
     aws::faults::Effect,
@@ -103,7 +103,7 @@ async fn row(
         let _slot = slots.acquire().await?;
         let observed = trial.run(config).await.with_context(|| trial.to_string())?;
         violations.extend(observed.violations(&trial));
-        cells.push(observed.to_string());
+        cells.push(observed.cell(&trial));
     }
     let [once, lasting] = <[String; 2]>::try_from(cells).expect("there are two");
     Ok(Row { function: subject.binary(), call, effect, once, lasting, violations })

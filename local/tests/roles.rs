@@ -37,7 +37,7 @@ async fn roles_allow_what_is_used_and_nothing_more() {
         .entries()
         .iter()
         .filter(|entry| matches!(&entry.event, Event::Called { status: Some(403), .. }))
-        .map(|entry| entry.to_string())
+        .map(ToString::to_string)
         .collect();
     assert!(denied.is_empty(), "missing: {denied:#?}");
     let unused: Vec<_> =

@@ -2,9 +2,11 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use ses_forwarder_local::{
     load::{self, Load},
-    stack::{Config, Functions, Stack},
+    reliability,
+    stack::{Config, Functions, Stack, repository},
 };
 
 /// What `load` takes.
@@ -22,6 +24,9 @@ pub(crate) struct Arguments {
     /// Calls in a hundred that fail, or whose function is killed.
     #[arg(long, default_value_t = 5)]
     faults: u8,
+    /// Write the account into docs/reliability.md.
+    #[arg(long)]
+    record: bool,
 }
 
 /// Sends and accounts. Fails if a message is lost, or doubled without a reason.
@@ -36,6 +41,16 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let account = load::run(&stack, load).await?;
     print!("{account}");
+    if arguments.record {
+        let path = repository().join("docs/reliability.md");
+        let existing =
+            std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let Arguments { messages, minutes, connections, faults, .. } = arguments;
+        let command = format!(
+            "cargo local load --messages {messages} --minutes {minutes} --connections {connections} --faults {faults}"
+        );
+        std::fs::write(&path, reliability::with_load(&existing, &command, &account))?;
+    }
     account.problems.iter().for_each(|problem| println!("\n{problem}"));
     Ok(if account.balances() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -12,7 +12,8 @@ use ses_forwarder_local::{
 pub(crate) async fn run() -> anyhow::Result<ExitCode> {
     let rows = reliability::run(Functions::default()).await?;
     let path = repository().join("docs/reliability.md");
-    std::fs::write(&path, reliability::document(&rows))
+    let existing = std::fs::read_to_string(&path).unwrap_or_default();
+    std::fs::write(&path, reliability::with_rows(&existing, &rows))
         .with_context(|| format!("could not write {}", path.display()))?;
     let violations: Vec<_> = rows.iter().flat_map(|row| &row.violations).collect();
     for violation in &violations {

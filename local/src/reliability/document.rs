@@ -3,6 +3,10 @@
 use std::fmt::Write;
 
 use super::Row;
+use crate::load::Account;
+
+/// Where the part that a load run writes begins.
+const LOAD: &str = "\n## Under load\n";
 
 const INTRODUCTION: &str = "\
 # What becomes of a message when a call goes wrong
@@ -14,7 +18,8 @@ After that the fault is gone, and everything runs its course.
 
 *sent* is a copy that SES accepted, *told* a notice to the operator, by SES and by SNS, with the error it names. Every
 line is held to the promises: nothing is lost; what is not recorded as forwarded is told; the notice names the true
-cause; nothing is sent or told twice unless SES or SNS accepted what could not be recorded. Such lines are in bold.
+cause; nothing is sent or told twice unless SES or SNS accepted what could not be recorded. Such lines are in bold;
+*perhaps* stands where it depends on how far a call beside the failing one has come.
 
 The faults: an answer of throttling, 500, 503, access denied or not found; no answer at all (`hang`); a connection
 that is cut before or after the call took effect (`reset-before`, `reset-after`) or in the middle of the answer
@@ -41,6 +46,42 @@ pub fn document(rows: &[Row]) -> String {
     text
 }
 
+/// A document with a new table, and what it said of a load.
+pub fn with_rows(existing: &str, rows: &[Row]) -> String {
+    let load = existing.find(LOAD).map_or("", |at| &existing[at..]);
+    document(rows) + load
+}
+
+/// A document with its table, and what a load came to.
+pub fn with_load(existing: &str, command: &str, account: &Account) -> String {
+    let table = existing.find(LOAD).map_or(existing, |at| &existing[..at]);
+    format!(
+        "{table}{LOAD}\nMade by `{command}`: messages from 1 KB to 1 MB over SMTP, while calls are throttled, fail, are cut \
+         off, and functions are killed. It fails if a message is unaccounted for, or sent twice without a fault on its \
+         way.\n\n```text\n{account}```\n"
+    )
+}
+
 fn emphasised(cell: &str) -> String {
-    if cell.contains("twice") || cell.contains("times") { format!("**{cell}**") } else { cell.to_owned() }
+    let doubled = ["twice", "times", "again"].iter().any(|word| cell.contains(word));
+    if doubled { format!("**{cell}**") } else { cell.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_renewed_without_the_other() {
+        let empty = document(&[]);
+        let account = Account { accepted: 2, forwarded: 2, ..Account::default() };
+        let loaded = with_load(&empty, "cargo local load", &account);
+        assert!(loaded.starts_with(&empty) && loaded.contains("accepted       2\n"), "{loaded}");
+        assert_eq!(with_rows(&loaded, &[]), loaded);
+        let again = Account { accepted: 3, ..account };
+        assert_eq!(
+            with_load(&loaded, "cargo local load", &again),
+            with_load(&empty, "cargo local load", &again)
+        );
+    }
 }

@@ -150,11 +150,34 @@ impl Trial {
 
     /// Whether SES or SNS may have accepted what the function does not know of, or has not recorded.
     fn may_double(&self) -> bool {
-        let takes_effect = matches!(self.effect, Effect::ResetAfter | Effect::Truncate | Effect::KillAfter);
-        match self.call.operation.as_str() {
-            "ses:SendEmail" | "sns:Publish" => takes_effect,
-            "s3:PutObject" => self.call.prefix.as_deref() == Some("outcome/"),
+        let unknown = matches!(self.effect, Effect::ResetAfter | Effect::Truncate | Effect::KillAfter);
+        let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
+        match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
+            (Subject::Email, "ses:SendEmail", _) => unknown,
+            (Subject::Email, "s3:PutObject", Some("outcome/")) => true,
+            (Subject::Email, "s3:PutObject", Some("index/")) => killed,
+            // The two channels go at once: a process killed at one may have used the other.
+            (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _) => unknown || killed,
+            // Here it marks what has been told.
+            (Subject::DeadLetter, "s3:PutObject", Some("error/")) => true,
             _ => false,
+        }
+    }
+
+    /// What the table says where it depends on how far another call is that runs beside this one.
+    fn race(&self) -> Option<&'static str> {
+        let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
+        match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
+            (Subject::Email, "s3:PutObject", Some("index/")) if killed && self.lasting => {
+                Some("told: Runtime.ExitError, perhaps sent")
+            }
+            (Subject::Email, "s3:PutObject", Some("index/")) if killed => Some("sent, perhaps twice"),
+            (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _)
+                if self.effect == Effect::KillBefore =>
+            {
+                Some("told, perhaps again")
+            }
+            _ => None,
         }
     }
 
@@ -168,7 +191,7 @@ impl Trial {
             Effect::NotFound => &["NoSuchKey", "NotFound"],
             Effect::Hang => &["Timeout"],
             Effect::ResetBefore | Effect::ResetAfter | Effect::Truncate => {
-                &["Connection", "Incomplete", "incomplete"]
+                &["ConnectionFailure", "UnreadableResponse", "BodyInterrupted"]
             }
             Effect::KillBefore | Effect::KillAfter => &["killed"],
             Effect::Slow(_) => &[],
@@ -215,68 +238,63 @@ impl Observed {
         observed
     }
 
+    /// In the words of the table.
+    pub(super) fn cell(&self, trial: &Trial) -> String {
+        if let Some(cell) = trial.race() {
+            return cell.to_owned();
+        }
+        let times = |word: &str, count: usize| match count {
+            1 => word.to_owned(),
+            2 => format!("{word} twice"),
+            count => format!("{word} {count} times"),
+        };
+        let mut parts = Vec::new();
+        if self.sent > 0 {
+            parts.push(times("sent", self.sent));
+        }
+        if let Some(told) = self.noticed.into_iter().max().filter(|told| *told > 0) {
+            let code = self.errors.last().and_then(|error| error.split(':').next());
+            let code =
+                code.filter(|_| self.dead_lettered).map_or_else(String::new, |code| format!(": {code}"));
+            parts.push(times("told", told) + &code);
+        }
+        parts.join(", ")
+    }
+
     /// What the promises don't allow.
     pub(super) fn violations(&self, trial: &Trial) -> Vec<String> {
-        let told = self.noticed.iter().all(|count| *count > 0);
+        let told = self.noticed.iter().any(|count| *count > 0);
         let forwarded = self.status.as_deref() == Some("forwarded");
+        let recorded = forwarded || matches!(self.status.as_deref(), Some("failed" | "rejected"));
         let is_email = trial.subject == Subject::Email;
         let compact = |text: &str| text.split_whitespace().collect::<String>();
         let notices = compact(&self.notices);
         let last_error = self.errors.last().map_or("", String::as_str);
         let names_cause =
             trial.cause().iter().any(|cause| last_error.contains(cause) && notices.contains(cause));
+        let tells_of_failure = if is_email { names_cause } else { notices.contains(&compact(MADE_UP)) };
+        let once = |counts: &[usize]| counts.iter().all(|count| *count < 2);
         let promises = [
             ("the fault hits a call", self.fault_hit),
             ("nothing is lost", !matches!(self.end, End::Lost(_))),
-            ("it is forwarded, or the operator is told", !is_email || forwarded || told),
-            ("what counts as forwarded was sent", !forwarded || self.sent > 0),
+            ("it is recorded as forwarded, or the operator is told", forwarded || told),
+            ("what is recorded as forwarded was sent", !forwarded || self.sent > 0),
+            ("the notice names the cause", !told || tells_of_failure),
             (
-                "what was sent counts as forwarded, or the operator is told",
-                self.sent == 0 || forwarded || told,
+                "it is archived and recorded, or the notice warns",
+                (self.indexed && recorded) || notices.contains("Beware"),
             ),
             (
-                "nothing is sent twice unless SES accepted what could not be recorded",
-                self.sent < 2 || trial.may_double(),
+                "nothing is sent twice but what could not be recorded",
+                once(&[self.sent]) || trial.may_double(),
             ),
-            ("a dead letter is told of", is_email || told),
             (
-                "nobody is told twice unless it could not be recorded",
-                self.noticed.iter().all(|count| *count < 2) || trial.may_double(),
-            ),
-            ("the notice names the cause", !is_email || !told || names_cause),
-            ("the notice tells what the dead letter tells", is_email || notices.contains(&compact(MADE_UP))),
-            ("the notification is archived", self.indexed || (!forwarded && is_email)),
-            (
-                "what failed is recorded so",
-                forwarded || matches!(self.status.as_deref(), Some("failed" | "rejected")),
+                "nothing is told twice but what could not be recorded",
+                once(&self.noticed) || trial.may_double(),
             ),
         ];
         let broken = promises.iter().filter(|(_, kept)| !kept);
         broken.map(|(promise, _)| format!("{trial}: broken: {promise}\n{}", self.story)).collect()
-    }
-}
-
-/// In the words of the table.
-impl fmt::Display for Observed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = |count: usize| match count {
-            1 => String::new(),
-            2 => " twice".to_owned(),
-            count => format!(" {count} times"),
-        };
-        if self.sent > 0 {
-            write!(f, "sent{}", times(self.sent))?;
-        }
-        let told = self.noticed.iter().copied().max().unwrap_or_default();
-        if told > 0 {
-            let separator = if self.sent > 0 { ", " } else { "" };
-            write!(f, "{separator}told{}", times(told))?;
-            if self.dead_lettered {
-                let code = self.errors.last().and_then(|error| error.split(':').next()).unwrap_or_default();
-                write!(f, ": {code}")?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -147,7 +147,7 @@ impl<'a> Writer<'a> {
             self.put(b"X-Loop", format!(" {}", delivery.recipient).as_bytes(), Syntax::Text);
         }
         if !self.how.tags.is_empty() {
-            let verdicts: Vec<&str> = self.how.tags.iter().map(|tag| verdict(*tag)).collect();
+            let verdicts: Vec<&str> = self.how.tags.iter().map(|tag| tag.word()).collect();
             self.put(b"X-Forwarder-Verdict", format!(" {}", verdicts.join(", ")).as_bytes(), Syntax::Text);
         }
         if self.survey.from.is_none() {
@@ -332,21 +332,6 @@ fn holds(references: &[u8], id: &[u8]) -> bool {
             .is_none_or(|&byte| is_white(byte) || matches!(byte, b'<' | b','));
         (before || id.starts_with(b"<")) && (behind || id.ends_with(b">"))
     })
-}
-
-/// The word for a check in `X-Forwarder-Verdict`.
-fn verdict(tag: Reason) -> &'static str {
-    match tag {
-        Reason::Spam => "spam",
-        Reason::Virus => "virus",
-        Reason::Dmarc => "dmarc",
-        Reason::Unauthenticated => "unauthenticated",
-        Reason::Loop => "loop",
-        Reason::NoRoute => "no-route",
-        Reason::Discarded => "discarded",
-        Reason::Bounce => "bounce",
-        Reason::AutoReply => "auto-reply",
-    }
 }
 
 /// What stands before the subject: `SUBJECT_PREFIX`, then the tags, without white space at the end.

@@ -13,7 +13,7 @@ use ses_forwarder_local::{
     stack::{Client, Parts},
 };
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 use tokio_rustls::{
@@ -90,8 +90,24 @@ async fn who_only_makes_errors_is_sent_away() {
     let replies = exchange(&mut stream, "HELLO\r\n".repeat(21).as_bytes(), 22).await;
     assert_eq!(replies[21], "421 4.7.0 Too many errors");
     let mut stream = connect(stack.smtp()).await;
-    let reply = exchange(&mut stream, &[b'x'; 5000], 1).await.remove(0);
-    assert_eq!(reply, "500 5.5.6 The line is too long");
+    let long = format!("{}\r\nNOOP\r\n", "x".repeat(9000));
+    let replies = exchange(&mut stream, long.as_bytes(), 2).await;
+    assert_eq!(replies, ["500 5.5.6 The line is too long", "250 2.0.0 OK"]);
+}
+
+/// Found by fuzzing.
+#[tokio::test]
+async fn a_command_ends_with_its_line() {
+    let stack = support::start(&[]).await;
+    let mut stream = connect(stack.smtp()).await;
+    let replies = exchange(&mut stream, b"EHLO x\r\nMAIL FROM\r\n:<a@b.example>\r\n", 3).await;
+    assert_eq!(replies[1..], ["500 5.5.2 Syntax error", "500 5.5.1 Unknown command"]);
+    // Commands before one that is cut off are answered.
+    stream.write_all(b"NOOP\r\nNOO").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "250 2.0.0 OK\r\n");
 }
 
 #[tokio::test]

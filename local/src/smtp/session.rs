@@ -1,14 +1,11 @@
 //! The conversation of one SMTP session, over any stream. Commands are parsed by `smtp-proto`; only
 //! CRLF.CRLF ends a message, so nothing can be smuggled behind it.
 
-use std::{borrow::Cow, io, time::Duration};
+use std::{io, time::Duration};
 
-use smtp_proto::{
-    Error, MAIL_SMTPUTF8, Request,
-    request::receiver::{DataReceiver, RequestReceiver},
-};
+use smtp_proto::{Error, MAIL_SMTPUTF8, Request, request::receiver::DataReceiver};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter},
     time::timeout,
 };
 
@@ -19,6 +16,9 @@ pub const MAX_MESSAGE: usize = 40 * 1024 * 1024;
 
 /// Recipients of one message.
 const MAX_RECIPIENTS: usize = 100;
+
+/// Bytes of a command with its line end. RFC 5321 section 4.5.3.1.4 asks for 512; parameters add to it.
+const MAX_COMMAND: u64 = 4096;
 
 /// A session that is silent for this long is ended. RFC 5321 section 4.5.3.2.7.
 pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -94,24 +94,24 @@ impl<'a> Session<'a> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mut commands = RequestReceiver::default();
+        let mut line = Vec::new();
         loop {
             // Replies to pipelined commands go out together (RFC 2920 section 3.2).
             if stream.buffer().is_empty() {
                 stream.flush().await?;
             }
-            let available = timeout(SILENCE_LIMIT, stream.fill_buf()).await??;
-            if available.is_empty() {
-                return Ok(Ending::Closed);
-            }
-            let mut bytes = available.iter();
-            let request = commands.ingest(&mut bytes).map(Request::<Cow<'_, str>>::into_owned);
-            let consumed = available.len() - bytes.len();
-            stream.consume(consumed);
-            let (reply, next) = match request {
-                Err(Error::NeedsMoreData { .. }) => continue,
-                Ok(request) => self.answer(request),
-                Err(error) => (describe(&error), Next::Command),
+            let (reply, next) = match timeout(SILENCE_LIMIT, read_line(stream, &mut line)).await?? {
+                Line::Closed => {
+                    stream.flush().await?;
+                    return Ok(Ending::Closed);
+                }
+                Line::TooLong => ("500 5.5.6 The line is too long".to_owned(), Next::Command),
+                // Of one line at a time: of several, the parser would take a colon or an address from
+                // a command's next line.
+                Line::Complete => match Request::parse(&mut line.iter()) {
+                    Ok(request) => self.answer(request.into_owned()),
+                    Err(error) => (describe(&error), Next::Command),
+                },
             };
             if reply.starts_with('5') {
                 self.errors += 1;
@@ -256,6 +256,31 @@ impl<'a> Session<'a> {
     }
 }
 
+/// How reading a command went.
+enum Line {
+    Complete,
+    TooLong,
+    Closed,
+}
+
+/// Reads a line with its end.
+async fn read_line<S>(stream: &mut Wire<S>, line: &mut Vec<u8>) -> io::Result<Line>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut read = Line::Complete;
+    loop {
+        line.clear();
+        stream.take(MAX_COMMAND).read_until(b'\n', line).await?;
+        match line.last() {
+            Some(b'\n') => return Ok(read),
+            // The rest of it is no command.
+            Some(_) if line.len() as u64 == MAX_COMMAND => read = Line::TooLong,
+            _ => return Ok(Line::Closed),
+        }
+    }
+}
+
 fn too_large() -> String {
     format!("552 5.3.4 A message can have {MAX_MESSAGE} bytes")
 }
@@ -270,7 +295,8 @@ fn describe(error: &Error) -> String {
         Error::InvalidParameter { .. } | Error::UnsupportedParameter { .. } => {
             "555 5.5.4 A parameter is unknown or malformed".to_owned()
         }
-        Error::ResponseTooLong => "500 5.5.6 The line is too long".to_owned(),
-        Error::NeedsMoreData { .. } | Error::InvalidResponse { .. } => "500 5.5.2 Syntax error".to_owned(),
+        Error::NeedsMoreData { .. } | Error::ResponseTooLong | Error::InvalidResponse { .. } => {
+            "500 5.5.2 Syntax error".to_owned()
+        }
     }
 }

@@ -281,7 +281,9 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
         let ours = ["x-original-to", "x-original-from", "x-original-message-id", "x-forwarder-verdict"];
         let repeats = is_once_only(&key) && !seen.insert(key.clone());
         let said = key == "x-loop"
-            && recipients.iter().any(|said| solid(said.as_bytes()).eq_ignore_ascii_case(&field.solid()));
+            && recipients
+                .iter()
+                .any(|said| field.unfolded().trim_ascii().eq_ignore_ascii_case(said.as_bytes()));
         if is_removed(&key) || repeats || said || (again && ours.contains(&key.as_str())) {
             continue;
         }

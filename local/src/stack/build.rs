@@ -42,6 +42,7 @@ pub(super) fn build(
         command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
         command.args(release.then_some("--release"));
         command.args(missing.iter().flat_map(|name| ["--bin", name]));
+        without_package(&mut command);
         let output = command
             .current_dir(workspace)
             .stdin(Stdio::null())
@@ -65,4 +66,17 @@ pub(super) fn build(
         Ok(((*name).to_owned(), path.clone()))
     };
     binaries.iter().map(find).collect()
+}
+
+/// Cargo tells a test which package it is of. A cargo run by the test must not hear of it: build scripts
+/// that ask for their package (ring's) would run again, and what depends on them be built again, each time
+/// another package's test comes.
+/// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
+fn without_package(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
 }

@@ -2,19 +2,27 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ses_forwarder::{
     bucket::{Bucket, Fetched},
+    call::ATTEMPT,
+    function::without_addresses,
     routes::Routes,
     settings::{EmailSettings, names},
 };
+// Unlike the standard library's, tests can set this clock forward.
+use tokio::time::Instant;
 
 use crate::Failure;
 
 /// How long a table is used without asking whether there is another.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// How long to ask, while there is a table to go on with: two attempts and the wait between them. What is
+/// left of the invocation is for the message.
+const PATIENCE: Duration = ATTEMPT.saturating_mul(2).saturating_add(Duration::from_secs(1));
 
 /// Reads the routes file when it is due.
 #[derive(Debug)]
@@ -57,7 +65,8 @@ impl Routing {
             Ok(fresh) => fresh,
             Err(failure) => {
                 let kept = cached.ok_or_else(|| failure.clone())?;
-                tracing::error!("the routes in use stay the ones read before: {failure}");
+                let why = without_addresses(&failure.to_string());
+                tracing::error!("the routes in use stay the ones read before: {why}");
                 Cached { checked: Instant::now(), ..kept }
             }
         };
@@ -68,7 +77,11 @@ impl Routing {
     async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, Failure> {
         let etag = cached.and_then(|cached| cached.etag.as_deref());
         let checked = Instant::now();
-        match (bucket.get_if_changed(&self.key, etag).await?, cached) {
+        let fetched = match cached {
+            None => bucket.get_if_changed(&self.key, None).await?,
+            Some(_) => bucket.within(PATIENCE).get_if_changed(&self.key, etag).await?,
+        };
+        match (fetched, cached) {
             (Fetched::Unchanged, Some(cached)) => Ok(Cached { checked, ..cached.clone() }),
             (Fetched::Changed { content, etag }, _) => {
                 let routes = Arc::new(self.parse(&content, &bucket.address(&self.key))?);
@@ -100,5 +113,267 @@ impl Routing {
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cached>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Read},
+        mem,
+    };
+
+    use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
+    use ses_forwarder::{address::Address, call::Deadline, clients};
+    use ses_forwarder_local::{
+        aws::auth::Registration,
+        journal::Event,
+        stack::{Config, Stack},
+    };
+
+    use super::*;
+
+    const KEY: &str = "config/routes.toml";
+    const TO_ANN: &str = "[routes]\n\"@in.example\" = \"ann@out.example\"\n";
+    const TO_BOB: &str = "[routes]\n\"@in.example\" = \"bob@out.example\"\n";
+
+    /// What an invocation has left.
+    const INVOCATION: Duration = Duration::from_secs(59);
+
+    /// A function's routing on the stack's S3, with the role that the template gives the function.
+    struct Subject {
+        stack: Stack,
+        _registration: Registration,
+        s3: aws_sdk_s3::Client,
+        routing: Routing,
+        seen: usize,
+    }
+
+    impl Subject {
+        async fn with(file: Option<&str>, destination_domain: Option<&str>) -> Subject {
+            let stack = Stack::start(Config::default()).await.expect("the stack starts");
+            let function = stack.function("HandleEmailFunction").expect("the template has it");
+            let registration = stack.services().callers().register(&function.name, function.role.clone());
+            let key = Credentials::new(
+                registration.access_key_id(),
+                registration.secret_access_key(),
+                None,
+                None,
+                "stack",
+            );
+            let configuration = clients::configuration().await.into_builder();
+            let configuration = configuration
+                .endpoint_url(stack.aws_url())
+                .region(Region::from_static("us-east-1"))
+                .credentials_provider(SharedCredentialsProvider::new(key))
+                .build();
+            let environment = &function.environment;
+            let settings = EmailSettings::read(|name| match name {
+                names::DESTINATION_DOMAIN => destination_domain.map(str::to_owned),
+                _ => environment.get(name).cloned(),
+            });
+            let routing = Routing::new(&settings.expect("the template's are right"));
+            let s3 = aws_sdk_s3::Client::new(&configuration);
+            let subject = Subject { stack, _registration: registration, s3, routing, seen: 0 };
+            if let Some(file) = file {
+                subject.put(file).await;
+            }
+            subject
+        }
+
+        async fn put(&self, file: &str) {
+            self.stack.put_object(KEY, file.to_owned()).await;
+        }
+
+        /// Where mail for info@in.example goes now.
+        async fn leads(&self) -> Result<String, Failure> {
+            let bucket = Bucket::new(self.s3.clone(), self.stack.bucket(), Deadline::after(INVOCATION));
+            let routes = self.routing.current(&bucket).await?;
+            let recipient = Address::parse("info@in.example").expect("an address");
+            let found = routes.lookup(&recipient).expect("a line");
+            Ok(found.destinations.iter().map(ToString::to_string).collect())
+        }
+
+        /// What S3 answered to each call since this was last asked.
+        fn answers(&mut self) -> Vec<Option<u16>> {
+            let entries = self.stack.journal().entries();
+            let new = entries.iter().skip(mem::replace(&mut self.seen, entries.len()));
+            new.filter_map(|entry| match &entry.event {
+                Event::Called { action, resource, status, .. } => {
+                    assert_eq!((&**action, resource.ends_with(KEY)), ("s3:GetObject", true), "{resource}");
+                    Some(*status)
+                }
+                _ => None,
+            })
+            .collect()
+        }
+
+        fn fault(&self, fault: &str) {
+            self.stack.faults().add(fault.parse().expect("a fault"));
+        }
+    }
+
+    /// Sets the clock forward. It must not stand still while S3 is asked: whoever waits for nothing
+    /// but an answer would find its time-out over.
+    async fn pass(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    /// What is logged while this lives.
+    struct Log(io::PipeReader, tracing::subscriber::DefaultGuard);
+
+    impl Log {
+        fn begin() -> Log {
+            let (reader, writer) = io::pipe().expect("a pipe");
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(Mutex::new(writer))
+                .with_ansi(false)
+                .with_max_level(tracing::Level::ERROR)
+                .without_time()
+                .with_target(false);
+            Log(reader, tracing::subscriber::set_default(subscriber.finish()))
+        }
+
+        fn end(self) -> String {
+            let Log(mut reader, guard) = self;
+            drop(guard);
+            let mut text = String::new();
+            reader.read_to_string(&mut text).expect("UTF-8");
+            text
+        }
+    }
+
+    #[tokio::test]
+    async fn a_table_is_asked_for_once_a_minute_and_read_if_it_is_another() {
+        let mut subject = Subject::with(Some(TO_ANN), Some("out.example")).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+        assert_eq!(subject.answers(), [Some(200)]);
+        // Within the minute nobody is asked, not even about another file.
+        pass(FRESH - Duration::from_secs(5)).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+        assert_eq!(subject.answers(), []);
+        // After it one call, which has no answer but "the same"; then another minute begins.
+        pass(Duration::from_secs(5)).await;
+        for answers in [&[Some(304)][..], &[], &[]] {
+            assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+            assert_eq!(subject.answers(), answers);
+        }
+        subject.put(TO_BOB).await;
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("bob@out.example"));
+        // Without the file the default holds, until there is one again.
+        subject.stack.delete_object(KEY).await;
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("info@out.example"));
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("info@out.example"));
+        subject.put(TO_ANN).await;
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+        assert_eq!(subject.answers(), [Some(200), Some(404), Some(404), Some(200)]);
+    }
+
+    #[tokio::test]
+    async fn the_last_good_table_outlives_a_bad_edit_which_is_logged_once_a_minute() {
+        let mut subject = Subject::with(Some(TO_ANN), Some("out.example")).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+        subject.answers();
+        for (file, why) in [
+            (
+                "[routes]\n\"a\" = \"bob@out.example\n",
+                "line 2, column 23: not TOML: found the end of the line: invalid basic string, expected `\"`",
+            ),
+            ("[routes]\n\"a\" = [\"bob\"]", "line 2, column 8: expected an address, but \"bob\" has no …@; "),
+            (
+                "[routes]\n\"a\" = \"jane@in.example\"",
+                "line 2, column 7: \"…@in.example\" leads back into in.example, so mail would go round; ",
+            ),
+        ] {
+            subject.put(file).await;
+            pass(FRESH).await;
+            let log = Log::begin();
+            for answers in [&[Some(200)][..], &[], &[]] {
+                assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+                assert_eq!(subject.answers(), answers, "{file}");
+            }
+            let log = log.end();
+            let expected = format!(
+                "ERROR the routes in use stay the ones read before: InvalidRoutes: s3://{}/{KEY}: {why}",
+                subject.stack.bucket()
+            );
+            assert_eq!((log.starts_with(&expected), log.lines().count()), (true, 1), "{log}");
+        }
+        subject.put(TO_ANN).await;
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+        assert_eq!(subject.answers(), [Some(304)], "it is known by the ETag of the last good one");
+        subject.put(TO_BOB).await;
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("bob@out.example"));
+    }
+
+    #[tokio::test]
+    async fn the_last_good_table_outlives_whatever_s3_answers() {
+        let mut subject = Subject::with(Some(TO_ANN), Some("out.example")).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+        subject.answers();
+        for (fault, all) in [
+            ("s3:GetObject=access-denied*1", &[Some(403)][..]),
+            ("s3:GetObject=reset-before*3", &[None, None, None]),
+            ("s3:GetObject=truncate*3", &[Some(200), Some(200), Some(200)]),
+        ] {
+            subject.put(TO_BOB).await;
+            subject.fault(fault);
+            pass(FRESH).await;
+            for answers in [all, &[]] {
+                assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"), "{fault}");
+                assert_eq!(subject.answers(), answers, "{fault}");
+            }
+            subject.stack.faults().clear();
+        }
+        pass(FRESH).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("bob@out.example"));
+    }
+
+    /// The clock stands still here, so that the time-outs of calls that nobody answers pass at once.
+    #[tokio::test]
+    async fn who_asks_in_vain_for_another_table_does_not_wait_until_the_message_is_late() {
+        for fault in ["s3:GetObject=hang", "s3:GetObject=throttle"] {
+            let subject = Subject::with(Some(TO_ANN), Some("out.example")).await;
+            assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
+            subject.fault(fault);
+            pass(FRESH).await;
+            tokio::time::pause();
+            let asked = Instant::now();
+            assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"), "{fault}");
+            assert!(asked.elapsed().as_secs() <= PATIENCE.as_secs(), "{fault}: {:?}", asked.elapsed());
+            tokio::time::resume();
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_table_nothing_is_guessed() {
+        let mut subject = Subject::with(Some("[routes]\n\"a\" = 5"), Some("out.example")).await;
+        for (fault, name) in [
+            (None, "InvalidRoutes"),
+            (None, "InvalidRoutes"),
+            (Some("s3:GetObject=access-denied*1"), "AccessDenied"),
+        ] {
+            fault.iter().for_each(|fault| subject.fault(fault));
+            assert_eq!(subject.leads().await.map_err(|failure| failure.name), Err(name.to_owned()));
+        }
+        subject.put(TO_ANN).await;
+        assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"), "it did not take a minute");
+        assert_eq!(subject.answers(), [Some(200), Some(200), Some(403), Some(200)]);
+
+        let subject = Subject::with(None, None).await;
+        let failure = subject.leads().await.expect_err("no table");
+        let sentence = format!(
+            "DESTINATION_DOMAIN is not set and there is no s3://{}/{KEY}, so no message leads anywhere",
+            subject.stack.bucket()
+        );
+        assert_eq!(failure, Failure::new("NoRoutes", sentence));
     }
 }

@@ -194,7 +194,7 @@ async fn many_destinations_take_several_sends_and_a_retry_makes_only_the_missing
 }
 
 #[tokio::test]
-async fn routes_that_are_wrong_fail_the_message_and_name_the_place() {
+async fn routes_that_are_wrong_fail_the_message_and_name_the_place_until_they_are_mended() {
     let stack = stack(&[]).await;
     stack.put_object("config/routes.toml", "[routes]\n\"info@in.example\" = \"nobody\"\n").await;
     store(&stack, "m1", message()).await;
@@ -203,6 +203,10 @@ async fn routes_that_are_wrong_fail_the_message_and_name_the_place() {
     let place = format!("s3://{}/config/routes.toml: line 2, column ", stack.bucket());
     assert!(error.error_message.contains(&place), "{error}");
     assert!(stack.sent().is_empty());
+
+    stack.put_object("config/routes.toml", "[routes]\n\"info@in.example\" = \"info@out.example\"\n").await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert_eq!(outcome(&stack, "m1").await, forwarded("m1", message().len()));
 }
 
 #[tokio::test]

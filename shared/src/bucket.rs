@@ -61,6 +61,12 @@ impl Bucket {
         Bucket { deadline, ..self.clone() }
     }
 
+    /// The same, its calls ending after this time from now at the latest.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Bucket {
+        self.until(self.deadline.min(Deadline::after(time)))
+    }
+
     /// `s3://bucket/key`, as the AWS CLI takes it.
     pub fn address(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.name)

@@ -14,7 +14,7 @@
 use std::{
     error::Error,
     fmt,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
@@ -22,6 +22,8 @@ use aws_smithy_types::{
     error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
     timeout::TimeoutConfig,
 };
+// The clock that waiting goes by.
+use tokio::time::Instant;
 
 /// Time for one attempt at a call with a small body. S3 and SES answer in tens of milliseconds.
 pub const ATTEMPT: Duration = Duration::from_secs(5);
@@ -219,7 +221,7 @@ pub async fn persist<T>(
     loop {
         let Ok(result) = tokio::time::timeout(deadline.left(), call()).await else {
             let timeout =
-                || CallError::new(step, Kind::Transient, "Timeout", "no answer before the invocation's end");
+                || CallError::new(step, Kind::Transient, "Timeout", "no answer in the time that was left");
             return Err(last.unwrap_or_else(timeout));
         };
         let error = match result {
@@ -320,7 +322,7 @@ mod tests {
             std::future::pending::<Result<(), CallError>>().await
         });
         let expected =
-            CallError::new("Test", Kind::Transient, "Timeout", "no answer before the invocation's end");
+            CallError::new("Test", Kind::Transient, "Timeout", "no answer in the time that was left");
         assert_eq!(hang.await, Err(expected));
     }
 }

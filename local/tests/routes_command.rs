@@ -28,7 +28,7 @@ fn ok_check_prints_problems_as_compilers_do() {
 "abuse" = 5
 "#;
     let printed = r#"routes.toml:3:1: warning: "Sales@in.example" never matches: line 2 is for the same
-routes.toml:3:22: error: "ann@in.example" leads back into in.example, so mail would go round
+routes.toml:3:22: error: "ann@in.example" leads back into in.example, so mail would go round; allowed is any other domain
 routes.toml:4:11: error: found an integer; allowed are "user@domain", "@domain", a list of these, and [] to discard
 routes.toml: 2 errors, 1 warning
 "#;

@@ -252,8 +252,8 @@ abuse.x = "ann@out.example"
         format!(r#"12:21: found a list in a list of destinations; {allowed}"#),
         format!(r#"13:20: expected an address, but "" has no @; {allowed}"#),
         format!(r#"14:1: expected a local part, but found "Übung"; {keys}"#),
-        r#"14:11: "x@in.example" leads back into in.example, so mail would go round"#.to_owned(),
-        r#"15:21: "@IN.example" leads back into in.example, so mail would go round"#.to_owned(),
+        r#"14:11: "x@in.example" leads back into in.example, so mail would go round; allowed is any other domain"#.to_owned(),
+        r#"15:21: "@IN.example" leads back into in.example, so mail would go round; allowed is any other domain"#.to_owned(),
         format!(r#"16:1: found a table (a key with a dot or @ needs quotes); {allowed}"#),
         r#"17:2: unknown table "other"; the only one is [routes]"#.to_owned(),
     ];
@@ -269,26 +269,36 @@ fn err_what_is_no_toml() {
     for (file, expected) in [
         (
             "[routes]\n\"x@in.example\" = \"y@out.example\n",
-            &["2:32: not TOML: invalid basic string, expected `\"`"][..],
+            &["2:32: not TOML: found the end of the line: invalid basic string, expected `\"`"][..],
         ),
         (
             "[routes]\nsales@in.example = \"y@out.example\"\n",
             &[
-                "2:6: not TOML: invalid unquoted key, expected letters, numbers, `-`, `_` (a key with an @ needs quotes)",
+                "2:6: not TOML: found \"@\": invalid unquoted key, expected letters, numbers, `-`, `_` (a key with an @ needs quotes)",
             ],
         ),
-        ("[routes]\n\"x\" = []\n\"x\" = \"y@out.example\"\n", &["3:1: not TOML: duplicate key"]),
-        ("[routes]\n[routes]\n", &["2:2: not TOML: duplicate key"]),
+        (
+            "[routes]\n\"x\" = []\n\"x\" = \"y@out.example\"\n",
+            &[
+                "3:1: not TOML: found \"\\\"x\\\"\": duplicate key; a line is such as \"user@domain\" = \"user@domain\", each key once",
+            ],
+        ),
+        (
+            "[routes]\n[routes]\n",
+            &[
+                "2:2: not TOML: found \"routes\": duplicate key; a line is such as \"user@domain\" = \"user@domain\", each key once",
+            ],
+        ),
         ("[[routes]]\n\"x\" = []\n", &["1:3: routes is a list; it has to be one table, [routes]"]),
         ("routes = 5\n", &["1:1: routes is an integer; it has to be one table, [routes]"]),
         (
             "[routes]\n\"x\" = \n\"y\" = [\n",
             &[
-                "2:7: not TOML: string values must be quoted, expected literal string",
-                "3:8: not TOML: unclosed array, expected `]`",
+                "2:7: not TOML: found the end of the line: string values must be quoted, expected literal string",
+                "3:8: not TOML: found the end of the line: unclosed array, expected `]`",
             ],
         ),
-        ("{\"routes\": {}}", &["1:1: not TOML: invalid key-value pair, expected key"]),
+        ("{\"routes\": {}}", &["1:1: not TOML: found \"{\": invalid key-value pair, expected key"]),
     ] {
         assert_eq!(errors(file.as_bytes()), expected, "{file:?}");
     }
@@ -332,6 +342,10 @@ fn ok_what_is_allowed_but_odd() {
         (
             "\"ann\" = []\n\"ann@in.example\" = []",
             &["2:1: \"ann\" never matches at in.example, where line 3 decides"],
+        ),
+        (
+            "\"ann@in.example\" = []\n\"ann+shop\" = []\n\"bob+shop\" = []",
+            &["3:1: \"ann+shop\" never matches at in.example, where line 2 decides"],
         ),
         // What looks like something else.
         (

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     Destination, Line, Pattern,
     read::{Found, quoted},
+    without_tag,
 };
 
 /// What is odd about the lines of a file, in their order.
@@ -45,8 +46,9 @@ fn odd_key(
             Some(format!("{key} is a local part; everyone at {own} is \"@{own}\""))
         }
         Pattern::User(user) => {
-            let here = Pattern::Address { local: user.clone(), domain: own.to_owned() };
-            let decides = lines.get(&here)?.number?;
+            let here = |local: &str| Pattern::Address { local: local.to_owned(), domain: own.to_owned() };
+            let with_tag = lines.get(&here(user));
+            let decides = with_tag.or_else(|| lines.get(&here(without_tag(user)?)))?.number?;
             Some(format!("{key} never matches at {own}, where line {decides} decides"))
         }
         Pattern::Address { domain, .. } | Pattern::Domain(domain) => {

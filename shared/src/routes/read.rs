@@ -34,6 +34,9 @@ const KEYS: &str = r#""user+tag@domain", "user@domain", "user" or "@domain""#;
 /// What may stand behind it.
 const DESTINATIONS: &str = r#"allowed are "user@domain", "@domain", a list of these, and [] to discard"#;
 
+/// What may stand in the table.
+const LINES: &str = r#"; a line is such as "user@domain" = "user@domain", each key once"#;
+
 /// A routes file, read.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -125,8 +128,8 @@ impl<'a> Reader<'a> {
         };
         for (index, error) in errors.into_iter().enumerate() {
             let at = error.span().map_or(text.len(), |span| span.start);
-            let hint = if index < PROBLEMS_MAX { hint(text, at) } else { "" };
-            self.error(at, format!("not TOML: {}{hint}", error.message()));
+            let message = if index < PROBLEMS_MAX { no_toml(text, at, &error) } else { String::new() };
+            self.error(at, message);
             self.broken.insert(self.places.line(at));
         }
         document.into_inner()
@@ -196,7 +199,11 @@ impl<'a> Reader<'a> {
                 Err(why) => self.error(at, format!("{why}; {DESTINATIONS}")),
                 Ok(destination) if destination.domain() == self.email_domain => self.error(
                     at,
-                    format!("{} leads back into {}, so mail would go round", quoted(text), self.email_domain),
+                    format!(
+                        "{} leads back into {}, so mail would go round; allowed is any other domain",
+                        quoted(text),
+                        self.email_domain
+                    ),
                 ),
                 Ok(destination) if !seen.insert(destination.to_string()) => {
                     self.warning(at, format!("{} stands in this list twice", quoted(text)));
@@ -246,6 +253,22 @@ fn address(text: &str) -> Result<Address, String> {
 fn whole_domain(domain: &str) -> Result<String, String> {
     domain_to_ascii(domain)
         .map_err(|why| format!("expected a domain, but {} {why}", quoted(&format!("@{domain}"))))
+}
+
+/// What the parser found, why it is none of TOML's, and what is allowed there, which it does not always say.
+fn no_toml(text: &str, at: usize, error: &toml::de::Error) -> String {
+    let found = match text[at..].lines().next() {
+        None => "the end of the file".to_owned(),
+        Some("") => "the end of the line".to_owned(),
+        Some(line) => {
+            let least = error.span().map_or(1, |span| span.len()).clamp(1, line.len());
+            let end = (least..=line.len()).find(|end| line.is_char_boundary(*end));
+            quoted(&line[..end.unwrap_or(line.len())])
+        }
+    };
+    let message = error.message();
+    let allowed = if message.contains("expected") { "" } else { LINES };
+    format!("not TOML: found {found}: {message}{}{allowed}", hint(text, at))
 }
 
 /// What most likely makes a line no TOML.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use ses_forwarder::{
     call::{CallError, Kind, Persistence},
-    decision::{Decision, decide, drop_on_verdict},
+    decision::{Decision, decide, judge},
     header::{self, HeaderFacts, Rewrite},
     notification::Notification,
     outcome::{self, INCOMPLETE, Outcome, Reason, Sent, Status},
@@ -149,7 +149,7 @@ impl Handler {
                 None => Ok(earlier),
             }
         };
-        if let Some(reason) = drop_on_verdict(message.notification, &self.settings.policy) {
+        if let Err(reason) = judge(message.notification, &self.settings.policy) {
             return match earlier.await {
                 Ok(earlier) => self.drop(message, reason, earlier, None).await,
                 Err(end) => end,

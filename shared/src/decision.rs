@@ -3,7 +3,7 @@
 //! Pure: the notification, a few facts of the header block, the policy and the routes go in; a
 //! [`Decision`] comes out. What is asked, in this order:
 //!
-//! 1. **Verdicts** ([`verdicts`]), since they need no more than the notification: a message that
+//! 1. **Verdicts** ([`judge`]), since they need no more than the notification: a message that
 //!    they drop is not even read. In the order spam, virus, DMARC, unauthenticated, the first check
 //!    that failed and whose setting says `drop` gives the reason; those that say `tag` mark the
 //!    message if nothing drops it.
@@ -22,7 +22,7 @@ use std::collections::HashSet;
 
 use crate::{
     address::Address,
-    header::HeaderFacts,
+    header::{HeaderFacts, Marks},
     notice,
     notification::{Notification, Verdict},
     outcome::Reason,
@@ -109,9 +109,17 @@ impl Decision {
     }
 }
 
-/// What the verdicts alone decide, before the message is read: `Some` drops it.
-pub fn drop_on_verdict(notification: &Notification, policy: &Policy) -> Option<Reason> {
-    failed(notification, policy).find_map(|(reason, action)| (action == Action::Drop).then_some(reason))
+/// What the verdicts alone decide, before the message is read: the reason to drop it, or the tags.
+pub fn judge(notification: &Notification, policy: &Policy) -> Result<Vec<Reason>, Reason> {
+    let mut tags = Vec::new();
+    for (reason, action) in failed(notification, policy) {
+        match action {
+            Action::Forward => {}
+            Action::Tag => tags.push(reason),
+            Action::Drop => return Err(reason),
+        }
+    }
+    Ok(tags)
 }
 
 /// The whole decision.
@@ -122,9 +130,10 @@ pub fn decide(
     routes: &Routes,
     email_domain: &str,
 ) -> Decision {
-    if let Some(reason) = drop_on_verdict(notification, policy) {
-        return Decision::Drop(reason);
-    }
+    let tags = match judge(notification, policy) {
+        Ok(tags) => tags,
+        Err(reason) => return Decision::Drop(reason),
+    };
     if header.notice || header.received > RECEIVED_MAX {
         return Decision::Drop(Reason::Loop);
     }
@@ -145,9 +154,6 @@ pub fn decide(
     let all = deliveries.iter().flat_map(|delivery| &delivery.destinations);
     // The written form tells what addresses that compare as equal differ in: the local part's case.
     let destinations = all.filter(|address| seen.insert(address.to_string())).cloned().collect();
-    let tags = failed(notification, policy)
-        .filter_map(|(reason, action)| (action == Action::Tag).then_some(reason))
-        .collect();
     Decision::Forward { deliveries, destinations, tags, left_out }
 }
 
@@ -235,13 +241,17 @@ const CUT_MIN: usize = 60;
 /// `auto-replied`. The report type tells them apart (RFC 6522); without one, what is marked is an
 /// automatic reply (Exchange marks them `auto-generated`), and what is not is a bounce of an older
 /// mail system. From an ordinary sender, only `auto-replied` and `auto-notified` (RFC 3834 section
-/// 5, RFC 5436 section 2.7.1) count: `auto-generated` is on much mail that people want.
+/// 5, RFC 5436 section 2.7.1) count: `auto-generated` is on much mail that people want. The older
+/// [`Marks`] stand in where these fields say nothing.
 fn answer_of_a_machine(notification: &Notification, header: &HeaderFacts) -> Option<Reason> {
+    let Marks { bounce, auto_reply, bulk } = header.marks;
     match (header.report_type.as_deref(), header.auto_submitted.as_deref()) {
         (Some("delivery-status" | "feedback-report"), _) => Some(Reason::Bounce),
+        (None, _) if bounce => Some(Reason::Bounce),
         (Some(_), _) | (None, Some("auto-replied" | "auto-notified")) => Some(Reason::AutoReply),
-        (None, Some("no") | None) => from_a_mail_system(notification).then_some(Reason::Bounce),
-        (None, Some(_)) => from_a_mail_system(notification).then_some(Reason::AutoReply),
+        (None, _) if auto_reply => Some(Reason::AutoReply),
+        (None, Some("no") | None) if !bulk => from_a_mail_system(notification).then_some(Reason::Bounce),
+        (None, _) => from_a_mail_system(notification).then_some(Reason::AutoReply),
     }
 }
 

@@ -3,10 +3,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use ses_forwarder::{
-    decision::{Action, Decision, Policy, RECEIVED_MAX, decide, drop_on_verdict},
-    header::{self, HeaderFacts, Rewrite},
+    decision::{Action, Decision, Policy, RECEIVED_MAX, decide, judge},
+    header::{self, HeaderFacts, Marks, Rewrite},
     notification::{Notification, Verdict},
     outcome::Reason,
     routes::Routes,
@@ -50,20 +52,17 @@ fn message_to(recipients: &[&str]) -> Notification {
 /// A decision in one line: where mail goes, with the tags, and who is left out; or why it is dropped.
 fn shown(decision: &Decision) -> String {
     match decision {
-        Decision::Drop(reason) => format!("drop {}", word(*reason)),
+        Decision::Drop(reason) => format!("drop {}", reason.word()),
         Decision::Forward { destinations, tags, left_out, .. } => {
             let destinations: Vec<_> = destinations.iter().map(ToString::to_string).collect();
-            let tags: String = tags.iter().map(|tag| format!(" [{}]", word(*tag))).collect();
-            let left_out: String =
-                left_out.iter().map(|one| format!(" not {} ({})", one.recipient, word(one.reason))).collect();
+            let tags: String = tags.iter().map(|tag| format!(" [{}]", tag.word())).collect();
+            let left_out: String = left_out
+                .iter()
+                .map(|one| format!(" not {} ({})", one.recipient, one.reason.word()))
+                .collect();
             format!("forward {}{tags}{left_out}", destinations.join(" "))
         }
     }
-}
-
-/// A reason as outcomes write it.
-fn word(reason: Reason) -> String {
-    serde_json::to_value(reason).unwrap().as_str().unwrap().to_owned()
 }
 
 /// With the routes above, of which the default sends everyone else to the same name at out.example.
@@ -71,90 +70,147 @@ fn decided(notification: &Notification, header: &HeaderFacts) -> String {
     shown(&decide(notification, header, &POLICY, &routes(Some("out.example")), "in.example"))
 }
 
-const ACTIONS: [Action; 3] = [Action::Forward, Action::Tag, Action::Drop];
-
-fn words() -> [Verdict; 7] {
-    ["PASS", "FAIL", "GRAY", "PROCESSING_FAILED", "DISABLED", "", "SOMETHING_NEW"].map(Verdict::from)
+/// The words that SES says of a message; `None` is a verdict that is not there.
+#[derive(Clone, Copy, Default)]
+struct Words {
+    spam: Word,
+    virus: Word,
+    spf: Word,
+    dkim: Word,
+    dmarc: Word,
+    dmarc_policy: Word,
 }
 
-/// Every combination of words and settings, against the rules as the user reads them.
+type Word = Option<&'static str>;
+type Setting = fn(&Policy) -> Action;
+type HasFailed = fn(&Words) -> bool;
+
+/// The rules, most important first: a check, its setting, and when it has failed.
+const RULES: [(Reason, Setting, HasFailed); 4] = [
+    (Reason::Spam, |policy| policy.spam, |words| words.spam == Some("FAIL")),
+    (Reason::Virus, |policy| policy.virus, |words| words.virus == Some("FAIL")),
+    (
+        Reason::Dmarc,
+        |policy| policy.dmarc_reject,
+        |words| words.dmarc == Some("FAIL") && matches!(words.dmarc_policy, Some("reject" | "REJECT")),
+    ),
+    (
+        Reason::Unauthenticated,
+        |policy| policy.unauthenticated,
+        |words| words.spf != Some("PASS") && words.dkim != Some("PASS"),
+    ),
+];
+
+/// All that SES documents, something new, and nothing.
+const VERDICTS: [Word; 7] = [
+    Some("PASS"),
+    Some("FAIL"),
+    Some("GRAY"),
+    Some("PROCESSING_FAILED"),
+    Some("DISABLED"),
+    Some("NEW"),
+    None,
+];
+const DMARC_POLICIES: [Word; 6] =
+    [Some("none"), Some("quarantine"), Some("reject"), Some("REJECT"), Some("new"), None];
+
+/// What the rules say where these have failed: the first that drops, else those that tag.
+fn expected(failed: [bool; 4], policy: &Policy) -> Result<Vec<Reason>, Reason> {
+    let asks = |what: Action| {
+        let rules = RULES.iter().zip(failed);
+        rules.filter(move |((_, setting, _), failed)| *failed && setting(policy) == what)
+    };
+    match asks(Action::Drop).next() {
+        Some(((reason, ..), _)) => Err(*reason),
+        None => Ok(asks(Action::Tag).map(|((reason, ..), _)| *reason).collect()),
+    }
+}
+
+fn policies() -> Vec<Policy> {
+    let actions = [Action::Forward, Action::Tag, Action::Drop];
+    let policy = |n: usize| Policy {
+        spam: actions[n % 3],
+        virus: actions[n / 3 % 3],
+        dmarc_reject: actions[n / 9 % 3],
+        unauthenticated: actions[n / 27],
+    };
+    (0..81).map(policy).collect()
+}
+
+fn said(words: &Words) -> Notification {
+    let verdict = |word: Word| word.map_or_else(Verdict::default, Verdict::from);
+    Notification {
+        spam: verdict(words.spam),
+        virus: verdict(words.virus),
+        spf: verdict(words.spf),
+        dkim: verdict(words.dkim),
+        dmarc: verdict(words.dmarc),
+        dmarc_policy: words.dmarc_policy.map(str::to_owned),
+        ..message_to(&["ann@in.example"])
+    }
+}
+
+/// Every word of every verdict with every other and every setting: eight million combinations.
 #[test]
 fn ok_every_verdict_with_every_setting() {
-    let routes = routes(None);
-    let header = HeaderFacts::default();
-    let policies: Vec<Policy> = (0..81)
-        .map(|n: usize| Policy {
-            spam: ACTIONS[n % 3],
-            virus: ACTIONS[n / 3 % 3],
-            dmarc_reject: ACTIONS[n / 9 % 3],
-            unauthenticated: ACTIONS[n / 27],
-        })
+    let policies = &policies();
+    let numbers: Vec<_> = (0..16).map(|bits| [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1)).collect();
+    let answers: HashMap<[bool; 4], Vec<_>> = numbers
+        .into_iter()
+        .map(|failed| (failed, policies.iter().map(|policy| expected(failed, policy)).collect()))
         .collect();
-    let mut notification = message_to(&["ann@in.example"]);
-    let check = |notification: &Notification, [spam, virus, dmarc, unauthenticated]: [bool; 4]| {
-        for policy in &policies {
-            let checks = [
-                (spam, policy.spam, Reason::Spam),
-                (virus, policy.virus, Reason::Virus),
-                (dmarc, policy.dmarc_reject, Reason::Dmarc),
-                (unauthenticated, policy.unauthenticated, Reason::Unauthenticated),
-            ];
-            let asking =
-                |what: Action| checks.iter().filter(move |(failed, action, _)| *failed && *action == what);
-            let expected = match asking(Action::Drop).next() {
-                Some((_, _, reason)) => format!("drop {}", word(*reason)),
-                None => {
-                    let tags: String =
-                        asking(Action::Tag).map(|(_, _, reason)| format!(" [{}]", word(*reason))).collect();
+    let check = |words: &Words| {
+        let notification = said(words);
+        let failed = RULES.map(|(_, _, has_failed)| has_failed(words));
+        for (policy, expected) in policies.iter().zip(&answers[&failed]) {
+            assert_eq!(&judge(&notification, policy), expected, "{policy:?} {notification:?}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for spam in VERDICTS {
+            let check = &check;
+            scope.spawn(move || {
+                for virus in VERDICTS {
+                    for spf in VERDICTS {
+                        for dkim in VERDICTS {
+                            for dmarc in VERDICTS {
+                                for dmarc_policy in DMARC_POLICIES {
+                                    check(&Words { spam, virus, spf, dkim, dmarc, dmarc_policy });
+                                }
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// What the verdicts say is what becomes of a message that nothing else stops.
+#[test]
+fn ok_verdicts_decide_a_message() {
+    let routes = routes(None);
+    let word = |failed| Some(if failed { "FAIL" } else { "PASS" });
+    for bits in 0..16 {
+        let failed @ [spam, virus, dmarc, unauthenticated] = [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1);
+        let words = Words {
+            spam: word(spam),
+            virus: word(virus),
+            spf: word(unauthenticated),
+            dkim: None,
+            dmarc: word(dmarc),
+            dmarc_policy: Some("reject"),
+        };
+        for policy in policies() {
+            let decision = decide(&said(&words), &HeaderFacts::default(), &policy, &routes, "in.example");
+            let expected = match expected(failed, &policy) {
+                Err(reason) => format!("drop {}", reason.word()),
+                Ok(tags) => {
+                    let tags: String = tags.iter().map(|tag| format!(" [{}]", tag.word())).collect();
                     format!("forward ann@out.example{tags}")
                 }
             };
-            let decision = decide(notification, &header, policy, &routes, "in.example");
-            assert_eq!(shown(&decision), expected, "{policy:?} {notification:?}");
-            let early = drop_on_verdict(notification, policy);
-            assert_eq!(early, if let Decision::Drop(reason) = decision { Some(reason) } else { None });
-        }
-    };
-    // The checks don't touch each other: each pair of words that one check reads goes with both
-    // answers of every other check.
-    for spam in words() {
-        for virus in words() {
-            for authenticated in [true, false] {
-                for dmarc in [true, false] {
-                    notification.spam = spam.clone();
-                    notification.virus = virus.clone();
-                    notification.spf = if authenticated { Verdict::Pass } else { Verdict::Fail };
-                    notification.dkim = Verdict::Fail;
-                    notification.dmarc = Verdict::Fail;
-                    notification.dmarc_policy = dmarc.then(|| "reject".to_owned());
-                    let failed = [spam == Verdict::Fail, virus == Verdict::Fail, dmarc, !authenticated];
-                    check(&notification, failed);
-                }
-            }
-        }
-    }
-    for spf in words() {
-        for dkim in words() {
-            for dmarc in words() {
-                for asked in [
-                    None,
-                    Some("none"),
-                    Some("quarantine"),
-                    Some("reject"),
-                    Some("REJECT"),
-                    Some("?"),
-                    Some(""),
-                ] {
-                    notification.spam = Verdict::Gray;
-                    notification.virus = Verdict::Fail;
-                    notification.spf = spf.clone();
-                    notification.dkim = dkim.clone();
-                    notification.dmarc = dmarc.clone();
-                    notification.dmarc_policy = asked.map(str::to_owned);
-                    let dmarc = dmarc == Verdict::Fail && matches!(asked, Some("reject" | "REJECT"));
-                    check(&notification, [false, true, dmarc, spf != Verdict::Pass && dkim != Verdict::Pass]);
-                }
-            }
+            assert_eq!(shown(&decision), expected, "{policy:?} {bits:04b}");
         }
     }
 }
@@ -310,6 +366,22 @@ fn ok_answers_to_forwarded_mail() {
         };
         let case = format!("{recipient} from {source:?}, {report_type:?}, {auto_submitted:?}");
         assert_eq!(decided(&notification, &header), expected, "{case}");
+    }
+    // Older mail systems have other fields.
+    const NONE: Marks = Marks { bounce: false, auto_reply: false, bulk: false };
+    for (source, marks, auto_submitted, expected) in [
+        (NULL, Marks { auto_reply: true, ..NONE }, None, "drop auto-reply"),
+        (NULL, Marks { bulk: true, ..NONE }, None, "drop auto-reply"),
+        (JANE, Marks { auto_reply: true, ..NONE }, None, "drop auto-reply"),
+        (JANE, Marks { bulk: true, ..NONE }, None, real),
+        (JANE, Marks { bulk: true, ..NONE }, Some("auto-generated"), real),
+        (NULL, Marks { bounce: true, ..NONE }, Some("auto-replied"), "drop bounce"),
+        (NULL, Marks { bounce: true, bulk: true, ..NONE }, None, "drop bounce"),
+    ] {
+        let notification = Notification { source: source.map(str::to_owned), ..message_to(&[MADE_UP]) };
+        let auto_submitted = auto_submitted.map(str::to_owned);
+        let header = HeaderFacts { marks, auto_submitted, ..HeaderFacts::default() };
+        assert_eq!(decided(&notification, &header), expected, "from {source:?}, {header:?}");
     }
     // Without a default, and beside a real recipient.
     let bounce = Notification { source: None, ..message_to(&[MADE_UP, "ann@in.example"]) };

@@ -9,7 +9,6 @@ use ses_forwarder::{
     decision::{Decision, decide},
     header::{self, HeaderBlock, HeaderFacts, Rewrite},
     notification::{Notification, Verdict},
-    outcome::Reason,
 };
 use ses_forwarder_local::diff;
 
@@ -109,7 +108,7 @@ fn notification(arguments: &Arguments, block: &HeaderBlock<'_>) -> anyhow::Resul
 /// The decision in sentences.
 fn shown(decision: &Decision) -> String {
     let (destinations, tags, left_out) = match decision {
-        Decision::Drop(reason) => return format!("dropped: {}\n", word(*reason)),
+        Decision::Drop(reason) => return format!("dropped: {}\n", reason.word()),
         Decision::Forward { destinations, tags, left_out, .. } => (destinations, tags, left_out),
     };
     let mut text = "forwarded to".to_owned();
@@ -117,11 +116,11 @@ fn shown(decision: &Decision) -> String {
         text.push_str(&format!(" {destination}"));
     }
     for tag in tags {
-        text.push_str(&format!(", tagged {}", word(*tag)));
+        text.push_str(&format!(", tagged {}", tag.word()));
     }
     text.push('\n');
     for one in left_out {
-        text.push_str(&format!("not for {}: {}\n", one.recipient, word(one.reason)));
+        text.push_str(&format!("not for {}: {}\n", one.recipient, one.reason.word()));
     }
     text
 }
@@ -138,12 +137,4 @@ fn rewritten(message: &[u8], block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Stri
         text.push_str(&format!("{line}\n"));
     }
     text
-}
-
-/// A reason as outcomes write it.
-fn word(reason: Reason) -> String {
-    serde_json::to_value(reason)
-        .ok()
-        .and_then(|word| word.as_str().map(str::to_owned))
-        .expect("a reason is a word")
 }

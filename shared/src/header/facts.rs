@@ -15,8 +15,23 @@ pub struct HeaderFacts {
     /// The `report-type` of a `Content-Type: multipart/report`, lower-cased (RFC 6522 section 3): it
     /// tells a bounce (`delivery-status`) from a vacation notice, which comes from the null sender too.
     pub report_type: Option<String>,
+    /// What fields older than `Auto-Submitted` say about who wrote this.
+    pub marks: Marks,
     /// Whether this is one of our own notices.
     pub notice: bool,
+}
+
+/// Fields that no standard knows, by which a machine says that it wrote a message. Older vacation programs
+/// and mail systems have nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// A bounce: `X-Failed-Recipients`, which Exim and Gmail write.
+    pub bounce: bool,
+    /// An automatic reply: `X-Autoreply`, `X-Autorespond` and their spellings, `Precedence: auto_reply`.
+    pub auto_reply: bool,
+    /// `Precedence: bulk` or `junk`: a vacation notice, if it comes from the null sender; otherwise more
+    /// likely a newsletter.
+    pub bulk: bool,
 }
 
 impl HeaderFacts {
@@ -29,17 +44,38 @@ impl HeaderFacts {
             } else if field.is("X-Loop") {
                 facts.loops.push(unfolded(&field));
             } else if field.is("Auto-Submitted") && facts.auto_submitted.is_none() {
-                let value = unfolded(&field);
-                let keyword = value.split([';', '(']).next().unwrap_or_default().trim();
-                facts.auto_submitted = Some(keyword.to_ascii_lowercase());
+                facts.auto_submitted = Some(keyword(&unfolded(&field)));
             } else if field.is("Content-Type") && facts.report_type.is_none() {
                 facts.report_type = report_type(&unfolded(&field));
             } else if field.is(notice::HEADER) {
                 facts.notice = true;
+            } else if field.is("X-Failed-Recipients") {
+                facts.marks.bounce = true;
+            } else if AUTO_REPLY.iter().any(|name| field.is(name)) {
+                facts.marks.auto_reply |= keyword(&unfolded(&field)) != "no";
+            } else if field.is("Precedence") {
+                match &*keyword(&unfolded(&field)) {
+                    "auto_reply" | "auto-reply" => facts.marks.auto_reply = true,
+                    "bulk" | "junk" => facts.marks.bulk = true,
+                    _ => {}
+                }
             }
         }
         facts
     }
+}
+
+/// Fields of [`Marks::auto_reply`]; their values are free.
+const AUTO_REPLY: [&str; 4] = ["X-Autoreply", "X-Auto-Reply", "X-Autorespond", "X-Autoresponder"];
+
+/// The word that a field's value begins with, lower-cased: behind comments (RFC 5322 section 3.2.2), and
+/// before parameters.
+fn keyword(value: &str) -> String {
+    let mut rest = value.trim_start();
+    while let Some((_, behind)) = rest.strip_prefix('(').and_then(|comment| comment.split_once(')')) {
+        rest = behind.trim_start();
+    }
+    rest.split([';', '(']).next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn report_type(content_type: &str) -> Option<String> {
@@ -61,16 +97,41 @@ mod tests {
         let message = b"Received: 1\r\nreceived : 2\r\nX-Loop:  info@in.example \r\nx-loop:\n a@in.example\n\
             Auto-Submitted: Auto-Replied (vacation); owner-email=a@x\nAuto-Submitted: no\n\
             Content-Type: Multipart/Report; boundary=b;\n Report-Type = \"Delivery-Status\"\n\
-            X-Forwarder-Notice: s\n\nReceived: 3\n";
+            X-Forwarder-Notice: s\nPrecedence: Bulk\nX-AutoReply: yes\nX-Failed-Recipients: a@x\n\nReceived: 3\n";
         let facts = HeaderFacts {
             loops: vec!["info@in.example".into(), "a@in.example".into()],
             received: 2,
             auto_submitted: Some("auto-replied".into()),
             report_type: Some("delivery-status".into()),
+            marks: Marks { bounce: true, auto_reply: true, bulk: true },
             notice: true,
         };
         assert_eq!(HeaderFacts::of(&split(message)), facts);
         assert_eq!(HeaderFacts::of(&split(b"\r\nReceived: 1\r\n")), HeaderFacts::default());
+    }
+
+    #[test]
+    fn keywords_and_marks() {
+        for (value, expected) in [
+            ("auto-replied", "auto-replied"),
+            ("(by a (machine) Auto-Generated; a=b", "auto-generated"),
+            (" (a) (b)\tno (c)", "no"),
+            ("(", ""),
+            ("", ""),
+        ] {
+            assert_eq!(keyword(value), expected, "{value}");
+        }
+        let auto_reply = Marks { auto_reply: true, ..Marks::default() };
+        for (field, expected) in [
+            ("X-Autoreply: yes", auto_reply),
+            ("X-Auto-Reply: no", Marks::default()),
+            ("x-autorespond: Out of office", auto_reply),
+            ("Precedence: auto_reply", auto_reply),
+            ("Precedence: junk", Marks { bulk: true, ..Marks::default() }),
+            ("Precedence: list", Marks::default()),
+        ] {
+            assert_eq!(HeaderFacts::of(&split(field.as_bytes())).marks, expected, "{field}");
+        }
     }
 
     #[test]

@@ -23,5 +23,5 @@ mod rules;
 mod text;
 
 pub use block::{Field, Fields, HeaderBlock, split};
-pub use facts::HeaderFacts;
+pub use facts::{HeaderFacts, Marks};
 pub use rewriting::{Rewrite, Rewritten, rewrite};

@@ -314,6 +314,8 @@ impl Run<'_> {
             reason: None,
             recipients: notification.recipients.clone(),
             destinations: Vec::new(),
+            tags: Vec::new(),
+            left_out: Vec::new(),
             sent: Vec::new(),
             error: None,
             request_id: String::new(),

@@ -83,6 +83,8 @@ impl<'a> Message<'a> {
             reason: None,
             recipients: self.notification.recipients.clone(),
             destinations: Vec::new(),
+            tags: Vec::new(),
+            left_out: Vec::new(),
             sent,
             error: None,
             request_id: self.invocation.request_id.to_owned(),
@@ -151,7 +153,9 @@ impl Handler {
         };
         if let Err(reason) = judge(message.notification, &self.settings.policy) {
             return match earlier.await {
-                Ok(earlier) => self.drop(message, reason, earlier, None).await,
+                Ok(earlier) => {
+                    self.drop(message, reason, message.outcome(Status::Dropped, earlier, None)).await
+                }
                 Err(end) => end,
             };
         }
@@ -175,8 +179,12 @@ impl Handler {
         let decision = decide(message.notification, &facts, policy, &routes, &common.email_domain);
         let reason = decision.reason();
         match decision {
-            Decision::Drop(reason) => self.drop(message, reason, earlier, Some(stored.len())).await,
-            Decision::Forward { deliveries, destinations, tags, .. } => {
+            Decision::Drop { reason, left_out } => {
+                let mut outcome = message.outcome(Status::Dropped, earlier, Some(stored.len()));
+                outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
+                self.drop(message, reason, outcome).await
+            }
+            Decision::Forward { deliveries, destinations, tags, left_out } => {
                 let rewritten = header::rewrite(
                     &block,
                     &Rewrite {
@@ -194,6 +202,8 @@ impl Handler {
                     Outgoing { header: rewritten.header.into(), body: stored.slice(block.body_at..) };
                 let mut outcome = message.outcome(Status::Failed, earlier, Some(stored.len()));
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
+                outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
+                outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 outcome.reason = reason.map(|reason| reason.word().to_owned());
                 self.send(message, &outgoing, &rewritten.from, outcome).await
             }
@@ -205,10 +215,8 @@ impl Handler {
         &self,
         message: &Message<'_>,
         reason: Reason,
-        earlier: Option<Outcome>,
-        bytes: Option<usize>,
+        mut outcome: Outcome,
     ) -> Result<Ending, Failure> {
-        let mut outcome = message.outcome(Status::Dropped, earlier, bytes);
         outcome.reason = Some(reason.word().to_owned());
         self.ledger.write(&message.invocation.bucket, &message.keys.outcome, &outcome).await?;
         let failure = (reason == Reason::Bounce).then(bounce);

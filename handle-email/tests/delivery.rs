@@ -210,6 +210,29 @@ async fn routes_that_are_wrong_fail_the_message_and_name_the_place_until_they_ar
 }
 
 #[tokio::test]
+async fn the_outcome_tells_what_became_of_each_recipient() {
+    let stack = stack(&[]).await;
+    stack.put_object("config/routes.toml", "[routes]\n\"gone@in.example\" = []\n").await;
+    let all = ["gone@in.example", "x@other.example", "jane@in.example", "john doe@in.example"];
+    store(&stack, "m1", format!("X-Loop: JANE@in.example\r\n{}", message())).await;
+    assert_eq!(stack.invoke(FUNCTION, &event(&[notification("m1", &all)])).await, Ok(answer(&["forwarded"])));
+    let record = outcome(&stack, "m1").await;
+    let left_out = json!([
+        {"recipient": "gone@in.example", "reason": "discarded"},
+        {"recipient": "x@other.example", "reason": "no-route"},
+        {"recipient": "jane@in.example", "reason": "loop"},
+    ]);
+    assert_eq!(record["leftOut"], left_out);
+    assert_eq!(record["reason"], "loop");
+    assert_eq!(record["destinations"], json!(["\"john doe\"@out.example"]));
+
+    store(&stack, "m2", format!("X-Loop: jane@in.example\r\n{}", message())).await;
+    let event = event(&[notification("m2", &all[..3])]);
+    assert_eq!(stack.invoke(FUNCTION, &event).await, Ok(answer(&["dropped"])));
+    assert_eq!(outcome(&stack, "m2").await["leftOut"], left_out);
+}
+
+#[tokio::test]
 async fn a_bounce_of_forwarded_mail_is_an_error_and_not_forwarded() {
     let stack = stack(&[]).await;
     let report = "From: MAILER-DAEMON@amazonses.com\r\nTo: jane_else.example@in.example\r\n\

@@ -90,9 +90,14 @@ fn ok_what_is_dropped_and_why() {
         ),
         (&["--to", "x@shop.example"], "dropped: no-route"),
         (&["--to", "jane_example.com@in.example", "--from", "<>"], "dropped: bounce"),
+        (
+            &["--to", "jane_example.com@in.example", "--to", "x@shop.example", "--from", "<>"],
+            "dropped: bounce\nnot for jane_example.com@in.example: bounce\nnot for x@shop.example: no-route",
+        ),
     ] {
         let (code, printed) = explain(arguments);
-        assert_eq!((code, printed.lines().last()), (Some(0), Some(decision)), "{arguments:?}");
+        let end = printed.find("\ndropped: ").map(|at| printed[at..].trim());
+        assert_eq!((code, end), (Some(0), Some(decision)), "{arguments:?}");
     }
 }
 

@@ -52,6 +52,17 @@ impl Address {
         }
     }
 
+    /// Reads an address whose local part may have lost the quotes it needs, such as `john doe@in.example`:
+    /// mail systems hand recipients on in either form.
+    pub fn parse_bare(text: &str) -> Result<Address, AddressError> {
+        Address::parse(text).or_else(|error| match text.rsplit_once('@') {
+            Some((local, domain)) if !local.is_empty() && !local.starts_with('"') => {
+                Address::parse(&format!("{}@{domain}", LocalPart(local)))
+            }
+            _ => Err(error),
+        })
+    }
+
     /// The local part without quotes, in the case it was written in.
     pub fn local(&self) -> &str {
         &self.local
@@ -279,6 +290,25 @@ mod tests {
         assert!(Address::parse(&"x".repeat(10_000)).unwrap_err().0.len() < 200);
         assert!(Address::parse(&format!("a@{}.example", "x".repeat(64))).is_err());
         assert!(Address::parse(&format!("a@{}", "x.".repeat(130) + "example")).is_err());
+    }
+
+    #[test]
+    fn bare_local_parts_are_read_with_and_without_quotes() {
+        for (text, wire) in [
+            ("info@in.example", Some("info@in.example")),
+            ("\"john doe\"@in.example", Some("\"john doe\"@in.example")),
+            ("John Doe@in.example", Some("\"John Doe\"@in.example")),
+            ("a@b@in.example", Some("\"a@b\"@in.example")),
+            (r#"a"b\c@in.example"#, Some(r#""a\"b\\c"@in.example"#)),
+            ("\"john doe@in.example", None),
+            ("rené@in.example", None),
+            ("a\r\nb@in.example", None),
+            ("@in.example", None),
+            ("john doe", None),
+        ] {
+            let read = Address::parse_bare(text).ok().map(|address| address.to_string());
+            assert_eq!(read.as_deref(), wire, "{text:?}");
+        }
     }
 
     #[test]

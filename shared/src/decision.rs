@@ -25,7 +25,7 @@ use crate::{
     header::{HeaderFacts, Marks},
     notice,
     notification::{Notification, Verdict},
-    outcome::Reason,
+    outcome::{self, Reason},
     routes::{How, Match, Routes},
 };
 
@@ -75,7 +75,12 @@ pub enum Decision {
         left_out: Vec<LeftOut>,
     },
     /// Record it and do not send it.
-    Drop(Reason),
+    Drop {
+        /// Why: of several reasons the one that its owner most needs to hear of.
+        reason: Reason,
+        /// Each recipient's own, where these decided.
+        left_out: Vec<LeftOut>,
+    },
 }
 
 /// One envelope recipient and where its mail goes.
@@ -96,12 +101,18 @@ pub struct LeftOut {
     pub reason: Reason,
 }
 
+impl From<LeftOut> for outcome::LeftOut {
+    fn from(LeftOut { recipient, reason }: LeftOut) -> outcome::LeftOut {
+        outcome::LeftOut { recipient, reason: reason.word().to_owned() }
+    }
+}
+
 impl Decision {
     /// What the outcome gives as its reason: why the message is dropped; else why some recipient
     /// gets nothing, if that was not asked for; else the first tag.
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Decision::Drop(reason) => Some(*reason),
+            Decision::Drop { reason, .. } => Some(*reason),
             Decision::Forward { tags, left_out, .. } => {
                 gravest(left_out).filter(|reason| *reason != Reason::Discarded).or(tags.first().copied())
             }
@@ -132,10 +143,10 @@ pub fn decide(
 ) -> Decision {
     let tags = match judge(notification, policy) {
         Ok(tags) => tags,
-        Err(reason) => return Decision::Drop(reason),
+        Err(reason) => return Decision::Drop { reason, left_out: Vec::new() },
     };
     if header.notice || header.received > RECEIVED_MAX {
-        return Decision::Drop(Reason::Loop);
+        return Decision::Drop { reason: Reason::Loop, left_out: Vec::new() };
     }
     let been_to: HashSet<Address> = header.loops.iter().flat_map(|value| Address::parse(value)).collect();
     let mut seen = HashSet::new();
@@ -148,7 +159,8 @@ pub fn decide(
         }
     }
     if deliveries.is_empty() {
-        return Decision::Drop(gravest(&left_out).unwrap_or(Reason::NoRoute));
+        let reason = gravest(&left_out).unwrap_or(Reason::NoRoute);
+        return Decision::Drop { reason, left_out };
     }
     let mut seen = HashSet::new();
     let all = deliveries.iter().flat_map(|delivery| &delivery.destinations);
@@ -189,7 +201,7 @@ fn deliver(
     // RFC 5321 section 4.5.1: `postmaster` may come without a domain.
     let qualified =
         if recipient.contains('@') { recipient.to_owned() } else { format!("{recipient}@{email_domain}") };
-    let recipient = Address::parse(&qualified).map_err(|_| Reason::NoRoute)?;
+    let recipient = Address::parse_bare(&qualified).map_err(|_| Reason::NoRoute)?;
     if been_to.contains(&recipient) || is_notice_returned(&recipient, notification, email_domain) {
         return Err(Reason::Loop);
     }

@@ -19,6 +19,12 @@ pub struct Outcome {
     pub recipients: Vec<String>,
     /// Where it goes, each address once.
     pub destinations: Vec<String>,
+    /// The checks that tagged it; absent where none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The recipients that nothing goes out for, each with its own reason; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// What SES accepted, one entry a send.
     pub sent: Vec<Sent>,
     /// What failed.
@@ -101,6 +107,15 @@ impl Reason {
 /// Why a message is `failed` that some of its destinations have: not all sends succeeded.
 pub const INCOMPLETE: &str = "incomplete";
 
+/// A recipient that nothing goes out for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The envelope recipient as SES wrote it.
+    pub recipient: String,
+    /// A [`Reason`]'s word.
+    pub reason: String,
+}
+
 /// One accepted send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,6 +169,8 @@ mod tests {
             reason: None,
             recipients: vec!["info@in.example".to_owned()],
             destinations: vec!["info@out.example".to_owned()],
+            tags: vec![],
+            left_out: vec![],
             sent: vec![Sent {
                 message_id: "s1".to_owned(),
                 destinations: vec!["info@out.example".to_owned()],
@@ -171,5 +188,11 @@ mod tests {
         );
         assert_eq!(serde_json::to_string(&outcome).unwrap(), line);
         assert_eq!(serde_json::from_str::<Outcome>(line).unwrap(), outcome);
+        let left_out = LeftOut { recipient: "x@in.example".to_owned(), reason: "loop".to_owned() };
+        let outcome = Outcome { tags: vec!["spam".to_owned()], left_out: vec![left_out], ..outcome };
+        let more = r#""tags":["spam"],"leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":"#;
+        let line = line.replace(r#""sent":"#, more);
+        assert_eq!(serde_json::to_string(&outcome).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome);
     }
 }

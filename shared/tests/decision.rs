@@ -52,7 +52,7 @@ fn message_to(recipients: &[&str]) -> Notification {
 /// A decision in one line: where mail goes, with the tags, and who is left out; or why it is dropped.
 fn shown(decision: &Decision) -> String {
     match decision {
-        Decision::Drop(reason) => format!("drop {}", reason.word()),
+        Decision::Drop { reason, .. } => format!("drop {}", reason.word()),
         Decision::Forward { destinations, tags, left_out, .. } => {
             let destinations: Vec<_> = destinations.iter().map(ToString::to_string).collect();
             let tags: String = tags.iter().map(|tag| format!(" [{}]", tag.word())).collect();
@@ -235,16 +235,18 @@ fn ok_recipients_that_fare_differently() {
             "forward ann@out.example not old-shop@in.example (discarded)",
         ),
         (&["x@shop.example", "ann@in.example"], "forward ann@out.example not x@shop.example (no-route)"),
-        (&["not an address", "ann@in.example"], "forward ann@out.example not not an address (no-route)"),
+        (&["nobody@[", "ann@in.example"], "forward ann@out.example not nobody@[ (no-route)"),
         // Nobody: the reason that the owner did not ask for comes first.
         (&["old-shop@in.example"], "drop discarded"),
         (&["x@shop.example"], "drop no-route"),
         (&["old-shop@in.example", "x@shop.example"], "drop no-route"),
-        (&["not an address", "@", ""], "drop no-route"),
+        (&["nobody@[", "@", ""], "drop no-route"),
         (&[], "drop no-route"),
         // RFC 5321 section 4.5.1: postmaster needs no domain.
         (&["Postmaster"], "forward Postmaster@out.example"),
         (&["abuse"], "forward postmaster@out.example"),
+        // Quotes may be lost on the way.
+        (&["john doe@in.example"], "forward \"john doe\"@out.example"),
     ] {
         assert_eq!(decided(&message_to(recipients), &HeaderFacts::default()), expected, "{recipients:?}");
     }

@@ -107,17 +107,18 @@ fn notification(arguments: &Arguments, block: &HeaderBlock<'_>) -> anyhow::Resul
 
 /// The decision in sentences.
 fn shown(decision: &Decision) -> String {
-    let (destinations, tags, left_out) = match decision {
-        Decision::Drop(reason) => return format!("dropped: {}\n", reason.word()),
-        Decision::Forward { destinations, tags, left_out, .. } => (destinations, tags, left_out),
+    let (mut text, left_out) = match decision {
+        Decision::Drop { reason, left_out } => {
+            // One recipient's reason is the message's.
+            let each = if left_out.len() > 1 { &left_out[..] } else { &[] };
+            (format!("dropped: {}", reason.word()), each)
+        }
+        Decision::Forward { destinations, tags, left_out, .. } => {
+            let to: String = destinations.iter().map(|destination| format!(" {destination}")).collect();
+            let tags: String = tags.iter().map(|tag| format!(", tagged {}", tag.word())).collect();
+            (format!("forwarded to{to}{tags}"), &left_out[..])
+        }
     };
-    let mut text = "forwarded to".to_owned();
-    for destination in destinations {
-        text.push_str(&format!(" {destination}"));
-    }
-    for tag in tags {
-        text.push_str(&format!(", tagged {}", tag.word()));
-    }
     text.push('\n');
     for one in left_out {
         text.push_str(&format!("not for {}: {}\n", one.recipient, one.reason.word()));

@@ -37,7 +37,7 @@ use serde_json::value::RawValue;
 use ses_forwarder::{
     bucket::Bucket,
     call::{CallError, Deadline, Persistence, persist},
-    clients::SdkConfig,
+    clients::{self, SdkConfig},
     function::without_addresses,
     notice::sender,
     notification::Notification,
@@ -126,7 +126,7 @@ impl Handler {
             tracing::warn!("{warning}");
         }
         Handler {
-            s3: aws_sdk_s3::Client::new(configuration),
+            s3: clients::s3(configuration),
             ses: aws_sdk_sesv2::Client::new(configuration),
             sns: aws_sdk_sns::Client::new(configuration),
             settings,

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use ses_forwarder::{
     bucket::Bucket,
     call::Deadline,
-    clients::SdkConfig,
+    clients::{self, SdkConfig},
     notification::{Record, records},
     outgoing::Mailer,
     settings::EmailSettings,
@@ -65,7 +65,7 @@ impl Handler {
     /// Makes the clients; connects to nothing.
     pub fn new(settings: EmailSettings, configuration: &SdkConfig) -> Handler {
         Handler {
-            s3: aws_sdk_s3::Client::new(configuration),
+            s3: clients::s3(configuration),
             ses: aws_sdk_sesv2::Client::new(configuration),
             routing: Routing::new(&settings),
             ledger: Ledger::default(),

@@ -44,13 +44,10 @@ impl Clients {
 
     /// With a configuration that is there already.
     pub fn with(configuration: &SdkConfig) -> Clients {
-        // An endpoint of one's own has no host name for each bucket.
-        let path_style = configuration.endpoint_url().is_some();
-        let s3 = aws_sdk_s3::config::Builder::from(configuration).force_path_style(path_style).build();
         Clients {
             cloudformation: aws_sdk_cloudformation::Client::new(configuration),
             lambda: aws_sdk_lambda::Client::new(configuration),
-            s3: aws_sdk_s3::Client::from_conf(s3),
+            s3: ses_forwarder::clients::s3(configuration),
             ses: aws_sdk_ses::Client::new(configuration),
             sesv2: aws_sdk_sesv2::Client::new(configuration),
             sns: aws_sdk_sns::Client::new(configuration),

@@ -50,6 +50,14 @@ pub async fn configuration() -> SdkConfig {
         .await
 }
 
+/// The client for S3. An endpoint other than AWS's is asked for a bucket by path: a host such as `localhost`
+/// seldom has a name for each bucket, and AWS's private endpoints take either.
+pub fn s3(configuration: &SdkConfig) -> aws_sdk_s3::Client {
+    let own = configuration.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+    let config = aws_sdk_s3::config::Builder::from(configuration).force_path_style(own).build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
 /// Whether some endpoint is plain HTTP: a local stack, which may need no TLS at all.
 fn plain_endpoints(variables: impl IntoIterator<Item = (String, String)>) -> bool {
     let mut variables = variables.into_iter();
@@ -99,7 +107,48 @@ impl fmt::Debug for ByScheme {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::ConnectorError};
+    use aws_smithy_types::body::SdkBody;
+
     use super::*;
+
+    /// Answers that there is nothing, and keeps what was asked for.
+    #[derive(Debug, Clone, Default)]
+    struct Asked(Arc<Mutex<Vec<String>>>);
+
+    impl HttpConnector for Asked {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            self.0.lock().unwrap().push(request.uri().to_owned());
+            let status = 404.try_into().map_err(|error| ConnectorError::user(Box::new(error)));
+            HttpConnectorFuture::ready(status.map(|status| HttpResponse::new(status, SdkBody::empty())))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_of_ones_own_is_asked_for_a_bucket_by_path() {
+        let cases = [
+            (None, "https://mail.s3.us-east-1.amazonaws.com/k?x-id=GetObject"),
+            (Some("http://localhost:4566"), "http://localhost:4566/mail/k?x-id=GetObject"),
+            (Some("https://aws.example"), "https://aws.example/mail/k?x-id=GetObject"),
+        ];
+        for (endpoint, expected) in cases {
+            let asked = Asked::default();
+            let connector = SharedHttpConnector::new(asked.clone());
+            let configuration = SdkConfig::builder()
+                .behavior_version(BehaviorVersion::v2026_01_12())
+                .region(aws_config::Region::from_static("us-east-1"))
+                .http_client(http_client_fn(move |_, _| connector.clone()));
+            let configuration = match endpoint {
+                Some(endpoint) => configuration.endpoint_url(endpoint),
+                None => configuration,
+            };
+            let absent = s3(&configuration.build()).get_object().bucket("mail").key("k").send().await;
+            assert!(absent.is_err());
+            assert_eq!(*asked.0.lock().unwrap(), [expected], "{endpoint:?}");
+        }
+    }
 
     #[test]
     fn one_plain_endpoint_is_a_local_stack() {

@@ -44,7 +44,7 @@ use crate::{
     page,
     policy::Grant,
     receiving::Receiving,
-    smtp, template,
+    smtp,
 };
 
 /// Longer than any message takes with the clocks fast, on however busy a machine.
@@ -117,11 +117,7 @@ impl Deref for Stack {
 impl Stack {
     /// Builds the functions if need be and starts everything.
     pub async fn start(config: Config) -> anyhow::Result<Stack> {
-        let path = config.template.display();
-        let text =
-            std::fs::read_to_string(&config.template).with_context(|| format!("could not read {path}"))?;
-        let deployment = template::evaluate(&text, &config.parameters, &config.stack_name, &config.region)
-            .with_context(|| path.to_string())?;
+        let deployment = config.deployment()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (data, temporary) = match &config.data {
             Some(data) => (std::path::absolute(data)?, None),

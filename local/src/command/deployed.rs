@@ -1,13 +1,8 @@
 //! The settings that the deployed function would have: the template's, with its parameters.
 
-use std::{collections::BTreeMap, fs};
-
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use ses_forwarder::settings::EmailSettings;
-use ses_forwarder_local::{
-    stack::repository,
-    template::{self, SamConfig},
-};
+use ses_forwarder_local::stack::{Config, repository};
 
 /// The binary whose environment counts.
 const BINARY: &str = "handle-email";
@@ -23,16 +18,9 @@ pub(crate) struct Deployed {
 impl Deployed {
     /// Evaluates the template and reads the environment that it gives the function.
     pub(crate) fn settings(&self) -> anyhow::Result<EmailSettings> {
-        let read = |name: &str| {
-            let path = repository().join(name);
-            fs::read_to_string(&path).with_context(|| path.display().to_string())
-        };
-        let config = SamConfig::read(&read("samconfig.toml")?).map_err(|error| anyhow!(error))?;
-        let mut parameters: BTreeMap<_, _> = config.parameters;
-        parameters.extend(self.parameters.iter().cloned());
-        let stack_name = config.stack_name.as_deref().unwrap_or("ses-forwarder");
-        let region = config.region.as_deref().unwrap_or("us-east-1");
-        let deployment = template::evaluate(&read("template.yaml")?, &parameters, stack_name, region)?;
+        let mut config = Config::deployed(&repository().join("template.yaml"))?;
+        config.parameters.extend(self.parameters.iter().cloned());
+        let deployment = config.deployment()?;
         let function = deployment
             .functions
             .iter()

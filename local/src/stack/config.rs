@@ -8,7 +8,12 @@ use std::{
 
 use anyhow::Context;
 
-use crate::{aws::faults::Fault, receiving::Verdicts, template::SamConfig};
+use crate::{
+    aws::faults::Fault,
+    deployment::Deployment,
+    receiving::Verdicts,
+    template::{self, SamConfig},
+};
 
 /// What to start, and how.
 #[derive(Debug, Clone)]
@@ -90,6 +95,15 @@ impl Config {
         config.region = samconfig.region.unwrap_or(config.region);
         config.parameters.extend(samconfig.parameters);
         Ok(config)
+    }
+
+    /// What the template deploys with these parameters.
+    pub fn deployment(&self) -> anyhow::Result<Deployment> {
+        let path = self.template.display();
+        let text =
+            std::fs::read_to_string(&self.template).with_context(|| format!("could not read {path}"))?;
+        template::evaluate(&text, &self.parameters, &self.stack_name, &self.region)
+            .with_context(|| path.to_string())
     }
 }
 

@@ -20,7 +20,8 @@ mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::{kinds::LeftOut, samconfig::SamConfig};
+pub use self::kinds::LeftOut;
+pub(crate) use self::samconfig::SamConfig;
 use self::{
     resources::Built,
     scope::{Resource, Scope},
@@ -128,12 +129,14 @@ fn section<'t>(root: &'t Node, name: &str) -> Result<&'t [Entry], TemplateError>
 /// `Rules`: what must hold between parameters.
 fn check_rules(scope: &Scope<'_>, rules: &[Entry]) -> Result<(), TemplateError> {
     for rule in rules {
+        check_keys(&rule.value, "a rule", &["Assertions", "RuleCondition"])?;
         if let Some(condition) = rule.value.get("RuleCondition")
             && !scope.condition(condition)?
         {
             continue;
         }
         for assertion in rule.value.require("Assertions")?.list()? {
+            check_keys(assertion, "an assertion", &["Assert", "AssertDescription"])?;
             if !scope.condition(assertion.require("Assert")?)? {
                 let description = assertion.get("AssertDescription").map(Node::text).transpose()?;
                 let message =
@@ -156,6 +159,17 @@ fn function_globals(root: &Node) -> Result<Option<&Node>, TemplateError> {
     }
 }
 
+/// Holds the keys of a mapping against those that are known.
+fn check_keys(node: &Node, of: &str, known: &[&str]) -> Result<(), TemplateError> {
+    match node.map()?.iter().find(|entry| !known.contains(&entry.key.as_str())) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("{} of {of} is not known here; known are {}", other.key, known.join(", "));
+            Err(TemplateError::at(other.line, message))
+        }
+    }
+}
+
 /// A resource as it is declared; `None` if its condition does not hold.
 fn declare<'t>(
     scope: &Scope<'_>,
@@ -173,11 +187,7 @@ fn declare<'t>(
         "UpdateReplacePolicy",
     ];
     let node = &entry.value;
-    if let Some(other) = node.map()?.iter().find(|attribute| !KNOWN.contains(&attribute.key.as_str())) {
-        let message =
-            format!("{} of a resource is not known here; known are {}", other.key, KNOWN.join(", "));
-        return Err(TemplateError::at(other.line, message));
-    }
+    check_keys(node, "a resource", KNOWN)?;
     let kind = node.require("Type")?;
     kinds::find(kind)?;
     let own = match node.get("Properties") {
@@ -234,6 +244,7 @@ fn texts(parameters: &parameters::Parameters) -> Result<BTreeMap<String, String>
 fn outputs(scope: &Scope<'_>, section: &[Entry]) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut outputs = BTreeMap::new();
     for entry in section {
+        check_keys(&entry.value, "an output", &["Condition", "Description", "Value"])?;
         if entry.value.get("Condition").map_or(Ok(true), |condition| scope.holds(condition))? {
             outputs.insert(entry.key.clone(), scope.string(entry.value.require("Value")?)?);
         }

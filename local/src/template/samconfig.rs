@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 
 /// What of `samconfig.toml` matters to a deployment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SamConfig {
+pub(crate) struct SamConfig {
     /// `stack_name`.
-    pub stack_name: Option<String>,
+    pub(crate) stack_name: Option<String>,
     /// `region`.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// `parameter_overrides`.
-    pub parameters: BTreeMap<String, String>,
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 impl SamConfig {
     /// Reads the file's text; an error is a sentence that names what is wrong.
-    pub fn read(text: &str) -> Result<SamConfig, String> {
+    pub(crate) fn read(text: &str) -> Result<SamConfig, String> {
         let file: toml::Table = text.parse().map_err(|error| format!("samconfig.toml: {error}"))?;
         let mut config = SamConfig::default();
         for command in ["global", "local_invoke", "deploy"] {

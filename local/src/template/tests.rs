@@ -208,6 +208,46 @@ fn err_changes() {
         ),
         ("Value: !Ref Queue", "Value: !Ref Cue", "Value: !Ref Cue", "there is no parameter or resource Cue"),
         ("!Ref Prefix", "!Base64 x", "!Base64 x", "function !Base64 is not known here"),
+        ("!Ref Prefix", "{'Fn::Base64': x}", "Fn::Base64", "function Fn::Base64 is not known here"),
+        ("!Ref Prefix", "!FindInMap [A, B, C]", "!FindInMap", "function !FindInMap is not known here"),
+        ("!Sub '${Bucket.Arn}/m", "!Sub '${Bucket.Url}/m", "Bucket.Url", "has no attribute Url known here"),
+        ("[!Ref Topic, '']", "[!Cidr [a], '']", "!Cidr", "function !Cidr is not known here"),
+        (
+            "Condition: OwnTopic\n",
+            "Condition: Nothing\n",
+            "Condition: Nothing",
+            "there is no condition Nothing",
+        ),
+        (
+            "Named:\n",
+            "Named:\n    RuleConditon: x\n",
+            "RuleConditon",
+            "RuleConditon of a rule is not known here",
+        ),
+        (
+            "{Value: !Ref Queue",
+            "{Export: x, Value: !Ref Queue",
+            "Export:",
+            "Export of an output is not known here",
+        ),
+        (
+            "{BucketName: !Ref Bucket,",
+            "{BucketName: !Ref Bucket, KmsKeyArn: x,",
+            "KmsKeyArn",
+            "S3Action.KmsKeyArn is not known",
+        ),
+        (
+            "LambdaAction: {",
+            "BounceAction: {}\n          - LambdaAction: {",
+            "BounceAction",
+            "BounceAction is not known here",
+        ),
+        (
+            "BatchSize: 5",
+            "BatchSize: 5, FilterCriteria: {}",
+            "FilterCriteria",
+            "FilterCriteria is not known here",
+        ),
     ];
     for (replaced, with, at, message) in cases {
         let line = 1 + SMALL.replacen(replaced, with, 1).lines().position(|line| line.contains(at)).unwrap();

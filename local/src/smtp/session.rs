@@ -3,7 +3,10 @@
 
 use std::{io, time::Duration};
 
-use smtp_proto::{Error, MAIL_SMTPUTF8, Request, request::receiver::DataReceiver};
+use smtp_proto::{
+    Error, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MAIL_SMTPUTF8, MailFrom, RcptTo, Request,
+    request::receiver::DataReceiver,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter},
     time::timeout,
@@ -25,6 +28,11 @@ pub(super) const SILENCE_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Wrong commands after which a session is ended.
 const MAX_ERRORS: usize = 20;
+
+const NO_SMTPUTF8: &str = "553 5.6.7 SMTPUTF8 is not offered here";
+
+/// Also of an extension that is known but not offered. RFC 5321 section 4.1.1.11.
+const UNKNOWN_PARAMETER: &str = "555 5.5.4 A parameter is unknown or malformed";
 
 /// What a session knows.
 pub(super) struct Session<'a> {
@@ -152,8 +160,8 @@ impl<'a> Session<'a> {
                 self.greeted(host);
                 format!("250 {}", self.host)
             }
-            Request::Mail { from } => self.mail(from.address, from.size, from.flags),
-            Request::Rcpt { to } => self.recipient(to.address),
+            Request::Mail { from } => self.mail(from),
+            Request::Rcpt { to } => self.recipient(to),
             Request::Data => match &self.transaction {
                 Some(transaction) if !transaction.recipients.is_empty() => {
                     return ("354 End data with <CR><LF>.<CR><LF>".to_owned(), Next::Data);
@@ -179,34 +187,49 @@ impl<'a> Session<'a> {
         self.transaction = None;
     }
 
-    fn mail(&mut self, address: String, size: usize, flags: u64) -> String {
+    fn mail(&mut self, from: MailFrom<String>) -> String {
         if self.helo.is_none() {
             return "503 5.5.1 EHLO first".to_owned();
         }
         if self.transaction.is_some() {
             return "503 5.5.1 MAIL was given already".to_owned();
         }
-        if flags & MAIL_SMTPUTF8 != 0 || !address.is_ascii() {
-            return "553 5.6.7 SMTPUTF8 is not offered here".to_owned();
+        if from.flags & MAIL_SMTPUTF8 != 0 || !from.address.is_ascii() {
+            return NO_SMTPUTF8.to_owned();
         }
-        if size > MAX_MESSAGE {
+        let offered = MailFrom {
+            address: from.address.clone(),
+            size: from.size,
+            flags: from.flags & (MAIL_BODY_7BIT | MAIL_BODY_8BITMIME),
+            ..MailFrom::default()
+        };
+        if from != offered {
+            return UNKNOWN_PARAMETER.to_owned();
+        }
+        if from.size > MAX_MESSAGE {
             return too_large();
         }
-        let from = Some(address).filter(|address| !address.is_empty());
+        let from = Some(from.address).filter(|address| !address.is_empty());
         self.transaction = Some(Transaction { from, recipients: Vec::new() });
         "250 2.1.0 OK".to_owned()
     }
 
-    fn recipient(&mut self, address: String) -> String {
+    fn recipient(&mut self, to: RcptTo<String>) -> String {
         let Some(transaction) = &mut self.transaction else {
             return "503 5.5.1 MAIL first".to_owned();
         };
+        if !to.address.is_ascii() {
+            return NO_SMTPUTF8.to_owned();
+        }
+        if to != (RcptTo { address: to.address.clone(), ..RcptTo::default() }) {
+            return UNKNOWN_PARAMETER.to_owned();
+        }
         if transaction.recipients.len() == MAX_RECIPIENTS {
             return format!("452 4.5.3 A message can have {MAX_RECIPIENTS} recipients");
         }
-        match self.receiving.accepts(&address, self.tls) {
+        match self.receiving.accepts(&to.address, self.tls) {
             Ok(()) => {
-                transaction.recipients.push(address);
+                transaction.recipients.push(to.address);
                 "250 2.1.5 OK".to_owned()
             }
             Err(Refusal::NoRule) => "550 5.1.1 No receipt rule matches this recipient".to_owned(),
@@ -292,9 +315,7 @@ fn describe(error: &Error) -> String {
         Error::InvalidSenderAddress => "501 5.1.7 The sender's address is malformed".to_owned(),
         Error::InvalidRecipientAddress => "501 5.1.3 The recipient's address is malformed".to_owned(),
         Error::SyntaxError { syntax } => format!("501 5.5.4 Expected: {syntax}"),
-        Error::InvalidParameter { .. } | Error::UnsupportedParameter { .. } => {
-            "555 5.5.4 A parameter is unknown or malformed".to_owned()
-        }
+        Error::InvalidParameter { .. } | Error::UnsupportedParameter { .. } => UNKNOWN_PARAMETER.to_owned(),
         Error::NeedsMoreData { .. } | Error::ResponseTooLong | Error::InvalidResponse { .. } => {
             "500 5.5.2 Syntax error".to_owned()
         }

@@ -120,8 +120,14 @@ pub(super) fn length(time: Duration) -> String {
     match time.as_millis() {
         0 => format!("{} µs", time.as_micros()),
         ms @ 1..1_000 => format!("{ms} ms"),
-        ms @ 1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        ms => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+        ms @ 1_000..60_000 => match ms % 1_000 / 100 {
+            0 => format!("{} s", ms / 1_000),
+            tenths => format!("{}.{tenths} s", ms / 1_000),
+        },
+        ms => match ms % 60_000 / 1_000 {
+            0 => format!("{} min", ms / 60_000),
+            seconds => format!("{} min {seconds} s", ms / 60_000),
+        },
     }
 }
 
@@ -184,7 +190,14 @@ mod tests {
         for (number, expected) in numbers {
             assert_eq!(grouped(number), expected);
         }
-        let lengths = [(0, "250 µs"), (12, "12 ms"), (1_250, "1.2 s"), (61_000, "1 min 1 s")];
+        let lengths = [
+            (0, "250 µs"),
+            (12, "12 ms"),
+            (1_250, "1.2 s"),
+            (30_000, "30 s"),
+            (60_000, "1 min"),
+            (61_000, "1 min 1 s"),
+        ];
         for (ms, expected) in lengths {
             let time = Duration::from_millis(ms) + Duration::from_micros(250);
             assert_eq!(length(time), expected);

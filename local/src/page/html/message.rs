@@ -267,10 +267,12 @@ fn record(name: &str, record: Option<&Record>, open: bool) -> Markup {
     }
 }
 
+/// Subject and text of a notice. The line ends of mail are no characters to point out.
 fn notice_text(mail: &[u8]) -> String {
     let message = mail_parser::MessageParser::default().parse(mail);
     let text = message.as_ref().and_then(|message| {
-        Some(format!("{}\n\n{}", message.subject().unwrap_or_default(), message.body_text(0)?))
+        let text = message.body_text(0)?.replace("\r\n", "\n");
+        Some(format!("{}\n\n{text}", message.subject().unwrap_or_default()))
     });
     text.unwrap_or_else(|| String::from_utf8_lossy(mail).into_owned())
 }
@@ -371,5 +373,24 @@ fn header_only(original: &[u8]) -> Markup {
 fn pair_text(row: &HeaderRow<'_>) -> Markup {
     html! {
         @if let HeaderRow::Same(field) = row { b { (Hostile(&field.name, FIELD)) ":" } " " (Hostile(&field.value, FIELD)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_is_shown_as_text() {
+        for (mail, expected) in [
+            ("Subject: a\r\n\r\none\r\n\r\ntwo\r\n", "a\n\none\n\ntwo\n"),
+            (
+                "Subject: a\r\nContent-Transfer-Encoding: base64\r\n\r\nb25lDQp0d28NCg==\r\n",
+                "a\n\none\ntwo\n",
+            ),
+            ("Subject: a\r\n\r\none\rtwo", "a\n\none\rtwo"),
+        ] {
+            assert_eq!(notice_text(mail.as_bytes()), expected, "{mail}");
+        }
     }
 }

@@ -67,6 +67,13 @@ const UNKNOWN: Cause = Cause {
     remedy: "The error below and the function's log say more.",
 };
 
+const TOO_LARGE: Cause = Cause {
+    what: "The message is larger than SES sends.",
+    remedy: "It can't be forwarded: download it from the address below. SES counts it in base64, a third more than \
+             it is.",
+};
+const TOO_LARGE_MARKS: &[&str] = &["message length is more than", "message too long"];
+
 const TABLE: &[Row] = &[
     Row {
         codes: &["Bounce"],
@@ -163,15 +170,18 @@ const TABLE: &[Row] = &[
                      production access.",
         },
     },
+    // SES calls it by the names that it has for any refusal.
+    Row {
+        codes: &["BadRequestException", "MessageRejected", "InvalidParameterValue"],
+        says: TOO_LARGE_MARKS,
+        marks: &[],
+        cause: TOO_LARGE,
+    },
     Row {
         codes: &["MessageTooLarge", "MessageTooLong", "TooLarge"],
         says: &[],
-        marks: &["message length is more than", "message too long"],
-        cause: Cause {
-            what: "The message is larger than SES sends.",
-            remedy: "It can't be forwarded: download it from the address below. SES counts it in base64, a third \
-                     more than it is.",
-        },
+        marks: TOO_LARGE_MARKS,
+        cause: TOO_LARGE,
     },
     Row {
         codes: &["MessageRejected", "MessageRejectedException"],
@@ -358,11 +368,21 @@ mod tests {
             (
                 "MessageRejected",
                 "Message length is more than 41943040 bytes long: '50'.",
-                "SES refused the content",
+                "The message is larger",
+            ),
+            (
+                "BadRequestException",
+                "Message length is more than 41943040 bytes long: '50'.",
+                "The message is larger",
             ),
             (
                 "InvalidParameterValue",
                 "Message length is more than 41943040 bytes long: '50'.",
+                "The message is larger",
+            ),
+            (
+                "",
+                "id: SendEmail failed: BadRequestException: Message length is more than 9",
                 "The message is larger",
             ),
             (

@@ -106,6 +106,22 @@ async fn answers_and_refusals() {
         ),
         (
             OPERATOR,
+            "SendMessage",
+            json!({ "QueueUrl": URL, "MessageBody": "m", "DelaySeconds": 901 }),
+            400,
+            json!({ "__type": "com.amazonaws.sqs#InvalidParameterValue", "message":
+                "Value 901 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900." }),
+        ),
+        (
+            OPERATOR,
+            "DeleteMessage",
+            json!({ "QueueUrl": URL, "ReceiptHandle": "x" }),
+            400,
+            json!({ "__type": "com.amazonaws.sqs#ReceiptHandleIsInvalid", "message":
+                "The input receipt handle \"x\" is not a valid receipt handle." }),
+        ),
+        (
+            OPERATOR,
             "SendMessageBatch",
             json!({ "QueueUrl": URL, "Entries": entries }),
             400,

@@ -19,6 +19,8 @@ use crate::aws::{
 
 /// Longest message with its attributes, in bytes. SQS quotas, "Message size".
 const MESSAGE_LIMIT: usize = 1 << 20;
+/// Longest delay of a message, in seconds. SQS quotas, "Message quotas".
+const DELAY_LIMIT: u64 = 900;
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 
 /// All members of the requests; each operation has its own few.
@@ -130,12 +132,31 @@ impl Queues {
     }
 }
 
+impl Entry {
+    /// A handle as receiving gives it, if perhaps an old one.
+    fn receipt_handle(&self) -> Result<&str, Refusal> {
+        let handle = &self.receipt_handle;
+        uuid::Uuid::parse_str(handle).map(|_| handle.as_str()).map_err(|_| {
+            let message = format!("The input receipt handle \"{handle}\" is not a valid receipt handle.");
+            invalid("ReceiptHandleIsInvalid", message)
+        })
+    }
+}
+
 impl Queue {
     fn send_message(&self, entry: &Entry) -> Result<Value, Refusal> {
         let body = entry.message_body.as_deref().unwrap_or_default();
         if body.is_empty() {
             return Err(invalid("MissingParameter", "The request must contain the parameter MessageBody."));
         }
+        if entry.delay_seconds > DELAY_LIMIT {
+            let message = format!(
+                "Value {} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= {DELAY_LIMIT}.",
+                entry.delay_seconds
+            );
+            return Err(invalid("InvalidParameterValue", message));
+        }
+        let delay = Duration::from_secs(entry.delay_seconds);
         let mut attributes = BTreeMap::new();
         for (name, InputAttribute { data_type, string_value }) in &entry.message_attributes {
             let Some(value) = string_value else {
@@ -156,13 +177,12 @@ impl Queue {
         if !attributes.is_empty() {
             output["MD5OfMessageAttributes"] = md5_of_attributes(&attributes).into();
         }
-        let delay = Duration::from_secs(entry.delay_seconds);
         output["MessageId"] = self.send_later(body, attributes, delay).into();
         Ok(output)
     }
 
     fn delete_message(&self, entry: &Entry) -> Result<Value, Refusal> {
-        self.delete(&entry.receipt_handle);
+        self.delete(entry.receipt_handle()?);
         Ok(json!({}))
     }
 
@@ -170,7 +190,7 @@ impl Queue {
         let timeout = entry.visibility_timeout.filter(|seconds| *seconds <= 43_200).ok_or_else(|| {
             invalid("InvalidParameterValue", "VisibilityTimeout must be from 0 to 43200 seconds.")
         })?;
-        self.change_visibility(&entry.receipt_handle, Duration::from_secs(timeout));
+        self.change_visibility(entry.receipt_handle()?, Duration::from_secs(timeout));
         Ok(json!({}))
     }
 

@@ -1,7 +1,7 @@
 //! What SES asks of a raw message before it sends it, and what it changes in one that it sends.
 //!
-//! Not checked: the number of MIME parts, whether multipart bodies are well formed, attachments by content,
-//! the total length of the header. Where SES's own words for a refusal are not known, ours say what is wrong.
+//! Not checked: the number of MIME parts, whether multipart bodies are well formed, attachments by content
+//! or by a name in base64, the total length of the header. Where SES's own words for a refusal are not known, ours say what is wrong.
 //!
 //! Sources: <https://docs.aws.amazon.com/ses/latest/dg/header-fields.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/send-email-raw.html>,
@@ -274,13 +274,16 @@ fn senders(fields: &[Field<'_>]) -> Result<Vec<String>, String> {
 
 /// The first file name in a Content-Type or Content-Disposition field of any part that SES does not send.
 fn unsupported_attachment(raw: &[u8]) -> Option<String> {
-    let finder = memchr::memmem::Finder::new(b"name=");
+    let finder = memchr::memmem::Finder::new(b"name");
     finder.find_iter(raw).find_map(|at| {
-        let value = &raw[at + b"name=".len()..];
+        // RFC 2231 has it as `name*=`, or in pieces: `name*0=`, `name*1*=`.
+        let rest = &raw[at + b"name".len()..];
+        let equals = rest.iter().position(|byte| !byte.is_ascii_digit() && *byte != b'*')?;
+        let value = rest[equals..].strip_prefix(b"=")?;
         let value = &value[..value.iter().position(|byte| b"\r\n;".contains(byte)).unwrap_or(value.len())];
         let value = String::from_utf8_lossy(value);
         let name = value.trim().trim_matches('"');
-        let (_, extension) = name.rsplit_once('.')?;
+        let (_, extension) = name.trim_end_matches("?=").rsplit_once('.')?;
         let refused = UNSUPPORTED.contains(&extension.to_ascii_lowercase().as_str());
         (refused && is_in_content_field(raw, at)).then(|| name.to_owned())
     })
@@ -397,6 +400,21 @@ mod tests {
                 PLAIN.to_owned(),
                 "--x\r\ncontent-disposition: attachment;\r\n\tfilename=\"a.EXE\"\r\n".to_owned(),
                 "Rejected: Illegal filename 'a.EXE'.",
+            ),
+            (
+                PLAIN.to_owned(),
+                "Content-Disposition: attachment; filename*=utf-8''a.js\r\n".to_owned(),
+                "Rejected: Illegal filename 'utf-8''a.js'.",
+            ),
+            (
+                PLAIN.to_owned(),
+                "Content-Type: a/b; name*0=a; name*1=\"b.scr\"\r\n".to_owned(),
+                "Rejected: Illegal filename 'b.scr'.",
+            ),
+            (
+                with("Content-Type: a/b; name=\"=?utf-8?q?a.vbs?=\""),
+                String::new(),
+                "Rejected: Illegal filename '=?utf-8?q?a.vbs?='.",
             ),
         ];
         for (header, body, expected) in cases {

@@ -64,13 +64,15 @@ pub(super) async fn try_again(State(page): Shared, Path(id): Path<String>) -> Re
 pub(super) struct FaultForm {
     operation: String,
     effect: String,
+    /// `*`: the next so many; `@`: only the one of that number.
+    which: String,
     count: u32,
 }
 
-/// Makes the next calls go wrong.
+/// Makes the next calls, or a later one, go wrong.
 pub(super) async fn inject_fault(State(page): Shared, Form(form): Form<FaultForm>) -> Response {
-    let FaultForm { operation, effect, count } = form;
-    match format!("{}={}*{count}", operation.trim(), effect.trim()).parse::<Fault>() {
+    let FaultForm { operation, effect, which, count } = form;
+    match format!("{}={}{}{count}", operation.trim(), effect.trim(), which.trim()).parse::<Fault>() {
         Ok(fault) => {
             page.access.services.faults().add(fault);
             Redirect::to("/").into_response()

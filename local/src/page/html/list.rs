@@ -17,12 +17,13 @@ use crate::{
 const OPERATIONS: [&str; 6] = ["ses:SendEmail", "s3:GetObject", "s3:PutObject", "s3:*", "sns:Publish", "*"];
 
 /// How a call can go wrong, and in words.
-const EFFECTS: [(&str, &str); 11] = [
+const EFFECTS: [(&str, &str); 12] = [
     ("throttle", "is throttled"),
     ("500", "gets an internal error (500)"),
     ("503", "finds the service unavailable (503)"),
     ("access-denied", "is not allowed"),
     ("not-found", "finds nothing (404)"),
+    ("slow:5000", "waits for five seconds first"),
     ("hang", "gets no answer"),
     ("reset-before", "is cut off, without effect"),
     ("reset-after", "is cut off after it took effect"),
@@ -97,8 +98,12 @@ fn faults(waiting: &[Fault]) -> Markup {
                 @if !waiting.is_empty() { " " span.count { (waiting.len()) " waiting" } }
             }
             form method="post" action="/faults" {
-                label { "The next" input name="count" type="number" min="1" max="1000" value="1" required; }
-                label { "calls of" input name="operation" list="operations" value="ses:SendEmail" required; }
+                label { "Of the calls of" input name="operation" list="operations" value="ses:SendEmail" required; }
+                select name="which" aria-label="Which calls" {
+                    option value="*" { "the next" }
+                    option value="@" { "only number" }
+                }
+                input name="count" type="number" min="1" max="1000" value="1" required aria-label="How many, or which number";
                 datalist #operations { @for operation in OPERATIONS { option value=(operation) {} } }
                 label {
                     "each"
@@ -173,6 +178,23 @@ fn verdicts(verdicts: &[(String, String)]) -> Markup {
         }
         @if passed.len() == verdicts.len() {
             span.verdict.pass title=(passed.join(", ")) { "all pass" }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_form_offers_is_a_fault() {
+        for operation in OPERATIONS {
+            for (effect, words) in EFFECTS {
+                for which in ["*3", "@3"] {
+                    let text = format!("{operation}={effect}{which}");
+                    assert_eq!(text.parse().map(|fault: Fault| fault.to_string()), Ok(text), "{words}");
+                }
+            }
         }
     }
 }

@@ -10,7 +10,7 @@
 //! 2. **The message as a whole**: one of our own notices, or more than [`RECEIVED_MAX`] `Received`
 //!    fields, is a `loop`.
 //! 3. **Each recipient by itself**: an `X-Loop` field that names it; a bounce of or an automatic
-//!    reply to a forwarded message, addressed to a sender we made up; no line in the routes; a line
+//!    reply to a forwarded message, addressed to a sender we made up, or to that of our notices; no line in the routes; a line
 //!    that discards it; otherwise the line's destinations.
 //!
 //! What remains of step 3 is forwarded, whatever became of the other recipients; the decision names
@@ -202,15 +202,19 @@ fn deliver(
     let qualified =
         if recipient.contains('@') { recipient.to_owned() } else { format!("{recipient}@{email_domain}") };
     let recipient = Address::parse_bare(&qualified).map_err(|_| Reason::NoRoute)?;
-    if been_to.contains(&recipient) || is_notice_returned(&recipient, notification, email_domain) {
+    if been_to.contains(&recipient) {
         return Err(Reason::Loop);
     }
     let found = routes.lookup(&recipient);
-    if found.as_ref().is_none_or(|line| line.how == How::Domain)
-        && is_made_up(&recipient, email_domain)
-        && let Some(reason) = answer_of_a_machine(notification, header)
-    {
-        return Err(reason);
+    if let Some(reason) = answer_of_a_machine(notification, header) {
+        if is_notice_sender(&recipient, email_domain) {
+            // A bounce of a notice must not make a notice.
+            return Err(if reason == Reason::Bounce { Reason::Loop } else { reason });
+        }
+        let has_a_line = found.as_ref().is_some_and(|line| line.how != How::Domain);
+        if is_made_up(&recipient, email_domain) && !has_a_line {
+            return Err(reason);
+        }
     }
     match found {
         None => Err(Reason::NoRoute),
@@ -219,10 +223,9 @@ fn deliver(
     }
 }
 
-/// Whether a notice of ours came back as a bounce.
-fn is_notice_returned(recipient: &Address, notification: &Notification, email_domain: &str) -> bool {
-    from_a_mail_system(notification)
-        && Address::parse(&notice::sender(email_domain)).is_ok_and(|sender| sender == *recipient)
+/// Whether our own notices come from this address.
+fn is_notice_sender(recipient: &Address, email_domain: &str) -> bool {
+    Address::parse(&notice::sender(email_domain)).is_ok_and(|sender| sender == *recipient)
 }
 
 /// Whether rewriting a From may have made this address of its author's: `jane@example.com` becomes

@@ -307,6 +307,13 @@ fn ok_our_own_notices_do_not_go_round() {
         "forward forwarder-notice@out.example"
     );
     assert_eq!(returned(None, "ann@in.example"), "forward ann@out.example");
+
+    // Whoever reads them is on holiday.
+    let vacation = HeaderFacts { auto_submitted: Some("auto-replied".to_owned()), ..HeaderFacts::default() };
+    for source in [None, Some("oncall@out.example".to_owned())] {
+        let notification = Notification { source, ..message_to(&["forwarder-notice@in.example"]) };
+        assert_eq!(decided(&notification, &vacation), "drop auto-reply");
+    }
 }
 
 #[test]

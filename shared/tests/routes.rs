@@ -531,7 +531,7 @@ fn check_places(file: &[u8]) {
     }
 }
 
-/// The manual's first file and the table under it.
+/// The manual's first file and the table under it, and the README's file.
 #[test]
 fn ok_the_manual_tells_the_truth() {
     let manual = include_str!("../../docs/routes.md");
@@ -549,5 +549,18 @@ fn ok_the_manual_tells_the_truth() {
         let expected = if destinations == "nobody" { String::new() } else { destinations.replace(',', "") };
         let found = find(&routes, recipient).map(|(_, _, destinations)| destinations);
         assert_eq!(found, Some(expected), "{recipient}");
+    }
+
+    let (_, rest) = include_str!("../../README.md").split_once("```toml\n").unwrap();
+    let routes = parse(rest.split_once("```").unwrap().0);
+    for (recipient, expected) in [
+        ("sales@in.example", "ann@out.example bob@else.example"),
+        ("ann+shop@in.example", "shopping@else.example"),
+        ("old-shop+x@in.example", ""),
+        ("jane+x@in.example", "jane+x@new.example"),
+        ("anyone@in.example", "me@out.example"),
+    ] {
+        let found = find(&routes, recipient).map(|(_, _, destinations)| destinations);
+        assert_eq!(found.as_deref(), Some(expected), "{recipient}");
     }
 }

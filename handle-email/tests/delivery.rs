@@ -3,7 +3,10 @@
 mod common;
 
 use serde_json::{Value, json};
-use ses_forwarder_local::journal::End;
+use ses_forwarder_local::{
+    journal::End,
+    stack::{Config, Stack},
+};
 
 use self::common::{FUNCTION, about, calls, event, message, notification, outcome, stack, store};
 
@@ -230,6 +233,26 @@ async fn the_outcome_tells_what_became_of_each_recipient() {
     let event = event(&[notification("m2", &all[..3])]);
     assert_eq!(stack.invoke(FUNCTION, &event).await, Ok(answer(&["dropped"])));
     assert_eq!(outcome(&stack, "m2").await["leftOut"], left_out);
+}
+
+#[tokio::test]
+async fn a_tag_shows_in_the_subject_in_a_field_and_in_the_outcome() {
+    let mut config = Config::default();
+    let settings = [("OnSpam", "tag"), ("OnUnauthenticated", "tag")];
+    config.parameters.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let stack = Stack::start(config).await.expect("the stack starts");
+    store(&stack, "m1", message()).await;
+    let mut spam = notification("m1", &["info@in.example"]);
+    for verdict in ["spamVerdict", "spfVerdict", "dkimVerdict"] {
+        spam["receipt"][verdict]["status"] = "FAIL".into();
+    }
+    assert_eq!(stack.invoke(FUNCTION, &event(&[spam])).await, Ok(answer(&["forwarded"])));
+    let sent = String::from_utf8(stack.sent()[0].raw.clone()).unwrap();
+    assert!(sent.contains("\r\nSubject: [SPAM] [UNVERIFIED] Hello\r\n"), "{sent}");
+    assert!(sent.contains("\r\nX-Forwarder-Verdict: spam, unauthenticated\r\n"), "{sent}");
+    let record = outcome(&stack, "m1").await;
+    let tags = json!(["spam", "unauthenticated"]);
+    assert_eq!((&record["reason"], &record["tags"]), (&json!("spam"), &tags));
 }
 
 #[tokio::test]

@@ -302,6 +302,12 @@ fn err_what_is_no_toml() {
     ] {
         assert_eq!(errors(file.as_bytes()), expected, "{file:?}");
     }
+    let deep = format!("[routes]\n\"x\" = []\n{}a = 1\n", "a.".repeat(80));
+    let expected = format!(
+        "3:1: not TOML: found {:?}…: recursion limit; a line is such as \"user@domain\" = \"user@domain\", each key once",
+        "a.".repeat(40)
+    );
+    assert_eq!(errors(deep.as_bytes()), [expected]);
     assert_eq!(
         errors(b"[routes]\n# \xc3\xbcber\n\"\xc3\xbc\xfcx\" = []"),
         ["3:3: byte 0xfc is no UTF-8; the file has to be stored as UTF-8"]

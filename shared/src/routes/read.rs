@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
             )
         };
         for (index, error) in errors.into_iter().enumerate() {
-            let at = error.span().map_or(text.len(), |span| span.start);
+            let at = error.span().map_or_else(|| deep_key(text), |span| span.start);
             let message = if index < PROBLEMS_MAX { no_toml(text, at, &error) } else { String::new() };
             self.error(at, message);
             self.broken.insert(self.places.line(at));
@@ -255,13 +255,25 @@ fn whole_domain(domain: &str) -> Result<String, String> {
         .map_err(|why| format!("expected a domain, but {} {why}", quoted(&format!("@{domain}"))))
 }
 
+/// The first line that may have a key of more parts than the parser takes (80): of these alone it does not
+/// say where they are.
+fn deep_key(text: &str) -> usize {
+    let mut lines = text.split_inclusive('\n').scan(0, |next, line| {
+        let at = *next;
+        *next += line.len();
+        Some((at, line))
+    });
+    let is_deep = |line: &str| line.split('=').next().is_some_and(|key| key.matches('.').count() >= 80);
+    lines.find(|(_, line)| is_deep(line)).map_or(text.len(), |(at, _)| at)
+}
+
 /// What the parser found, why it is none of TOML's, and what is allowed there, which it does not always say.
 fn no_toml(text: &str, at: usize, error: &toml::de::Error) -> String {
     let found = match text[at..].lines().next() {
         None => "the end of the file".to_owned(),
         Some("") => "the end of the line".to_owned(),
         Some(line) => {
-            let least = error.span().map_or(1, |span| span.len()).clamp(1, line.len());
+            let least = error.span().map_or(line.len(), |span| span.len()).clamp(1, line.len());
             let end = (least..=line.len()).find(|end| line.is_char_boundary(*end));
             quoted(&line[..end.unwrap_or(line.len())])
         }

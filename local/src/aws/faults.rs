@@ -253,7 +253,7 @@ impl Faults {
         self.lock().clear();
     }
 
-    /// The faults there are.
+    /// The faults that can still hit a call.
     pub fn list(&self) -> Vec<Fault> {
         self.lock().iter().map(|armed| armed.fault.clone()).collect()
     }
@@ -261,11 +261,12 @@ impl Faults {
     /// Counts a call for every fault that matches it and returns the first that hits it.
     pub(super) fn take(&self, operation: &str, subject: &str) -> Option<Fault> {
         let mut hit = None;
-        for armed in self.lock().iter_mut() {
+        self.lock().retain_mut(|armed| {
             if armed.matches(operation, subject) && armed.hits() && hit.is_none() {
                 hit = Some(armed.fault.clone());
             }
-        }
+            !armed.is_spent()
+        });
         hit
     }
 
@@ -294,6 +295,15 @@ impl Armed {
                 self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
                 splitmix64(self.random) % 100 < u64::from(percent)
             }
+        }
+    }
+
+    /// Whether no call to come can be hit.
+    fn is_spent(&self) -> bool {
+        match self.fault.when {
+            When::Always | When::Chance { .. } => false,
+            When::First(count) => self.seen >= count,
+            When::Nth(number) => self.seen >= number,
         }
     }
 }
@@ -381,6 +391,21 @@ mod tests {
         .into();
         let (internal, unavailable) = (Some(Effect::Internal), Some(Effect::Unavailable));
         assert_eq!(effects, [unavailable, None, None, internal, None, None]);
+    }
+
+    #[test]
+    fn a_spent_fault_is_gone() {
+        let faults = Faults::default();
+        for text in ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500%1"] {
+            faults.add(text.parse().unwrap());
+        }
+        let left = |calls: usize| {
+            (0..calls).for_each(|_| drop(faults.take("s3:GetObject", "")));
+            faults.list().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500@3", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500%1"]);
     }
 
     #[test]

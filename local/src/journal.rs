@@ -99,6 +99,13 @@ pub enum Event {
         /// Maildir file, or the relay's answer.
         to: String,
     },
+    /// An outgoing message that the relay does not take, or can't be reached for.
+    Undelivered {
+        /// Address.
+        destination: String,
+        /// Why.
+        error: String,
+    },
     /// An invocation ended.
     Returned {
         /// Function name.
@@ -336,6 +343,9 @@ impl fmt::Display for Event {
                 write!(f, "sent as {ses_id} from {from} to {}", destinations.join(", "))
             }
             Event::Delivered { destination, to } => write!(f, "delivered to {destination}: {to}"),
+            Event::Undelivered { destination, error } => {
+                write!(f, "not delivered to {destination}: {error}")
+            }
             Event::Returned { function, attempt, result, retry_in, took, .. } => {
                 let (verb, text) = match result {
                     Ok(answer) => ("returned", answer),

@@ -15,8 +15,9 @@ use std::{
 
 use anyhow::Context;
 use lettre::{
-    Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor, address::Envelope,
-    transport::smtp::response::Response,
+    Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
+    address::Envelope,
+    transport::smtp::{self, response::Response},
 };
 
 use crate::journal::{Event, Journal};
@@ -128,20 +129,21 @@ impl Delivery {
     async fn relay(&self, message_id: Option<&str>, return_path: &str, destinations: &[String], mail: &[u8]) {
         let mut answer = self.transmit(return_path, destinations, mail).await;
         for _ in 1..RELAY_TRIES {
-            if answer.is_ok() {
+            if !answer.as_ref().is_err_and(may_pass) {
                 break;
             }
             tokio::time::sleep(RELAY_PAUSE).await;
             answer = self.transmit(return_path, destinations, mail).await;
         }
-        let to = match answer {
-            Ok(answer) => {
-                format!("relay: {} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))
-            }
-            Err(error) => format!("relay: failed: {error:#}"),
-        };
+        let answer = answer.map(|answer| {
+            format!("relay: {} {}", answer.code(), answer.message().collect::<Vec<_>>().join(" "))
+        });
         for destination in destinations {
-            let event = Event::Delivered { destination: destination.clone(), to: to.clone() };
+            let destination = destination.clone();
+            let event = match &answer {
+                Ok(to) => Event::Delivered { destination, to: to.clone() },
+                Err(error) => Event::Undelivered { destination, error: format!("relay: {error}") },
+            };
             self.0.journal.note(message_id, event);
         }
     }
@@ -158,6 +160,11 @@ impl Delivery {
         let envelope = Envelope::new(Some(return_path.parse()?), destinations?)?;
         Ok(relay.send_raw(&envelope, mail).await?)
     }
+}
+
+/// Whether a relay that did not take a message may take it later: not what it refused for good.
+fn may_pass(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<smtp::Error>().is_some_and(|error| !error.is_permanent())
 }
 
 /// An address as the name of a folder: no separators, no dots alone, not too long.

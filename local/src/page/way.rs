@@ -52,12 +52,14 @@ pub(super) fn steps(entries: &[Arc<Entry>]) -> Vec<Step<'_>> {
                 Some(open) => open.log.push((entry.at, line)),
                 None => steps.push(Step::Event(entry)),
             },
-            Event::Sent { .. } | Event::Delivered { .. } | Event::Published { .. } | Event::Fault { .. } => {
-                match open(&mut steps, None) {
-                    Some(open) => open.events.push(entry),
-                    None => steps.push(Step::Event(entry)),
-                }
-            }
+            Event::Sent { .. }
+            | Event::Delivered { .. }
+            | Event::Undelivered { .. }
+            | Event::Published { .. }
+            | Event::Fault { .. } => match open(&mut steps, None) {
+                Some(open) => open.events.push(entry),
+                None => steps.push(Step::Event(entry)),
+            },
             Event::Returned { function, request_id, attempt, .. } => {
                 let ended = tries(&mut steps).find(|open| {
                     open.end.is_none() && open.request_id == request_id && open.attempt == *attempt

@@ -358,3 +358,36 @@ async fn a_relay_takes_what_is_sent() {
     assert_eq!(delivered(&bench.journal), expected);
     assert!(!bench.data.path().join("maildir").exists());
 }
+
+#[tokio::test]
+async fn what_a_relay_refuses_is_not_delivered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let bench = Bench::start_with(|options| options.relay = Some(address)).await;
+    let function = bench.function();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut line = "connected".to_owned();
+        while !line.is_empty() {
+            let answer: &[u8] = match line.get(..4) {
+                Some("conn") => b"220 relay\r\n",
+                Some("RCPT") => b"550 5.1.1 nobody\r\n",
+                _ => b"250 relay\r\n",
+            };
+            lines.write_all(answer).await.unwrap();
+            line.clear();
+            lines.read_line(&mut line).await.unwrap();
+        }
+    });
+    let (_, mut live) = bench.journal.follow();
+    send(&bench.ses(Key::from(&function)), MAIL, &["ann@out.example"]).await.unwrap();
+    let error = loop {
+        if let Event::Undelivered { destination, error } = &live.recv().await.unwrap().event {
+            assert_eq!(destination, "ann@out.example");
+            break error.clone();
+        }
+    };
+    assert!(error.contains("5.1.1 nobody"), "{error}");
+    assert_eq!(delivered(&bench.journal), []);
+}

@@ -165,6 +165,10 @@ fn event(entry: &Entry) -> Markup {
             "good",
             html! { b { "Delivered" } " to " (Hostile(destination, FIELD)) " " span.quiet { (Hostile(to, FIELD)) } },
         ),
+        Event::Undelivered { destination, error } => (
+            "bad",
+            html! { b { "Not delivered" } " to " (Hostile(destination, FIELD)) ": " (Hostile(error, FIELD)) },
+        ),
         Event::Returned { function, result, .. } => match result {
             Ok(answer) => {
                 ("good", html! { b { (function) " returned" } " " code { (Hostile(answer, FIELD)) } })

@@ -414,12 +414,13 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     // Where mail is odd, what mail-parser reads is no measure.
     let value = field.unfolded();
     let is_odd = |byte: &u8| !byte.is_ascii() || b"\\\"()[]:;=".contains(byte);
-    let mut brackets = value.split(|&byte| byte == b'>').map(<[u8]>::trim_ascii_start);
-    let pairs = brackets.next().is_none_or(|first| first.iter().filter(|&&byte| byte == b'<').count() <= 1)
-        && brackets.all(|part| {
-            part.is_empty()
-                || (part.starts_with(b",") && part.iter().filter(|&&byte| byte == b'<').count() <= 1)
-        });
+    // Each `>` closes one `<`, and what follows it is a comma or the end.
+    let parts: Vec<&[u8]> = value.split(|&byte| byte == b'>').map(<[u8]>::trim_ascii_start).collect();
+    let opened = |part: &[u8]| part.iter().filter(|&&byte| byte == b'<').count();
+    let pairs = parts.iter().enumerate().all(|(at, part)| {
+        opened(part) == usize::from(at + 1 < parts.len())
+            && (at == 0 || part.is_empty() || part.starts_with(b","))
+    });
     let Some(before) = field.addresses().filter(|_| pairs && !value.iter().any(is_odd)) else {
         return;
     };

@@ -2,11 +2,6 @@
 //! Both walks are timed: finding the block, and writing the new one.
 
 use divan::{Bencher, counter::BytesCount};
-use ses_forwarder::{
-    address::Address,
-    decision::Delivery,
-    header::{Rewrite, rewrite, split},
-};
 
 #[path = "../examples/support/messages.rs"]
 mod messages;
@@ -15,21 +10,10 @@ fn main() {
     divan::main();
 }
 
-fn deliveries() -> [Delivery; 1] {
-    let address = |text: &str| Address::parse(text).expect("a constant address");
-    [Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example")] }]
-}
-
 fn run(bencher: Bencher<'_, '_>, message: &[u8]) {
-    let deliveries = deliveries();
-    let how = Rewrite {
-        email_domain: "in.example",
-        envelope_sender: Some("sender@envelope.example"),
-        deliveries: &deliveries,
-        subject_prefix: "",
-        tags: &[],
-    };
-    bencher.counter(BytesCount::of_slice(message)).bench(|| rewrite(&split(divan::black_box(message)), &how));
+    let deliveries = messages::deliveries();
+    let bencher = bencher.counter(BytesCount::of_slice(message));
+    bencher.bench(|| messages::rewritten(divan::black_box(message), &deliveries));
 }
 
 #[divan::bench(args = [4 << 10, 64 << 10, 1 << 20, 4 << 20])]

@@ -1,12 +1,6 @@
 //! `rewrite BYTES [TIMES]`: rewrites a header block of that size that often, for an instruction
 //! counter (`valgrind --tool=callgrind`) to compare sizes and versions by what does not drift.
 
-use ses_forwarder::{
-    address::Address,
-    decision::Delivery,
-    header::{Rewrite, rewrite, split},
-};
-
 #[path = "support/messages.rs"]
 mod messages;
 
@@ -15,21 +9,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bytes: usize = arguments.next().ok_or("expected a size in bytes")?.parse()?;
     let times: usize = arguments.next().map_or(Ok(1), |times| times.parse())?;
     let message = messages::of_size(bytes);
-    let deliveries = [Delivery {
-        recipient: Address::parse("info@in.example")?,
-        destinations: vec![Address::parse("ann@out.example")?],
-    }];
-    let how = Rewrite {
-        email_domain: "in.example",
-        envelope_sender: Some("sender@envelope.example"),
-        deliveries: &deliveries,
-        subject_prefix: "",
-        tags: &[],
-    };
+    let deliveries = messages::deliveries();
     let start = std::time::Instant::now();
     let mut written = 0;
     for _ in 0..times {
-        written += rewrite(&split(std::hint::black_box(&message)), &how).header.len();
+        written += messages::rewritten(std::hint::black_box(&message), &deliveries);
     }
     println!(
         "{} bytes became {} in {:?}",

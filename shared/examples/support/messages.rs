@@ -1,5 +1,29 @@
 //! Messages to measure with: what SES stores for a usual mail, and its variations.
 
+use ses_forwarder::{
+    address::Address,
+    decision::Delivery,
+    header::{Rewrite, rewrite, split},
+};
+
+/// Rewrites a message as the function does that forwards it; how long the new header block is.
+pub(crate) fn rewritten(message: &[u8], deliveries: &[Delivery]) -> usize {
+    let how = Rewrite {
+        email_domain: "in.example",
+        envelope_sender: Some("sender@envelope.example"),
+        deliveries,
+        subject_prefix: "",
+        tags: &[],
+    };
+    rewrite(&split(message), &how).header.len()
+}
+
+/// Who gets it.
+pub(crate) fn deliveries() -> [Delivery; 1] {
+    let address = |text: &str| Address::parse(text).expect("a constant address");
+    [Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example")] }]
+}
+
 /// A header block as SES stores it, about 4 KB.
 const USUAL: &str = "Return-Path: <bounces+17@lists.example.org>\r\n\
 Received: from mail.example.org (mail.example.org [203.0.113.9])\r\n by inbound-smtp.us-east-1.amazonaws.com with SMTP id 3k5v0q0t7c1m2n\r\n for info@in.example;\r\n Mon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\n\

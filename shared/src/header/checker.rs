@@ -429,7 +429,8 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     }
     let mut expected = Vec::new();
     for address in before {
-        let is_it = |recipient: &str| recipient.eq_ignore_ascii_case(&address);
+        // A domain may end in the root's dot.
+        let is_it = |recipient: &str| recipient.eq_ignore_ascii_case(address.trim_end_matches('.'));
         match how.deliveries.iter().find(|delivery| is_it(&delivery.recipient.to_string())) {
             Some(delivery) if !delivery.destinations.is_empty() => {
                 expected.extend(delivery.destinations.iter().map(ToString::to_string));

@@ -36,7 +36,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
     bucket::Bucket,
-    call::{CallError, Deadline, Persistence, persist},
+    call::{CallError, Deadline, Persistence, SendOnce, persist, sent},
     clients::{self, SdkConfig},
     function::without_addresses,
     notice::sender,
@@ -125,10 +125,11 @@ impl Handler {
         if let Some(warning) = settings.warning() {
             tracing::warn!("{warning}");
         }
+        let sns = aws_sdk_sns::config::Builder::from(configuration).retry_classifier(SendOnce);
         Handler {
             s3: clients::s3(configuration),
-            ses: aws_sdk_sesv2::Client::new(configuration),
-            sns: aws_sdk_sns::Client::new(configuration),
+            ses: clients::ses(configuration),
+            sns: aws_sdk_sns::Client::from_conf(sns.build()),
             settings,
         }
     }
@@ -368,8 +369,7 @@ impl Run<'_> {
             persist("SendEmail", self.deadline, Persistence::Usual, async || {
                 let request = self.handler.ses.send_email().from_email_address(sender(email_domain));
                 let request = request.destination(Destination::builder().to_addresses(&to).build());
-                let result = request.content(content.clone()).send().await;
-                result.map(drop).map_err(|error| CallError::from_sdk("SendEmail", &error))
+                sent("SendEmail", request.content(content.clone()).send().await).map(drop)
             })
             .await,
         )
@@ -381,8 +381,7 @@ impl Run<'_> {
         Some(
             persist("Publish", self.deadline, Persistence::Usual, async || {
                 let request = self.handler.sns.publish().topic_arn(topic).subject(&subject).message(&text);
-                let result = request.send().await;
-                result.map(drop).map_err(|error| CallError::from_sdk("Publish", &error))
+                sent("Publish", request.send().await).map(drop)
             })
             .await,
         )

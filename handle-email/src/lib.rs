@@ -66,7 +66,7 @@ impl Handler {
     pub fn new(settings: EmailSettings, configuration: &SdkConfig) -> Handler {
         Handler {
             s3: clients::s3(configuration),
-            ses: aws_sdk_sesv2::Client::new(configuration),
+            ses: clients::ses(configuration),
             routing: Routing::new(&settings),
             ledger: Ledger::default(),
             settings,

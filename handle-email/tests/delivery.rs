@@ -155,6 +155,16 @@ async fn a_message_cut_short_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_send_whose_answer_is_cut_short_is_a_send() {
+    let stack = stack(&["ses:SendEmail=truncate"]).await;
+    store(&stack, "m1", message()).await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    assert_eq!(stack.sent().len(), 1);
+    let record = stack.outcome("m1").await.expect("an outcome");
+    assert_eq!(record["sent"], json!([{ "messageId": "", "destinations": ["info@out.example"] }]));
+}
+
+#[tokio::test]
 async fn the_record_of_a_send_is_tried_hard() {
     let stack = stack(&["s3:PutObject(outcome/)=500*4"]).await;
     store(&stack, "m1", message()).await;

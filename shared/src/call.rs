@@ -17,7 +17,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    orchestrator::HttpResponse,
+    result::SdkError,
+    retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
+};
 use aws_smithy_types::{
     error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
     timeout::TimeoutConfig,
@@ -197,6 +202,44 @@ fn innermost(error: &dyn Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+/// What came of a call that sends something. It took effect if the status said so, even if the rest of
+/// the answer was lost: then there is no output.
+pub fn sent<T, E>(step: &str, result: Result<T, SdkError<E, HttpResponse>>) -> Result<Option<T>, CallError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match result {
+        Ok(output) => Ok(Some(output)),
+        Err(SdkError::ResponseError(lost)) if lost.raw().status().is_success() => {
+            tracing::warn!(step, "done, but the answer broke off");
+            Ok(None)
+        }
+        Err(error) => Err(CallError::from_sdk(step, &error)),
+    }
+}
+
+/// Keeps the SDK from making a call again whose status said that it took effect: what it sends would
+/// be sent twice. For clients that send something.
+#[derive(Debug)]
+pub struct SendOnce;
+
+impl ClassifyRetry for SendOnce {
+    fn name(&self) -> &'static str {
+        "SendOnce"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
+    }
+
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response() {
+            Some(response) if response.status().is_success() => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
 }
 
 /// How hard to try.

@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
 };
 
-use crate::call::{ATTEMPT, ATTEMPTS, CONNECT, timeouts};
+use crate::call::{ATTEMPT, ATTEMPTS, CONNECT, SendOnce, timeouts};
 
 /// Reads AWS's own variables; connects to nothing.
 ///
@@ -56,6 +56,12 @@ pub fn s3(configuration: &SdkConfig) -> aws_sdk_s3::Client {
     let own = configuration.endpoint_url().is_some() || env::var_os("AWS_ENDPOINT_URL_S3").is_some();
     let config = aws_sdk_s3::config::Builder::from(configuration).force_path_style(own).build();
     aws_sdk_s3::Client::from_conf(config)
+}
+
+/// The client for SES v2. What it has sent, it does not send again.
+pub fn ses(configuration: &SdkConfig) -> aws_sdk_sesv2::Client {
+    let config = aws_sdk_sesv2::config::Builder::from(configuration).retry_classifier(SendOnce);
+    aws_sdk_sesv2::Client::from_conf(config.build())
 }
 
 /// Whether some endpoint is plain HTTP: a local stack, which may need no TLS at all.

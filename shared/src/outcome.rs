@@ -120,7 +120,7 @@ pub struct LeftOut {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
-    /// The id SES gave the outgoing message.
+    /// The id SES gave the outgoing message; empty if its answer broke off before that.
     pub message_id: String,
     /// Its envelope.
     pub destinations: Vec<String>,

@@ -150,7 +150,7 @@ impl Trial {
 
     /// Whether SES or SNS may have accepted what the function does not know of, or has not recorded.
     fn may_double(&self) -> bool {
-        let unknown = matches!(self.effect, Effect::ResetAfter | Effect::Truncate | Effect::KillAfter);
+        let unknown = matches!(self.effect, Effect::ResetAfter | Effect::KillAfter);
         let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
         match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
             (Subject::Email, "ses:SendEmail", _) => unknown,

@@ -22,7 +22,7 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 
 use self::content::Content;
-use crate::call::{self, CallError, Deadline, Kind, Persistence, persist};
+use crate::call::{self, CallError, Deadline, Kind, Persistence, persist, sent};
 
 /// Recipients that one SendEmail takes.
 /// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
@@ -81,7 +81,7 @@ impl Mailer {
         Mailer { client, deadline }
     }
 
-    /// Sends a message; returns the messageId that SES gave it.
+    /// Sends a message; returns the messageId that SES gave it, or nothing if its answer broke off.
     pub async fn send(&self, message: &Outgoing, envelope: Envelope<'_>) -> Result<String, CallError> {
         persist("SendEmail", self.deadline, Persistence::Usual, async || {
             // Half of what is left, so that a hang leaves time for a second attempt.
@@ -98,10 +98,8 @@ impl Mailer {
                 .interceptor(Swap { message: message.clone(), attempt })
                 .send()
                 .await;
-            match result {
-                Ok(output) => Ok(output.message_id.unwrap_or_default()),
-                Err(error) => Err(classified(CallError::from_sdk("SendEmail", &error), message)),
-            }
+            let output = sent("SendEmail", result).map_err(|error| classified(error, message))?;
+            Ok(output.and_then(|output| output.message_id).unwrap_or_default())
         })
         .await
     }

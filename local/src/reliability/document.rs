@@ -26,6 +26,11 @@ that is cut before or after the call took effect (`reset-before`, `reset-after`)
 (`truncate`); the process killed before or after the call took effect (`kill-before`, `kill-after`).
 ";
 
+const LOAD_INTRODUCTION: &str = "
+Messages from 1 KB to 1 MB over SMTP to 50 destinations, while calls are throttled, fail, are cut off, and functions are
+killed. A run fails if a message is unaccounted for, sent twice without a fault on its way, or shows in a log.
+";
+
 /// Writes the document.
 pub fn document(rows: &[Row]) -> String {
     let mut text = INTRODUCTION.to_owned();
@@ -52,14 +57,18 @@ pub fn with_rows(existing: &str, rows: &[Row]) -> String {
     document(rows) + load
 }
 
-/// A document with its table, and what a load came to.
+/// A document with what a load came to: instead of what it says of the same command, or behind the others.
 pub fn with_load(existing: &str, command: &str, account: &Account) -> String {
-    let table = existing.find(LOAD).map_or(existing, |at| &existing[..at]);
-    format!(
-        "{table}{LOAD}\nMade by `{command}`: messages from 1 KB to 1 MB over SMTP, while calls are throttled, fail, are cut \
-         off, and functions are killed. It fails if a message is unaccounted for, or sent twice without a fault on its \
-         way.\n\n```text\n{account}```\n"
-    )
+    let mut text = existing.to_owned();
+    if !text.contains(LOAD) {
+        text += LOAD;
+        text += LOAD_INTRODUCTION;
+    }
+    let heading = format!("\n`{command}`:\n\n```text\n");
+    let start = text.find(&heading).unwrap_or(text.len());
+    let length = text[start..].find("```\n\n").map_or(text.len() - start, |end| end + "```\n".len());
+    text.replace_range(start..start + length, &format!("{heading}{account}```\n"));
+    text
 }
 
 fn emphasised(cell: &str) -> String {
@@ -78,10 +87,10 @@ mod tests {
         let loaded = with_load(&empty, "cargo local load", &account);
         assert!(loaded.starts_with(&empty) && loaded.contains("accepted       2\n"), "{loaded}");
         assert_eq!(with_rows(&loaded, &[]), loaded);
+        let longer = with_load(&loaded, "cargo local load --minutes 10", &account);
+        assert!(longer.starts_with(&loaded) && longer.matches("accepted       2\n").count() == 2, "{longer}");
         let again = Account { accepted: 3, ..account };
-        assert_eq!(
-            with_load(&loaded, "cargo local load", &again),
-            with_load(&empty, "cargo local load", &again)
-        );
+        let renewed = with_load(&longer, "cargo local load", &again);
+        assert_eq!(renewed, longer.replacen("accepted       2\n", "accepted       3\n", 1));
     }
 }

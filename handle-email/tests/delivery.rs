@@ -40,7 +40,7 @@ async fn a_message_is_archived_forwarded_and_recorded() {
     assert_eq!(sent[0].from, "ann_else.example@in.example");
     assert_eq!(sent[0].destinations, ["info@out.example"]);
     let raw = String::from_utf8(sent[0].raw.clone()).unwrap();
-    assert!(raw.ends_with("\r\n\r\nHi\r\n"), "{raw}");
+    assert!(raw.ends_with("\r\n\r\nHi there\r\n"), "{raw}");
     assert!(raw.contains("From: Ann <ann_else.example@in.example>\r\n"), "{raw}");
 
     assert_eq!(outcome(&stack, "m1").await, forwarded("m1", message().len()));
@@ -126,7 +126,7 @@ async fn a_refusal_is_recorded_and_not_tried_again_until_asked_for() {
     assert_eq!(kept.len(), 1);
     let kept = stack.object(&kept[0]).await.expect("an error copy");
     assert!(kept.starts_with(b"X-Original-To: info@in.example\r\n"), "it is what was to be sent");
-    assert!(kept.ends_with(format!("Hi\r\n{}\r\n", "x".repeat(999)).as_bytes()));
+    assert!(kept.ends_with(format!("Hi there\r\n{}\r\n", "x".repeat(999)).as_bytes()));
 
     let index = stack.keys("index/").await;
     let notification = stack.object(&index[0]).await.expect("an index");

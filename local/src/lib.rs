@@ -14,6 +14,7 @@ pub mod lambda;
 pub mod load;
 pub mod page;
 pub mod policy;
+pub mod privacy;
 pub mod receiving;
 pub mod reliability;
 pub mod smtp;

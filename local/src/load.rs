@@ -13,6 +13,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     aws::faults::{Effect, Fault, When},
     journal::{End, Event},
+    privacy::leaks,
     stack::{Client, Parts},
 };
 
@@ -87,12 +88,12 @@ pub async fn run(stack: &Parts, load: Load) -> anyhow::Result<Account> {
                     break;
                 }
                 let slot = Arc::clone(&slots).acquire_owned().await?;
-                let id =
-                    client.send(Some("ann@else.example"), &[&recipient(number)], &message(number)).await?;
+                let message = message(number);
+                let id = client.send(Some("ann@else.example"), &[&recipient(number)], &message).await?;
                 let (stack, account) = (stack.clone(), Arc::clone(&account));
                 let late = number >= load.messages / 2 && started.elapsed() >= load.time / 2;
                 under_way.spawn(async move {
-                    settle(&stack, &id, late, &account).await;
+                    settle(&stack, &id, &message, late, &account).await;
                     drop(slot);
                 });
                 while under_way.try_join_next().is_some() {}
@@ -118,10 +119,10 @@ fn message(number: usize) -> Vec<u8> {
     let line = if number % 100 == 13 { "x".repeat(999) } else { "x".repeat(76) };
     let kilobytes = 1 << (number.trailing_zeros().min(10));
     let body = format!("{line}\r\n").repeat(kilobytes * 1024 / (line.len() + 2) + 1);
-    format!("From: Ann <ann@else.example>\r\nSubject: {number}\r\n\r\n{body}").into_bytes()
+    format!("From: Ann <ann@else.example>\r\nSubject: Number {number}\r\n\r\n{body}").into_bytes()
 }
 
-async fn settle(stack: &Parts, id: &str, late: bool, account: &Mutex<Account>) {
+async fn settle(stack: &Parts, id: &str, message: &[u8], late: bool, account: &Mutex<Account>) {
     let end = stack.settled(id).await;
     let outcome = stack.outcome(id).await;
     let status = outcome.as_ref().and_then(|outcome| outcome["status"].as_str());
@@ -135,8 +136,10 @@ async fn settle(stack: &Parts, id: &str, late: bool, account: &Mutex<Account>) {
     }
     let mut copies: BTreeMap<String, usize> = BTreeMap::new();
     let mut faults = 0;
+    let mut lines = Vec::new();
     for entry in stack.journal().of(id) {
         match &entry.event {
+            Event::Logged { line, .. } => lines.push(line.clone()),
             Event::Sent { from, destinations, .. } if !from.starts_with(ses_forwarder::notice::SENDER) => {
                 destinations.iter().for_each(|to| *copies.entry(to.clone()).or_default() += 1);
             }
@@ -150,6 +153,9 @@ async fn settle(stack: &Parts, id: &str, late: bool, account: &Mutex<Account>) {
         }
     }
     account.faults += faults;
+    if !leaks(lines, message).is_empty() {
+        account.problem("shows private text in a log", stack, id);
+    }
     if status == Some("forwarded") && copies.is_empty() {
         account.problem("counts as forwarded and was not sent", stack, id);
     }

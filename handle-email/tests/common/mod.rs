@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use ses_forwarder_local::{
     aws::faults::Fault,
     journal::Event,
+    privacy::Watched,
     stack::{Config, Stack},
 };
 
@@ -13,10 +14,11 @@ pub(crate) const FUNCTION: &str = "HandleEmailFunction";
 /// When every message of these tests was received.
 const TIMESTAMP: &str = "2026-11-23T10:00:00.000Z";
 
-/// A stack with these faults.
-pub(crate) async fn stack(faults: &[&str]) -> Stack {
+/// A stack with these faults, which has to keep its logs free of what is private.
+pub(crate) async fn stack(faults: &[&str]) -> Watched {
     let faults = faults.iter().map(|fault| fault.parse::<Fault>().expect("a fault")).collect();
-    Stack::start(Config { faults, ..Config::default() }).await.expect("the stack starts")
+    let stack = Stack::start(Config { faults, ..Config::default() }).await.expect("the stack starts");
+    Watched::new(stack, message().as_bytes())
 }
 
 /// What SES says of a message.
@@ -63,8 +65,8 @@ pub(crate) async fn store(stack: &Stack, message_id: &str, message: impl Into<by
 }
 
 /// A plain message.
-pub(crate) fn message() -> &'static str {
-    "From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\r\nHi\r\n"
+pub(crate) const fn message() -> &'static str {
+    "From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\r\nHi there\r\n"
 }
 
 /// The outcome without what differs from run to run.

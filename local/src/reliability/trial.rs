@@ -16,11 +16,12 @@ use crate::{
         sqs::Attribute,
     },
     journal::{End, Event},
+    privacy::leaks,
     stack::{Config, Stack, repository},
 };
 
 const MESSAGE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\
-                         Message-ID: <1@else.example>\r\nDate: Wed, 25 Nov 2026 01:02:03 +0000\r\n\r\nHi.\r\n";
+                         Message-ID: <1@else.example>\r\nDate: Wed, 25 Nov 2026 01:02:03 +0000\r\n\r\nHi there.\r\n";
 
 /// What a dead letter says failed, where none has.
 const MADE_UP: &str = "message not stored: there is no s3://bucket/messages/x";
@@ -63,6 +64,8 @@ pub(super) struct Observed {
     dead_lettered: bool,
     indexed: bool,
     fault_hit: bool,
+    /// Log lines that hold what is private.
+    leaks: Vec<String>,
     story: String,
 }
 
@@ -211,6 +214,7 @@ impl Observed {
             dead_lettered: false,
             indexed: stack.keys("index/").await.iter().any(|key| key.ends_with(&format!("/{id}.json"))),
             fault_hit: false,
+            leaks: leaks(stack.logs().iter().map(|(_, line)| line), MESSAGE),
             story: stack.story(id),
         };
         for mail in stack.sent() {
@@ -292,6 +296,7 @@ impl Observed {
                 "nothing is told twice but what could not be recorded",
                 once(&self.noticed) || trial.may_double(),
             ),
+            ("nothing private is logged", self.leaks.is_empty()),
         ];
         let broken = promises.iter().filter(|(_, kept)| !kept);
         broken.map(|(promise, _)| format!("{trial}: broken: {promise}\n{}", self.story)).collect()

@@ -67,12 +67,28 @@ pub fn without_addresses(text: &str) -> String {
             redacted.push_str(part);
             break;
         }
-        let ends_local = |c: char| c.is_whitespace() || "<>()[]:;,'\"".contains(c);
-        let local = part.rfind(ends_local).map_or(0, |at| at + 1);
-        redacted.push_str(&part[..local]);
+        redacted.push_str(&part[..local_part(part)]);
         redacted.push_str("…@");
     }
     redacted
+}
+
+/// Where a local part begins that ends with the text.
+fn local_part(text: &str) -> usize {
+    quoted_local_part(text).unwrap_or_else(|| {
+        let is_before = |c: char| c.is_whitespace() || "<>()[]:;,'\"".contains(c);
+        text.rfind(is_before).map_or(0, |at| at + 1)
+    })
+}
+
+/// The same for one in quotation marks. Sentences quote too: `"a" or "@x.example"`.
+fn quoted_local_part(text: &str) -> Option<usize> {
+    let open = text.strip_suffix('"')?;
+    let mut quotes = open.rmatch_indices('"').map(|(at, _)| at);
+    let at = quotes.find(|at| !open[..*at].ends_with('\\'))?;
+    let content = &open[at + 1..];
+    let is_content = !content.starts_with(char::is_whitespace) && content.contains(char::is_alphanumeric);
+    is_content.then_some(at)
 }
 
 #[cfg(test)]
@@ -106,6 +122,9 @@ mod tests {
             ("from 'Jane <jane@x.example>'", "from 'Jane <…@x.example>'"),
             ("@x.example and a@", "…@x.example and …@"),
             ("ü@é@x", "…@…@x"),
+            (r#"not verified: "jane doe"@x.example"#, "not verified: …@x.example"),
+            (r#""a \"b\" c"@x.example, "d"@y.example"#, "…@x.example, …@y.example"),
+            (r#"allowed are "a" and "@x.example""#, r#"allowed are "a" and "…@x.example""#),
         ];
         for (text, redacted) in cases {
             assert_eq!(without_addresses(text), redacted);

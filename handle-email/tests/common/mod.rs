@@ -1,5 +1,7 @@
 //! A stack on this machine that runs the real `handle-email`, and what tests ask of it.
 
+#![allow(dead_code, reason = "each file of tests asks for a part of it")]
+
 use serde_json::{Value, json};
 use ses_forwarder_local::{
     aws::faults::Fault,

@@ -13,6 +13,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use serde_json::{Value, json};
+
 /// A policy document.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
@@ -171,9 +173,53 @@ impl Condition {
         });
         matches != self.negated
     }
+
+    /// The operator as a policy names it.
+    fn operator(&self) -> String {
+        let base = match (self.operator, self.negated) {
+            (Operator::Equals, false) => "StringEquals",
+            (Operator::Equals, true) => "StringNotEquals",
+            (Operator::EqualsIgnoreCase, false) => "StringEqualsIgnoreCase",
+            (Operator::EqualsIgnoreCase, true) => "StringNotEqualsIgnoreCase",
+            (Operator::Like, false) => "StringLike",
+            (Operator::Like, true) => "StringNotLike",
+            (Operator::ArnLike, false) => "ArnLike",
+            (Operator::ArnLike, true) => "ArnNotLike",
+            (Operator::Bool, _) => "Bool",
+            (Operator::Null, _) => "Null",
+        };
+        format!("{base}{}", if self.if_exists { "IfExists" } else { "" })
+    }
 }
 
 impl Statement {
+    /// As it stands in a policy document.
+    fn document(&self) -> Value {
+        let mut document = json!({
+            "Effect": if self.allow { "Allow" } else { "Deny" },
+            "Action": self.actions,
+            "Resource": self.resources,
+        });
+        if let Some(sid) = &self.sid {
+            document["Sid"] = json!(sid);
+        }
+        for principal in &self.principals {
+            let (kind, name) = match principal {
+                Principal::Everyone => ("AWS", "*"),
+                Principal::Service(name) => ("Service", name.as_str()),
+                Principal::Role(arn) => ("AWS", arn.as_str()),
+            };
+            match &mut document["Principal"][kind] {
+                Value::Array(names) => names.push(json!(name)),
+                none => *none = json!([name]),
+            }
+        }
+        for condition in &self.conditions {
+            document["Condition"][condition.operator()][&condition.key] = json!(condition.values);
+        }
+        document
+    }
+
     /// Whether it is about this call by this principal; a role's statements have no principal.
     fn matches(&self, principal: Option<&Principal>, call: &Call) -> bool {
         self.principals_match(principal)
@@ -193,6 +239,12 @@ impl Statement {
 }
 
 impl Policy {
+    /// The policy as a document that says the same.
+    pub fn document(&self) -> Value {
+        let statements: Vec<_> = self.statements.iter().map(Statement::document).collect();
+        json!({ "Version": "2012-10-17", "Statement": statements })
+    }
+
     /// What a resource policy says of a call by a principal.
     pub fn decide(&self, principal: &Principal, call: &Call) -> Decision {
         self.decision(Some(principal), call)

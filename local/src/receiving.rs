@@ -46,7 +46,7 @@ pub struct Envelope {
 /// Why a recipient is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// No enabled rule has it.
+    /// No enabled rule of the active rule set has it.
     NoRule,
     /// A rule has it, but only for mail over TLS.
     TlsRequired,
@@ -138,7 +138,9 @@ impl Receiving {
     }
 
     fn rules(&self) -> impl Iterator<Item = &ReceiptRule> {
-        self.deployment.rules.iter().filter(|rule| rule.enabled)
+        let active = self.services.active_rule_set();
+        let rules = self.deployment.rules.iter();
+        rules.filter(move |rule| rule.enabled && active.as_ref() == Some(&rule.rule_set))
     }
 
     /// Carries out a rule's actions, in order, up to the first that fails.

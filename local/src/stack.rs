@@ -205,8 +205,8 @@ impl Parts {
         lambda.poll_queues()?;
         let parts = Parts { addresses, data, deployment, journal, services, lambda, receiving };
         runtime.spawn({
-            let services = parts.services.clone();
-            async move { services.serve(aws_listener, std::future::pending()).await }
+            let (services, lambda) = (parts.services.clone(), parts.lambda.clone());
+            async move { services.serve(aws_listener, Some(lambda), std::future::pending()).await }
         });
         runtime.spawn(smtp::serve(smtp_listener, parts.receiving.clone()));
         let access = page::Access {
@@ -225,7 +225,7 @@ impl Parts {
         self.addresses.smtp
     }
 
-    /// URL of the AWS endpoints: S3, SES v2, SQS, SNS.
+    /// URL of the AWS endpoints.
     pub fn aws_url(&self) -> String {
         format!("http://{}", self.addresses.aws)
     }

@@ -1,4 +1,5 @@
-//! The endpoints the functions call, on one loopback port: S3, SES v2, SQS, SNS and STS. Each call is
+//! The endpoints the functions and people call, on one loopback port: S3, SES, SQS, SNS and STS, and of
+//! Lambda and CloudFormation what tells of a deployment and invokes a function. Each call is
 //! authenticated (SigV4), checked against the caller's role, given the fault that was asked for,
 //! answered, and told to the journal.
 //!
@@ -6,10 +7,13 @@
 //! deployment's, operations that neither the functions nor a person who looks at the stack need.
 
 pub mod auth;
+mod cloudformation;
 pub mod delivery;
 pub mod faults;
 mod flight;
+mod functions;
 mod query;
+mod receipt_rules;
 pub mod s3;
 pub mod ses;
 mod ses_address;
@@ -34,11 +38,12 @@ use self::{
     delivery::Delivery,
     faults::Faults,
     flight::{Cut, Flight},
+    receipt_rules::RuleSets,
     s3::Buckets,
     sns::Topics,
     sqs::{Queue, Queues},
 };
-use crate::{deployment::Deployment, journal::Journal};
+use crate::{deployment::Deployment, journal::Journal, lambda::Lambda};
 
 /// Longest request body, in bytes: more than SES's 40 MB in base64, so that SES itself says what is wrong.
 const BODY_LIMIT: usize = 96 << 20;
@@ -74,13 +79,19 @@ struct Inner {
     queues: Queues,
     topics: Topics,
     ses: ses::Sender,
+    rule_sets: RuleSets,
+    stack: cloudformation::Stack,
 }
 
 /// The services, as the scope of a signature names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Service {
+    CloudFormation,
+    Lambda,
     S3,
     Ses,
+    /// SES's first API, which has the rule sets.
+    SesReceiving,
     Sqs,
     Sns,
     Sts,
@@ -118,14 +129,21 @@ impl Services {
             queues: Queues::new(deployment)?,
             topics: Topics::new(deployment),
             ses: ses::Sender::new(deployment, options.ses, delivery),
+            rule_sets: RuleSets::new(deployment),
+            stack: cloudformation::Stack::new(deployment),
             journal,
             callers,
             faults,
         })))
     }
 
-    /// Answers calls until `shutdown` ends; then cuts every connection.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    /// Answers calls until `shutdown` ends; then cuts every connection. `lambda` runs what is invoked.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        lambda: Option<Lambda>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut connections = JoinSet::new();
         loop {
@@ -134,7 +152,7 @@ impl Services {
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(converse(Arc::clone(&self.0), stream));
+                        connections.spawn(converse(Arc::clone(&self.0), lambda.clone(), stream));
                     }
                     Err(error) => tracing::warn!("can't accept a connection: {error}"),
                 },
@@ -162,6 +180,11 @@ impl Services {
         self.0.queues.by_arn(arn)
     }
 
+    /// The receipt rule set that is active, if any is.
+    pub fn active_rule_set(&self) -> Option<String> {
+        self.0.rule_sets.active()
+    }
+
     /// The SES account, whose settings may change while it runs.
     pub fn ses(&self) -> &ses::Sender {
         &self.0.ses
@@ -169,10 +192,10 @@ impl Services {
 }
 
 /// Answers the calls of one connection. A call that is to be cut ends it with a TCP reset.
-async fn converse(services: Arc<Inner>, stream: TcpStream) {
+async fn converse(services: Arc<Inner>, lambda: Option<Lambda>, stream: TcpStream) {
     let service = hyper::service::service_fn(move |request| {
         let answer: Pin<Box<dyn Future<Output = Result<Response, Cut>> + Send>> =
-            Box::pin(answer(Arc::clone(&services), request));
+            Box::pin(answer(Arc::clone(&services), lambda.clone(), request));
         answer
     });
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -187,7 +210,11 @@ async fn converse(services: Arc<Inner>, stream: TcpStream) {
     }
 }
 
-async fn answer(services: Arc<Inner>, request: Request<Incoming>) -> Result<Response, Cut> {
+async fn answer(
+    services: Arc<Inner>,
+    lambda: Option<Lambda>,
+    request: Request<Incoming>,
+) -> Result<Response, Cut> {
     let service = Service::of(&request);
     let flight = Arc::new(Flight::new(Arc::clone(&services), service));
     let response = if service == Service::S3 {
@@ -198,7 +225,10 @@ async fn answer(services: Arc<Inner>, request: Request<Incoming>) -> Result<Resp
             let caller = services.callers.verify(&head, &body, &services.region)?;
             match service {
                 Service::S3 => unreachable!("answered above, as its bodies are streams"),
+                Service::CloudFormation => services.stack.answer(&flight, caller, &body).await,
+                Service::Lambda => functions::answer(lambda.as_ref(), &flight, caller, &head, body).await,
                 Service::Ses => services.ses.answer(&flight, caller, &head, body).await,
+                Service::SesReceiving => services.rule_sets.answer(&flight, caller, &body).await,
                 Service::Sqs => services.queues.answer(&flight, caller, &head, &body).await,
                 Service::Sns => services.topics.answer(&flight, caller, &body).await,
                 Service::Sts => identity(&flight, caller, &body).await,
@@ -241,6 +271,10 @@ impl Service {
     /// The service a request is signed for. What is not signed, or in its query, can only be for S3.
     fn of<B>(request: &Request<B>) -> Service {
         match auth::Scope::of(request.headers()).as_ref().map(|scope| scope.service) {
+            Some("cloudformation") => Service::CloudFormation,
+            Some("lambda") => Service::Lambda,
+            // Both of SES's APIs are signed alike.
+            Some("ses") if request.uri().path() == "/" => Service::SesReceiving,
             Some("ses") => Service::Ses,
             Some("sqs") => Service::Sqs,
             Some("sns") => Service::Sns,
@@ -251,8 +285,10 @@ impl Service {
 
     fn name(self) -> &'static str {
         match self {
+            Service::CloudFormation => "cloudformation",
+            Service::Lambda => "lambda",
             Service::S3 => "s3",
-            Service::Ses => "ses",
+            Service::Ses | Service::SesReceiving => "ses",
             Service::Sqs => "sqs",
             Service::Sns => "sns",
             Service::Sts => "sts",
@@ -262,8 +298,8 @@ impl Service {
     /// What the service says if a policy does not allow a call.
     fn denied(self, sentence: String) -> Refusal {
         let code = match self {
-            Service::S3 | Service::Sts => "AccessDenied",
-            Service::Ses | Service::Sqs => "AccessDeniedException",
+            Service::CloudFormation | Service::S3 | Service::SesReceiving | Service::Sts => "AccessDenied",
+            Service::Lambda | Service::Ses | Service::Sqs => "AccessDeniedException",
             Service::Sns => "AuthorizationError",
         };
         Refusal::new(403, code, sentence)
@@ -273,8 +309,10 @@ impl Service {
     fn refuse(self, flight: &Flight, refusal: &Refusal) -> Response {
         flight.note_error(&refusal.code);
         match self {
+            Service::CloudFormation => query::refuse(refusal, query::CLOUDFORMATION, &flight.request_id),
             Service::S3 => s3::refuse(refusal),
-            Service::Ses => ses::refuse(refusal, &flight.request_id),
+            Service::Lambda | Service::Ses => refuse_rest(refusal, &flight.request_id),
+            Service::SesReceiving => query::refuse(refusal, query::SES, &flight.request_id),
             Service::Sqs => sqs::refuse(refusal, &flight.request_id),
             Service::Sns => query::refuse(refusal, query::SNS, &flight.request_id),
             Service::Sts => query::refuse(refusal, query::STS, &flight.request_id),
@@ -289,4 +327,16 @@ fn json(status: u16, content_type: &'static str, body: &serde_json::Value) -> Re
         .header(hyper::header::CONTENT_TYPE, content_type)
         .body(Body::from(body.to_string()))
         .expect("status and content type are valid")
+}
+
+/// A refusal in the JSON protocol that has operations as paths.
+fn refuse_rest(refusal: &Refusal, request_id: &str) -> Response {
+    let mut response =
+        json(refusal.status, "application/json", &serde_json::json!({ "message": refusal.message }));
+    for (name, value) in [("x-amzn-errortype", refusal.code.as_str()), ("x-amzn-requestid", request_id)] {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }

@@ -1,9 +1,13 @@
-//! The AWS Query protocol, which SNS and STS speak: a form in, XML out.
+//! The AWS Query protocol, which CloudFormation, SES's first API, SNS and STS speak: a form in, XML out.
 
 use std::borrow::Cow;
 
 use super::{Body, Refusal, Response};
 
+/// XML namespace of CloudFormation.
+pub(super) const CLOUDFORMATION: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
+/// XML namespace of SES's first API.
+pub(super) const SES: &str = "http://ses.amazonaws.com/doc/2010-12-01/";
 /// XML namespace of SNS.
 pub(super) const SNS: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 /// XML namespace of STS.
@@ -51,6 +55,11 @@ pub(super) fn refuse(refusal: &Refusal, namespace: &str, request_id: &str) -> Re
 
 pub(super) fn unknown_action(action: &str) -> Refusal {
     Refusal::new(400, "InvalidAction", format!("The action {action} is not supported here."))
+}
+
+/// An XML element with a text.
+pub(super) fn element(name: &str, text: &str) -> String {
+    format!("<{name}>{}</{name}>", escape(text))
 }
 
 /// Text as XML content.

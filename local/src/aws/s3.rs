@@ -22,11 +22,11 @@ use s3s::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
         CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateMultipartUploadInput,
         CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-        DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-        GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-        ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-        ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput,
-        UploadPartOutput,
+        DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketPolicyInput,
+        GetBucketPolicyOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
+        HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
+        ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput,
+        StreamingBlob, UploadPartInput, UploadPartOutput,
     },
     host::{S3Host, VirtualHost},
     s3_error,
@@ -71,10 +71,11 @@ impl Buckets {
         std::fs::create_dir_all(&root)?;
         let files = FileSystem::new(&root)
             .map_err(|error| anyhow::anyhow!("can't keep buckets in {}: {error:?}", root.display()))?;
-        let store = Store(Arc::new(Files { root, files, gate: RwLock::default() }));
         let policies: Policies = Arc::new(
             deployment.buckets.iter().map(|bucket| (bucket.name.clone(), bucket.policy.clone())).collect(),
         );
+        let files = Files { root, files, gate: RwLock::default(), policies: Arc::clone(&policies) };
+        let store = Store(Arc::new(files));
         let mut service = S3ServiceBuilder::new(store.clone());
         service.set_auth(callers.clone());
         service.set_access(Gate { callers, policies: Arc::clone(&policies) });
@@ -241,6 +242,7 @@ impl S3Access for Gate {
             }
             "ListBuckets" => Needs::new("s3:ListAllMyBuckets", "*"),
             "GetBucketLocation" => Needs::new("s3:GetBucketLocation", bucket_arn(bucket)),
+            "GetBucketPolicy" => Needs::new("s3:GetBucketPolicy", bucket_arn(bucket)),
             "CreateMultipartUpload"
             | "UploadPart"
             | "CompleteMultipartUpload"
@@ -292,6 +294,7 @@ struct Files {
     /// Held by one who writes alone, or by those who read: s3s-fs replaces an object, its checksums and
     /// its content type one after the other.
     gate: RwLock<()>,
+    policies: Policies,
 }
 
 impl Files {
@@ -428,6 +431,17 @@ impl S3 for Store {
         req: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         self.0.files.get_bucket_location(req).await
+    }
+
+    async fn get_bucket_policy(
+        &self,
+        req: S3Request<GetBucketPolicyInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+        self.0.check_bucket(&req.input.bucket)?;
+        let policy = self.0.policies.get(&req.input.bucket).and_then(Option::as_ref);
+        let policy =
+            policy.ok_or_else(|| s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist"))?;
+        Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy.document().to_string()) }))
     }
 
     async fn list_objects(

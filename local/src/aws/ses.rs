@@ -451,14 +451,3 @@ fn rfc5322_date() -> String {
     );
     time::OffsetDateTime::now_utc().format(&format).expect("every component is there")
 }
-
-/// A refusal in SES's REST protocol.
-pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Response {
-    let mut response = json(refusal.status, "application/json", &json!({ "message": refusal.message }));
-    for (name, value) in [("x-amzn-errortype", refusal.code.as_str()), ("x-amzn-requestid", request_id)] {
-        if let Ok(value) = value.parse() {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
-}

@@ -61,17 +61,19 @@ fn greeting(stack: &Stack, pace: &str) -> String {
         "Mail for {domain} is forwarded to {to}{pace}.\n\n  \
          page  {page}\n  \
          SMTP  {smtp}\n  \
-         AWS   {aws}  (S3, SES v2, SQS, SNS)\n  \
+         AWS   {aws}  (S3, SES, SQS, SNS, Lambda)\n  \
          data  {data}  (what was sent: maildir/)\n\n\
          Try:\n  \
          curl smtp://{smtp} --mail-from ann@else.example --mail-rcpt info@{domain} --upload-file events/sample-message.eml\n  \
-         AWS_ENDPOINT_URL={aws} AWS_REGION={region} AWS_ACCESS_KEY_ID={OPERATOR_KEY} AWS_SECRET_ACCESS_KEY={OPERATOR_SECRET} \
-         aws s3 ls --recursive s3://{bucket}\n\n\
+         export AWS_ENDPOINT_URL={aws} AWS_REGION={region} AWS_ACCESS_KEY_ID={OPERATOR_KEY} AWS_SECRET_ACCESS_KEY={OPERATOR_SECRET}\n  \
+         aws s3 ls --recursive s3://{bucket}\n  \
+         cargo operator replay --stack {name} --since 2h --dry-run\n\n\
          Ctrl-C stops everything.\n\n",
         to = parameter("DestinationDomain"),
         page = stack.page_url(),
         aws = stack.aws_url(),
         region = stack.deployment().region,
+        name = stack.deployment().stack_name,
     )
 }
 

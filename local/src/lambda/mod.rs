@@ -104,6 +104,29 @@ impl Work {
     }
 }
 
+/// A function with the right to run one event.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    lambda: &'a Lambda,
+    pool: Arc<Pool>,
+    permit: pool::Permit,
+}
+
+impl Taken<'_> {
+    /// Runs the event; an error is the function's.
+    pub(crate) async fn run(self, payload: Bytes) -> Result<Bytes, InvocationError> {
+        let Taken { lambda, pool, permit } = self;
+        let journal = Arc::clone(&lambda.journal);
+        let run = async move {
+            let work = Work::new(payload);
+            let report = attempt(&pool, &journal, &work, permit, 1).await;
+            note_returned(&pool, &journal, &work.messages, &work.request_id, 1, &report, None);
+            report.result
+        };
+        lambda.on_runtime(run).await
+    }
+}
+
 impl Lambda {
     /// Sets the functions up; no process starts before the first event.
     pub fn new(
@@ -153,6 +176,11 @@ impl Lambda {
     /// Invokes a function and waits for its answer (invocation type `RequestResponse`): no retries, no
     /// dead letter, refused if all concurrency is in use.
     pub async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvocationError> {
+        self.take(function)?.run(payload).await
+    }
+
+    /// The first half of [`invoke`](Lambda::invoke): an error is Lambda's refusal, not the function's.
+    pub(crate) fn take(&self, function: &str) -> Result<Taken<'_>, InvocationError> {
         let pool = Arc::clone(self.pool(function).ok_or_else(|| unknown_function(function))?);
         let permit = pool.try_permit().ok_or_else(|| {
             InvocationError::new(
@@ -160,14 +188,7 @@ impl Lambda {
                 format!("Rate Exceeded: all instances of {function} are busy."),
             )
         })?;
-        let journal = Arc::clone(&self.journal);
-        self.on_runtime(async move {
-            let work = Work::new(payload);
-            let report = attempt(&pool, &journal, &work, permit, 1).await;
-            note_returned(&pool, &journal, &work.messages, &work.request_id, 1, &report, None);
-            report.result
-        })
-        .await
+        Ok(Taken { lambda: self, pool, permit })
     }
 
     /// Takes an asynchronous event (invocation type `Event`) and returns its request id.

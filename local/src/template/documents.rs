@@ -117,6 +117,41 @@ mod tests {
     }
 
     #[test]
+    fn ok_document_written_again() {
+        let operators = [
+            "StringEquals",
+            "StringNotEquals",
+            "StringEqualsIgnoreCase",
+            "StringNotEqualsIgnoreCaseIfExists",
+            "StringLike",
+            "StringNotLike",
+            "ArnLikeIfExists",
+            "ArnNotLike",
+            "Bool",
+            "Null",
+        ];
+        let conditions: Vec<_> = operators
+            .map(|name| format!(r#""{name}": {{"aws:SourceArn": ["true"], "s3:prefix": "false"}}"#))
+            .into();
+        let text = format!(
+            r#"{{"Version": "2012-10-17", "Statement": [
+                {{"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "x"}},
+                {{"Sid": "B", "Effect": "Allow", "Action": ["a:b", "a:c"], "Resource": ["x", "y"],
+                  "Principal": {{"Service": ["a.amazonaws.com", "b.amazonaws.com"], "AWS": "arn:aws:iam::1:role/r"}},
+                  "Condition": {{{}}}}}
+            ]}}"#,
+            conditions.join(", ")
+        );
+        let mut policy = read(&text).unwrap();
+        let mut again = read(&policy.document().to_string()).unwrap();
+        for statement in policy.statements.iter_mut().chain(&mut again.statements) {
+            statement.principals.sort_by_key(|principal| format!("{principal:?}"));
+            statement.conditions.sort_by_key(|condition| format!("{condition:?}"));
+        }
+        assert_eq!(again, policy);
+    }
+
+    #[test]
     fn err_documents() {
         let with = |line: &str| format!("Version: 2012-10-17\nStatement:\n- {line}\n");
         let cases = [

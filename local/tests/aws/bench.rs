@@ -154,7 +154,7 @@ impl Bench {
         let (running, stopped) = tokio::sync::oneshot::channel();
         let serving = services.clone();
         tokio::spawn(async move {
-            serving.serve(listener, async move { drop(stopped.await) }).await;
+            serving.serve(listener, None, async move { drop(stopped.await) }).await;
         });
         let url = format!("http://{address}");
         Bench { services, journal, data, url, deployment, address, _running: running }

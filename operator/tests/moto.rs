@@ -1,25 +1,25 @@
 //! The real program against moto, which plays AWS: `.ci/operator` runs it, or, with `moto_server` of
 //! `pip install 'moto[server]'` on the PATH, `cargo test -p ses-forwarder-operator --features moto`.
 //!
-//! moto does not know `GetAccount` and verifies no identity, so these two checks can't come out well here;
-//! what is said of an account is tested where it is judged.
+//! moto does not know `GetAccount` and verifies no identity, so these two checks can't come out well here.
+//! What that leaves is in `local.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream, UdpSocket},
-    process::{Child, Command, Output, Stdio},
+    net::{SocketAddr, TcpStream},
+    ops::Deref,
+    process::{Child, Command, Stdio},
 };
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_ses::types::{LambdaAction, ReceiptAction, ReceiptRule, S3Action};
-use hickory_resolver::proto::{
-    op::Message,
-    rr::{Name, RData, Record, rdata::MX},
-};
 use serde_json::{Value, json};
 use ses_forwarder_operator::clients::Clients;
+use support::{Operator, nameserver, states};
 
 const STACK: &str = "forwarder";
 const ACCOUNT: &str = "123456789012";
@@ -29,6 +29,15 @@ const ID: &str = "5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s01";
 struct Moto {
     process: Child,
     address: SocketAddr,
+    operator: Operator,
+}
+
+impl Deref for Moto {
+    type Target = Operator;
+
+    fn deref(&self) -> &Operator {
+        &self.operator
+    }
 }
 
 impl Moto {
@@ -43,7 +52,14 @@ impl Moto {
             lines.find_map(|line| line.unwrap().split_once("http://").map(|(_, at)| at.trim().to_owned()));
         // What it goes on to say must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Moto { process, address: address.unwrap().parse().unwrap() }
+        let address = address.unwrap();
+        let operator = Operator {
+            endpoint: format!("http://{address}"),
+            access_key_id: "test",
+            secret_access_key: "test",
+            stack: STACK,
+        };
+        Moto { process, address: address.parse().unwrap(), operator }
     }
 
     /// Tells moto itself something.
@@ -64,42 +80,6 @@ impl Moto {
         let results: Vec<_> = results.iter().map(Value::to_string).collect();
         self.post("/moto-api/static/lambda-simple/response", &json!({"results": results}));
     }
-
-    fn environment(&self) -> [(&'static str, String); 4] {
-        [
-            ("AWS_ENDPOINT_URL", format!("http://{}", self.address)),
-            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-        ]
-    }
-
-    fn operator(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_ses-forwarder-operator"))
-            .args(arguments)
-            .args(["--stack", STACK])
-            .env_clear()
-            .envs(self.environment())
-            .output()
-            .unwrap()
-    }
-
-    /// Exit code and standard output.
-    fn run(&self, arguments: &[&str]) -> (i32, String) {
-        let output = self.operator(arguments);
-        let printed = String::from_utf8(output.stdout).unwrap();
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        (output.status.code().unwrap(), printed)
-    }
-
-    /// State of each check of `doctor`.
-    fn doctor(&self, nameserver: SocketAddr) -> (i32, Vec<(String, String)>) {
-        let (code, printed) = self.run(&["doctor", "--json", "--nameserver", &nameserver.to_string()]);
-        let report: Value = serde_json::from_str(&printed).unwrap();
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let findings = report["findings"].as_array().unwrap().iter();
-        (code, findings.map(|finding| (text(&finding["check"]), text(&finding["state"]))).collect())
-    }
 }
 
 impl Drop for Moto {
@@ -107,24 +87,6 @@ impl Drop for Moto {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// A DNS server that knows one MX record.
-fn nameserver(exchange: &'static str) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut buffer = [0; 1024];
-        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            let query = Message::from_vec(&buffer[..length]).unwrap();
-            let name = query.queries[0].name().clone();
-            let mut answer = query.into_response();
-            let mx = MX::new(10, Name::from_ascii(exchange).unwrap());
-            answer.add_answer(Record::from_rdata(name, 60, RData::MX(mx)));
-            socket.send_to(&answer.to_vec().unwrap(), from).unwrap();
-        }
-    });
-    address
 }
 
 /// A role and the function: moto looks for a rule's function among those that it would run in Docker,
@@ -164,16 +126,7 @@ fn template() -> Value {
 /// moto with a stack whose rule set is there but not active.
 async fn deployed() -> (Moto, Clients) {
     let moto = Moto::start();
-    let endpoint = format!("http://{}", moto.address);
-    let credentials = aws_sdk_s3::config::Credentials::new("test", "test", None, None, "test");
-    let configuration = aws_config::defaults(aws_config::BehaviorVersion::latest())
-        .endpoint_url(endpoint)
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .region("us-east-1")
-        .credentials_provider(credentials)
-        .load()
-        .await;
-    let clients = Clients::with(&configuration);
+    let clients = moto.clients().await;
     clients.s3.create_bucket().bucket("mail").send().await.unwrap();
     let for_rule = json!({"Resources": function_resources()}).to_string();
     clients
@@ -211,26 +164,9 @@ async fn put(clients: &Clients, key: &str, body: impl Into<String>) {
 #[tokio::test]
 async fn doctor_tells_what_is_wrong_until_it_is_mended() {
     let (moto, clients) = deployed().await;
-    let states = |wrong: &[&str]| {
-        let checks = [
-            "stack",
-            "MX record",
-            "active rule set",
-            "receipt rule",
-            "bucket policy",
-            "function permission",
-            "sending identity",
-            "SES account",
-            "routes",
-            "notice topic",
-            "dead letters",
-        ];
-        let state = |check: &str| match check {
-            "SES account" => "unknown",
-            check if wrong.contains(&check) => "wrong",
-            _ => "ok",
-        };
-        checks.map(|check| (check.to_owned(), state(check).to_owned())).to_vec()
+    let states = |wrong: &[&'static str]| {
+        let wrong = wrong.iter().map(|check| (*check, "wrong"));
+        states(&[("SES account", "unknown")].into_iter().chain(wrong).collect::<Vec<_>>())
     };
     let elsewhere = nameserver("mx.example.com.");
     let here = nameserver("inbound-smtp.us-east-1.amazonaws.com.");
@@ -286,7 +222,7 @@ async fn activate_and_roll_back() {
     let back = "rule set older is active again; forwarder gets no mail any more\n";
     assert_eq!(moto.run(&["activate", "--rollback"]), (0, back.to_owned()));
 
-    let twice = moto.operator(&["activate", "--rollback"]);
+    let twice = moto.output(&["activate", "--rollback"]);
     assert_eq!(twice.status.code(), Some(1));
     let error = "error: there is nothing to go back from: rule set older is active, not forwarder\n";
     assert_eq!(String::from_utf8(twice.stderr).unwrap(), error);
@@ -351,7 +287,7 @@ async fn events_are_saved_for_sam_local_invoke() {
 #[tokio::test]
 async fn a_stack_that_is_not_there_is_named() {
     let moto = Moto::start();
-    let output = moto.operator(&["doctor"]);
+    let output = moto.output(&["doctor"]);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(

@@ -600,6 +600,20 @@ mod hostile {
     }
 
     #[test]
+    fn what_fuzzing_has_found() {
+        let deliveries = [delivery("info@in.example", &["ann@out.example", "bob@else.example"])];
+        let how = Rewrite { deliveries: &deliveries, ..PLAIN };
+        for (field, written) in [
+            ("X-Loop: info@in\0\0.example", "X-Loop: info@in  .example"),
+            ("To: Info <info@in.example,", "To: ann@out.example, bob@else.example,"),
+            ("To: info@in.example.", "To: ann@out.example, bob@else.example"),
+        ] {
+            let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
+            assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");
+        }
+    }
+
+    #[test]
     fn addresses_that_are_too_long() {
         let long = "l".repeat(400);
         let header = from(format!("{long}@{long}.example").as_bytes());

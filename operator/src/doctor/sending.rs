@@ -77,21 +77,19 @@ fn judge_account(account: &GetAccountOutput) -> Finding {
             "Look at bounces and complaints: SES console, Reputation metrics.",
         );
     }
-    match account.send_quota() {
-        Some(quota)
-            if quota.sent_last24_hours() >= quota.max24_hour_send() && quota.max24_hour_send() >= 0.0 =>
-        {
-            Finding::wrong(
-                ACCOUNT,
-                format!("all {} messages that it may send in 24 hours are sent", quota.max24_hour_send()),
-                "Wait, or request a higher sending quota: Service Quotas console.",
-            )
-        }
-        Some(quota) => Finding::ok(
+    let Some(quota) = account.send_quota() else { return Finding::ok(ACCOUNT, "it may send") };
+    let (sent, most) = (quota.sent_last24_hours(), quota.max24_hour_send());
+    if most < 0.0 {
+        // What SES has for no limit.
+        Finding::ok(ACCOUNT, format!("{sent} messages sent in 24 hours, of any number"))
+    } else if sent < most {
+        Finding::ok(ACCOUNT, format!("{sent} of {most} messages sent in 24 hours"))
+    } else {
+        Finding::wrong(
             ACCOUNT,
-            format!("{} of {} messages sent in 24 hours", quota.sent_last24_hours(), quota.max24_hour_send()),
-        ),
-        None => Finding::ok(ACCOUNT, "it may send"),
+            format!("all {most} messages that it may send in 24 hours are sent"),
+            "Wait, or request a higher sending quota: Service Quotas console.",
+        )
     }
 }
 
@@ -105,9 +103,11 @@ mod tests {
     fn accounts() {
         let healthy = || GetAccountOutput::builder().sending_enabled(true).production_access_enabled(true);
         let quota = |sent| SendQuota::builder().max24_hour_send(200.0).sent_last24_hours(sent).build();
+        let no_limit = SendQuota::builder().max24_hour_send(-1.0).sent_last24_hours(7.0).build();
         let cases = [
             (healthy().build(), State::Ok, "it may send"),
             (healthy().send_quota(quota(7.0)).build(), State::Ok, "7 of 200 messages sent in 24 hours"),
+            (healthy().send_quota(no_limit).build(), State::Ok, "7 messages sent in 24 hours, of any number"),
             (
                 healthy().send_quota(quota(200.0)).build(),
                 State::Wrong,

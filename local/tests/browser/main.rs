@@ -103,11 +103,13 @@ async fn buttons_send_samples_and_faults_and_try_again() {
     browser.choose("select[name=effect]", "500").await;
     browser.fill("input[name=count]", "100").await;
     browser.click(".faults button").await;
+    browser.wait_for(".faults .waiting li").await;
     browser.fill("input[name=operation]", "sns:*").await;
     browser.choose("select[name=effect]", "slow:5000").await;
     browser.choose("select[name=which]", "@").await;
     browser.fill("input[name=count]", "9").await;
     browser.click(".faults button").await;
+    browser.wait_for(".faults .waiting li:nth-child(2)").await;
     assert_eq!(browser.texts(".faults .waiting li").await, ["ses:SendEmail=500*100", "sns:*=slow:5000@9"]);
     browser.choose("#sample", "newsletter").await;
     browser.click(".sample button").await;

@@ -11,6 +11,7 @@ use fantoccini::{
     wd::WebDriverCompatibleCommand,
 };
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -60,7 +61,7 @@ pub(crate) enum Scheme {
 
 pub(crate) struct Browser {
     client: Client,
-    _driver: Child,
+    _driver: Driver,
     _profile: tempfile::TempDir,
 }
 
@@ -223,20 +224,34 @@ impl Browser {
     }
 }
 
+/// A driver, which leaves no browser behind.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // The browser's many processes are of the driver's group.
+        let group = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// A driver and its port. It takes a free one for IPv4 and wants the same for IPv6, which another driver
 /// that starts at the same time may have: then it ends, and there is none.
-async fn start_driver() -> Option<(Child, String)> {
+async fn start_driver() -> Option<(Driver, String)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .expect("chromedriver is installed: see .ci/browser");
     let mut lines = BufReader::new(driver.stdout.take().expect("it is piped")).lines();
     while let Some(line) = lines.next_line().await.expect("its output is text") {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
-            return Some((driver, port.trim_end_matches('.').to_owned()));
+            return Some((Driver(driver), port.trim_end_matches('.').to_owned()));
         }
     }
     None

@@ -118,10 +118,7 @@ impl Routing {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, Read},
-        mem,
-    };
+    use std::{cell::RefCell, io, mem, sync::Once};
 
     use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
     use ses_forwarder::{address::Address, call::Deadline, clients};
@@ -221,28 +218,39 @@ mod tests {
         tokio::time::resume();
     }
 
-    /// What is logged while this lives.
-    struct Log(io::PipeReader, tracing::subscriber::DefaultGuard);
+    thread_local! {
+        /// What this thread has logged: a test runs on one.
+        static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
 
-    impl Log {
-        fn begin() -> Log {
-            let (reader, writer) = io::pipe().expect("a pipe");
-            let subscriber = tracing_subscriber::fmt()
-                .with_writer(Mutex::new(writer))
+    /// Writes to it.
+    struct Logged;
+
+    impl io::Write for Logged {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What this thread has logged since this was last asked. The subscriber is all threads': with one for a
+    /// thread, a line that another logs first counts as wanted by nobody.
+    fn logged() -> String {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_writer(|| Logged)
                 .with_ansi(false)
                 .with_max_level(tracing::Level::ERROR)
                 .without_time()
-                .with_target(false);
-            Log(reader, tracing::subscriber::set_default(subscriber.finish()))
-        }
-
-        fn end(self) -> String {
-            let Log(mut reader, guard) = self;
-            drop(guard);
-            let mut text = String::new();
-            reader.read_to_string(&mut text).expect("UTF-8");
-            text
-        }
+                .with_target(false)
+                .init();
+        });
+        String::from_utf8(LOGGED.take()).expect("UTF-8")
     }
 
     #[tokio::test]
@@ -293,12 +301,12 @@ mod tests {
         ] {
             subject.put(file).await;
             pass(FRESH).await;
-            let log = Log::begin();
+            logged();
             for answers in [&[Some(200)][..], &[], &[]] {
                 assert_eq!(subject.leads().await.as_deref(), Ok("ann@out.example"));
                 assert_eq!(subject.answers(), answers, "{file}");
             }
-            let log = log.end();
+            let log = logged();
             let expected = format!(
                 "ERROR the routes in use stay the ones read before: InvalidRoutes: s3://{}/{KEY}: {why}",
                 subject.stack.bucket()

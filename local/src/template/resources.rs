@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     TemplateError, dependencies, documents, functions, kinds,
     scope::{Resource, Scope},
-    yaml::Node,
+    yaml::{self, Node},
 };
 use crate::{
     deployment::{Bucket, Function, Permission, Queue, ReceiptRule, RuleAction, Topic},
@@ -19,6 +19,9 @@ const RETENTION_SECONDS: (u64, std::ops::RangeInclusive<u64>) = (345_600, 60..=1
 
 /// What SES writes to see whether it may, when a rule with an S3 action is made.
 const SETUP_NOTIFICATION: &str = "AMAZON_SES_SETUP_NOTIFICATION";
+
+/// What a bucket that exists already is to have in its policy, as no template can give it that.
+const EXISTING_BUCKET_POLICY: &str = include_str!("../../../ses-bucket-policy.json");
 
 /// Resources read so far.
 #[derive(Debug, Default)]
@@ -168,8 +171,8 @@ impl Built {
         match action {
             RuleAction::S3 { bucket: name, prefix } => {
                 let Some(bucket) = self.buckets.iter().find(|bucket| bucket.name == *name) else {
-                    // Its policy is not the template's matter.
-                    self.buckets.push(Bucket { name: name.clone(), existing: true, policy: None });
+                    let policy = Some(existing_bucket_policy(scope, name));
+                    self.buckets.push(Bucket { name: name.clone(), existing: true, policy });
                     return Ok(());
                 };
                 let resource = format!("arn:{}:s3:::{name}/{prefix}{SETUP_NOTIFICATION}", scope.partition());
@@ -282,4 +285,18 @@ fn existing_topic(arn: &str) -> Topic {
 
 fn subscription(node: &Node) -> Result<(String, String), TemplateError> {
     Ok((node.require("Protocol")?.text()?.to_owned(), node.require("Endpoint")?.text()?.to_owned()))
+}
+
+/// The policy with its names filled in, as the README tells to do.
+fn existing_bucket_policy(scope: &Scope<'_>, bucket: &str) -> Policy {
+    let names = [
+        ("BUCKET", bucket),
+        ("ACCOUNT_ID", scope.account),
+        ("REGION", scope.region),
+        ("STACK_NAME", scope.stack_name),
+    ];
+    let filled =
+        names.iter().fold(EXISTING_BUCKET_POLICY.to_owned(), |text, (name, value)| text.replace(name, value));
+    let document = yaml::read(&filled).expect("JSON is YAML");
+    documents::policy(&document).expect("it is a policy whatever the names are")
 }

@@ -252,7 +252,7 @@ async fn replay_by_id_and_by_outcome() {
     assert_eq!(moto.run(&["replay", "--since", "2h", "--dry-run"]), (0, planned.to_owned()));
 
     let forwarded = json!({"disposition": "CONTINUE", "outcomes": ["forwarded"]});
-    moto.answers(&[forwarded.clone()]);
+    moto.answers(std::slice::from_ref(&forwarded));
     let told = "a1  forwarded\n1 messages, 0 failed\n";
     let replayed = moto.run(&["replay", "--since", "2h", "--status", "failed"]);
     assert_eq!(replayed, (0, told.to_owned()));

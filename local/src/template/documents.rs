@@ -1,6 +1,6 @@
 //! Policy documents, read into [`crate::policy`].
 
-use super::{TemplateError, yaml::Node};
+use super::{TemplateError, check_keys, yaml::Node};
 use crate::policy::{Condition, Policy, Principal, Statement};
 
 const VERSION: &str = "2012-10-17";
@@ -24,12 +24,7 @@ pub(crate) fn policy(document: &Node) -> Result<Policy, TemplateError> {
 }
 
 fn statement(node: &Node) -> Result<Statement, TemplateError> {
-    const KNOWN: &[&str] = &["Action", "Condition", "Effect", "Principal", "Resource", "Sid"];
-    if let Some(other) = node.map()?.iter().find(|entry| !KNOWN.contains(&entry.key.as_str())) {
-        let message =
-            format!("{} of a statement is not known here; known are {}", other.key, KNOWN.join(", "));
-        return Err(TemplateError::at(other.line, message));
-    }
+    check_keys(node, "a statement", &["Action", "Condition", "Effect", "Principal", "Resource", "Sid"])?;
     let effect = node.require("Effect")?;
     let mut conditions = vec![];
     for operator in node.get("Condition").map(Node::map).transpose()?.unwrap_or_default() {

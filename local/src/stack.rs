@@ -33,6 +33,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 
 pub use self::{
+    build::cargo,
     client::Client,
     config::{Config, Functions, Pace, repository},
 };

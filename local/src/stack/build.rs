@@ -38,11 +38,10 @@ pub(super) fn build(
     let missing: Vec<_> =
         binaries.iter().filter(|name| !built.contains_key(&(release, (**name).to_owned()))).collect();
     if !missing.is_empty() {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo();
         command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
         command.args(release.then_some("--release"));
         command.args(missing.iter().flat_map(|name| ["--bin", name]));
-        without_package(&mut command);
         let output = command
             .current_dir(workspace)
             .stdin(Stdio::null())
@@ -68,15 +67,19 @@ pub(super) fn build(
     binaries.iter().map(find).collect()
 }
 
+/// A cargo of its own, the one that this process was built by if it tells.
+///
 /// Cargo tells a test which package it is of. A cargo run by the test must not hear of it: build scripts
 /// that ask for their package (ring's) would run again, and what depends on them be built again, each time
 /// another package's test comes.
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
-fn without_package(command: &mut Command) {
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
             command.env_remove(name);
         }
     }
+    command
 }

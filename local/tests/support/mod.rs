@@ -3,16 +3,15 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Command,
     sync::LazyLock,
 };
 
-use ses_forwarder_local::stack::{Config, Functions, Stack};
+use ses_forwarder_local::stack::{Config, Functions, Stack, cargo};
 
 /// Built by a cargo of its own, as `cargo test --test NAME` builds no examples.
 static MISBEHAVE: LazyLock<PathBuf> = LazyLock::new(|| {
     let release = !cfg!(debug_assertions);
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--example", "misbehave"]);
     cargo.args(release.then_some("--release"));
     assert!(cargo.status().unwrap().success(), "the example misbehave builds");

@@ -126,6 +126,13 @@ async fn settle(stack: &Parts, id: &str, message: &[u8], late: bool, account: &M
     let end = stack.settled(id).await;
     let outcome = stack.outcome(id).await;
     let status = outcome.as_ref().and_then(|outcome| outcome["status"].as_str());
+    let entries = stack.journal().of(id);
+    let lines = entries.iter().filter_map(|entry| match &entry.event {
+        Event::Logged { line, .. } => Some(line),
+        _ => None,
+    });
+    // Before the lock is held: it reads the whole message.
+    let leaks = leaks(lines, message);
     let mut account = account.lock().expect("no holder of this lock panics");
     account.accepted += 1;
     match (status, &end) {
@@ -136,10 +143,8 @@ async fn settle(stack: &Parts, id: &str, message: &[u8], late: bool, account: &M
     }
     let mut copies: BTreeMap<String, usize> = BTreeMap::new();
     let mut faults = 0;
-    let mut lines = Vec::new();
-    for entry in stack.journal().of(id) {
+    for entry in &entries {
         match &entry.event {
-            Event::Logged { line, .. } => lines.push(line.clone()),
             Event::Sent { from, destinations, .. } if !from.starts_with(ses_forwarder::notice::SENDER) => {
                 destinations.iter().for_each(|to| *copies.entry(to.clone()).or_default() += 1);
             }
@@ -153,7 +158,7 @@ async fn settle(stack: &Parts, id: &str, message: &[u8], late: bool, account: &M
         }
     }
     account.faults += faults;
-    if !leaks(lines, message).is_empty() {
+    if !leaks.is_empty() {
         account.problem("shows private text in a log", stack, id);
     }
     if status == Some("forwarded") && copies.is_empty() {

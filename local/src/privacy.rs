@@ -12,10 +12,9 @@ const SHORTEST: usize = 5;
 /// The lines that hold an address, or text of the message.
 pub fn leaks<L: AsRef<str>>(lines: impl IntoIterator<Item = L>, message: &[u8]) -> Vec<String> {
     let private = texts(message);
-    let lines = lines.into_iter().map(|line| line.as_ref().to_owned());
-    lines
-        .filter(|line| holds_address(line) || private.iter().any(|text| line.contains(text.as_str())))
-        .collect()
+    let leaks = |line: &str| holds_address(line) || private.iter().any(|text| line.contains(text.as_str()));
+    let lines = lines.into_iter().filter(|line| leaks(line.as_ref()));
+    lines.map(|line| line.as_ref().to_owned()).collect()
 }
 
 /// Subject, as it stands there and as it reads, and body lines.

@@ -170,7 +170,7 @@ mod tests {
                 _ => environment.get(name).cloned(),
             });
             let routing = Routing::new(&settings.expect("the template's are right"));
-            let s3 = aws_sdk_s3::Client::new(&configuration);
+            let s3 = clients::s3(&configuration);
             let subject = Subject { stack, _registration: registration, s3, routing, seen: 0 };
             if let Some(file) = file {
                 subject.put(file).await;

@@ -10,8 +10,8 @@
 //! 2. **The message as a whole**: one of our own notices, or more than [`RECEIVED_MAX`] `Received`
 //!    fields, is a `loop`.
 //! 3. **Each recipient by itself**: an `X-Loop` field that names it; a bounce of or an automatic
-//!    reply to a forwarded message, addressed to a sender we made up, or to that of our notices; no line in the routes; a line
-//!    that discards it; otherwise the line's destinations.
+//!    reply to a forwarded message, addressed to a sender we made up, or to that of our notices; no
+//!    line in the routes; a line that discards it; otherwise the line's destinations.
 //!
 //! What remains of step 3 is forwarded, whatever became of the other recipients; the decision names
 //! those in [`Decision::Forward::left_out`]. If nobody remains, the message is dropped, and where

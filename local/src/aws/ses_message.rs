@@ -1,7 +1,8 @@
 //! What SES asks of a raw message before it sends it, and what it changes in one that it sends.
 //!
 //! Not checked: the number of MIME parts, whether multipart bodies are well formed, attachments by content
-//! or by a name in base64, the total length of the header. Where SES's own words for a refusal are not known, ours say what is wrong.
+//! or by a name in base64, the total length of the header. Where SES's own words for a refusal are not known,
+//! ours say what is wrong.
 //!
 //! Sources: <https://docs.aws.amazon.com/ses/latest/dg/header-fields.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/send-email-raw.html>,

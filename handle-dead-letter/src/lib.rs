@@ -35,13 +35,15 @@ use lambda_runtime::{Context, Diagnostic};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
+    notice::sender,
+    notification::Notification,
+    outcome::{Failure, INCOMPLETE, Outcome, Reason, Status},
+};
+use ses_forwarder_aws::{
     bucket::Bucket,
     call::{CallError, Deadline, Persistence, SendOnce, persist, sent},
     clients::{self, SdkConfig},
     function::without_addresses,
-    notice::sender,
-    notification::Notification,
-    outcome::{Failure, INCOMPLETE, Outcome, Reason, Status},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 

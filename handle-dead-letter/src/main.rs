@@ -4,7 +4,7 @@ use std::env;
 
 use handle_dead_letter::{Handler, settings::Settings};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
-use ses_forwarder::{clients, function};
+use ses_forwarder_aws::{clients, function};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use lambda_runtime::Diagnostic;
-use ses_forwarder::{call::CallError, function::without_addresses};
+use ses_forwarder_aws::{call::CallError, function::without_addresses};
 
 /// Why a message was not forwarded: Lambda's `errorType` and `errorMessage`.
 #[derive(Debug, Clone, PartialEq, Eq)]

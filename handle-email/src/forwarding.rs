@@ -6,13 +6,15 @@
 use std::collections::HashSet;
 
 use ses_forwarder::{
-    call::{CallError, Kind, Persistence},
     decision::{Decision, decide, judge},
     header::{self, HeaderFacts, Rewrite},
     notification::Notification,
     outcome::{self, INCOMPLETE, Outcome, Reason, Sent, Status},
-    outgoing::{Envelope, MAX_DESTINATIONS, Outgoing},
     settings::EmailSettings,
+};
+use ses_forwarder_aws::{
+    call::{CallError, Kind, Persistence},
+    outgoing::{Envelope, MAX_DESTINATIONS, Outgoing},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 

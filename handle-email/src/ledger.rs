@@ -8,10 +8,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use ses_forwarder::{
+use ses_forwarder::outcome::Outcome;
+use ses_forwarder_aws::{
     bucket::Bucket,
     call::{CallError, Persistence},
-    outcome::Outcome,
 };
 
 use crate::Failure;

@@ -20,12 +20,14 @@ use lambda_runtime::Context;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
+    notification::{Record, records},
+    settings::EmailSettings,
+};
+use ses_forwarder_aws::{
     bucket::Bucket,
     call::Deadline,
     clients::{self, SdkConfig},
-    notification::{Record, records},
     outgoing::Mailer,
-    settings::EmailSettings,
 };
 use time::OffsetDateTime;
 

@@ -4,7 +4,8 @@ use std::env;
 
 use handle_email::Handler;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
-use ses_forwarder::{clients, function, settings::EmailSettings};
+use ses_forwarder::settings::EmailSettings;
+use ses_forwarder_aws::{clients, function};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

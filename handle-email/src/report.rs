@@ -9,7 +9,8 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
-use ses_forwarder::{function::without_addresses, outcome::Status};
+use ses_forwarder::outcome::Status;
+use ses_forwarder_aws::function::without_addresses;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::forwarding::{Ending, Message};

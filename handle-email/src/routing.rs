@@ -6,11 +6,13 @@ use std::{
 };
 
 use ses_forwarder::{
+    routes::Routes,
+    settings::{EmailSettings, names},
+};
+use ses_forwarder_aws::{
     bucket::{Bucket, Fetched},
     call::ATTEMPT,
     function::without_addresses,
-    routes::Routes,
-    settings::{EmailSettings, names},
 };
 // Unlike the standard library's, tests can set this clock forward.
 use tokio::time::Instant;
@@ -121,7 +123,8 @@ mod tests {
     use std::{cell::RefCell, io, mem, sync::Once};
 
     use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
-    use ses_forwarder::{address::Address, call::Deadline, clients};
+    use ses_forwarder::address::Address;
+    use ses_forwarder_aws::{call::Deadline, clients};
     use ses_forwarder_local::{
         aws::auth::Registration,
         journal::Event,

@@ -10,9 +10,10 @@ use std::{
 use ses_forwarder::{
     address::Address,
     decision::Delivery,
-    header::{Rewrite, checker::violations, rewrite, split},
+    header::{Rewrite, rewrite, split},
     outcome::Reason,
 };
+use ses_forwarder_checker::violations;
 
 /// What SES puts before a message it stores.
 const PREPENDED: &str = "Return-Path: <sender@envelope.example>\r\n\

@@ -5,9 +5,10 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use ses_forwarder::{
     address::Address,
     decision::Delivery,
-    header::{HeaderFacts, Rewrite, checker::violations, rewrite, split},
+    header::{HeaderFacts, Rewrite, rewrite, split},
     outcome::Reason,
 };
+use ses_forwarder_checker::violations;
 
 const NAMES: &[&str] = &[
     "From",

@@ -4,9 +4,10 @@
 use ses_forwarder::{
     address::Address,
     decision::Delivery,
-    header::{Rewrite, Rewritten, checker::violations, rewrite, split},
+    header::{Rewrite, Rewritten, rewrite, split},
     outcome::Reason,
 };
+use ses_forwarder_checker::violations;
 
 const PLAIN: Rewrite<'static> = Rewrite {
     email_domain: "in.example",

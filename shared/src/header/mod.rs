@@ -11,8 +11,6 @@
 mod ascii;
 mod author;
 mod block;
-#[cfg(feature = "testing")]
-pub mod checker;
 mod encoded_word;
 mod facts;
 mod folding;

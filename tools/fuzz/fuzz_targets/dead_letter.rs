@@ -4,15 +4,15 @@
 #![no_main]
 #![allow(dead_code, unreachable_pub, reason = "files of another crate: not all of them is used here")]
 
-#[path = "../../handle-dead-letter/src/cause.rs"]
+#[path = "../../../handle-dead-letter/src/cause.rs"]
 mod cause;
-#[path = "../../handle-dead-letter/src/channel.rs"]
+#[path = "../../../handle-dead-letter/src/channel.rs"]
 mod channel;
-#[path = "../../handle-dead-letter/src/letter.rs"]
+#[path = "../../../handle-dead-letter/src/letter.rs"]
 mod letter;
-#[path = "../../handle-dead-letter/src/notice.rs"]
+#[path = "../../../handle-dead-letter/src/notice.rs"]
 mod notice;
-#[path = "../../handle-dead-letter/src/text.rs"]
+#[path = "../../../handle-dead-letter/src/text.rs"]
 mod text;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use hickory_resolver::proto::{
     rr::{Name, RData, Record, rdata::MX},
 };
 use serde_json::Value;
-use ses_forwarder_operator::clients::Clients;
+use ses_forwarder_cli::clients::Clients;
 
 /// All checks of `doctor`, in order.
 const CHECKS: [&str; 11] = [
@@ -38,7 +38,7 @@ pub(crate) struct Operator {
 impl Operator {
     /// Runs the program, with nothing of this process's environment.
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_ses-forwarder-operator"))
+        Command::new(env!("CARGO_BIN_EXE_ses-forwarder"))
             .args(arguments)
             .args(["--stack", self.stack])
             .env_clear()

@@ -74,9 +74,10 @@ mod tests {
 
     #[test]
     fn an_event_leads_to_its_notification_again() {
-        for file in
-            [include_str!("../../events/ses-event.json"), include_str!("../../events/sns-ses-event.json")]
-        {
+        for file in [
+            include_str!("../../../events/ses-event.json"),
+            include_str!("../../../events/sns-ses-event.json"),
+        ] {
             let file: Box<RawValue> = serde_json::from_str(file).unwrap();
             let [Record::Received { verbatim, notification }] = &records(&file)[..] else {
                 panic!("one message")

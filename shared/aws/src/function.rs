@@ -8,7 +8,7 @@ use lambda_runtime_api_client::{Client, body::Body};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::settings::SettingsError;
+use ses_forwarder::settings::SettingsError;
 
 /// Targets that may log at the level asked for. Others may warn: what the SDK says below that holds
 /// addresses and bodies.

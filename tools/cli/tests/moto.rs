@@ -1,5 +1,5 @@
 //! The real program against moto, which plays AWS: `.ci/operator` runs it, or, with `moto_server` of
-//! `pip install 'moto[server]'` on the PATH, `cargo test -p ses-forwarder-operator --features moto`.
+//! `pip install 'moto[server]'` on the PATH, `cargo test -p ses-forwarder-cli --features moto`.
 //!
 //! moto does not know `GetAccount` and verifies no identity, so these two checks can't come out well here.
 //! What that leaves is in `local.rs`.
@@ -18,7 +18,7 @@ use std::{
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_ses::types::{LambdaAction, ReceiptAction, ReceiptRule, S3Action};
 use serde_json::{Value, json};
-use ses_forwarder_operator::clients::Clients;
+use ses_forwarder_cli::clients::Clients;
 use support::{Operator, nameserver, states};
 
 const STACK: &str = "forwarder";
@@ -238,7 +238,7 @@ async fn failed(clients: &Clients, id: &str, status: &str) {
         "destinations": [], "sent": [], "error": null, "requestId": "r", "bytes": null, "forwardMillis": null,
     });
     put(clients, &format!("outcome/{day}/{id}.json"), outcome.to_string()).await;
-    let event: Value = serde_json::from_str(include_str!("../../events/ses-event.json")).unwrap();
+    let event: Value = serde_json::from_str(include_str!("../../../events/ses-event.json")).unwrap();
     put(clients, &format!("index/{day}/{id}.json"), event["Records"][0]["ses"].to_string()).await;
 }
 
@@ -280,7 +280,7 @@ async fn events_are_saved_for_sam_local_invoke() {
     let saved = path.join(format!("{ID}.json"));
     assert_eq!(moto.run(&arguments), (0, format!("{}\n", saved.display())));
     let event: Value = serde_json::from_str(&std::fs::read_to_string(saved).unwrap()).unwrap();
-    let original: Value = serde_json::from_str(include_str!("../../events/ses-event.json")).unwrap();
+    let original: Value = serde_json::from_str(include_str!("../../../events/ses-event.json")).unwrap();
     assert_eq!(event, original);
 }
 

@@ -1,5 +1,4 @@
 //! What SES gets from [`Mailer`], held against what the SDK itself sends for the same message.
-#![cfg(feature = "aws")]
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -26,7 +25,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use ses_forwarder::{
+use ses_forwarder_aws::{
     call::{Deadline, Kind},
     outgoing::{Envelope, Mailer, Outgoing},
 };

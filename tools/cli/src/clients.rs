@@ -47,7 +47,7 @@ impl Clients {
         Clients {
             cloudformation: aws_sdk_cloudformation::Client::new(configuration),
             lambda: aws_sdk_lambda::Client::new(configuration),
-            s3: ses_forwarder::clients::s3(configuration),
+            s3: ses_forwarder_aws::clients::s3(configuration),
             ses: aws_sdk_ses::Client::new(configuration),
             sesv2: aws_sdk_sesv2::Client::new(configuration),
             sns: aws_sdk_sns::Client::new(configuration),

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ses_forwarder_operator::{arguments::Arguments, run};
+use ses_forwarder_cli::{arguments::Arguments, run};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

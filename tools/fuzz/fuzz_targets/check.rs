@@ -3,8 +3,9 @@
 use ses_forwarder::{
     address::Address,
     decision::Delivery,
-    header::{Rewrite, checker::violations, rewrite, split},
+    header::{Rewrite, rewrite, split},
 };
+use ses_forwarder_checker::violations;
 
 /// Rewrites a message, and what came of it once more, and checks both.
 pub fn check(message: &[u8], envelope_sender: Option<&str>) {

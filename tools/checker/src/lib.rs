@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use mail_parser::{HeaderValue, parsers::MessageStream};
 
-use super::Rewrite;
+use ses_forwarder::header::Rewrite;
 
 /// Everything that is wrong with `output`, the message that came of `message`; empty if nothing is.
 ///

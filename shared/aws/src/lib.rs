@@ -1,0 +1,8 @@
+//! The thin edge of both functions to AWS: [`clients`] configures the SDK, [`call`] says how a call may
+//! fail, [`bucket`] and [`outgoing`] make the calls, [`function`] starts a Lambda function.
+
+pub mod bucket;
+pub mod call;
+pub mod clients;
+pub mod function;
+pub mod outgoing;

@@ -7,11 +7,9 @@ use std::process::Command;
 
 use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
-use ses_forwarder_local::{
-    journal::{End, Event},
-    privacy::Watched,
-    stack::{Config, SentMail, Stack},
-};
+use ses_forwarder_local_aws::journal::{End, Event};
+use ses_forwarder_local_stack::{Config, SentMail, Stack};
+use ses_forwarder_local_trials::privacy::Watched;
 
 const NOTICE_SENDER: &str = "forwarder-notice@in.example";
 const FUNCTION: &str = "HandleDeadLetterFunction";

@@ -125,11 +125,8 @@ mod tests {
     use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
     use ses_forwarder::address::Address;
     use ses_forwarder_aws::{call::Deadline, clients};
-    use ses_forwarder_local::{
-        aws::auth::Registration,
-        journal::Event,
-        stack::{Config, Stack},
-    };
+    use ses_forwarder_local_aws::{auth::Registration, journal::Event};
+    use ses_forwarder_local_stack::{Config, Stack};
 
     use super::*;
 

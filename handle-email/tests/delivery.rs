@@ -3,10 +3,8 @@
 mod common;
 
 use serde_json::{Value, json};
-use ses_forwarder_local::{
-    journal::End,
-    stack::{Config, Stack},
-};
+use ses_forwarder_local_aws::journal::End;
+use ses_forwarder_local_stack::{Config, Stack};
 
 use self::common::{FUNCTION, about, calls, event, message, notification, outcome, stack, store};
 

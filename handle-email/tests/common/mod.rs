@@ -3,12 +3,9 @@
 #![allow(dead_code, reason = "each file of tests asks for a part of it")]
 
 use serde_json::{Value, json};
-use ses_forwarder_local::{
-    aws::faults::Fault,
-    journal::Event,
-    privacy::Watched,
-    stack::{Config, Stack},
-};
+use ses_forwarder_local_aws::{faults::Fault, journal::Event};
+use ses_forwarder_local_stack::{Config, Stack};
+use ses_forwarder_local_trials::privacy::Watched;
 
 /// The function under test, by its name in the template.
 pub(crate) const FUNCTION: &str = "HandleEmailFunction";

@@ -4,11 +4,11 @@
 
 mod support;
 
-use ses_forwarder_local::{
-    aws::auth::{OPERATOR_KEY, OPERATOR_SECRET},
+use ses_forwarder_local_aws::{
+    auth::{OPERATOR_KEY, OPERATOR_SECRET},
     journal::End,
-    stack::{Config, Stack},
 };
+use ses_forwarder_local_stack::{Config, Stack};
 use support::{Operator, nameserver, states};
 
 const MX: &str = "inbound-smtp.us-east-1.amazonaws.com.";

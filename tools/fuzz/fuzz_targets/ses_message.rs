@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../local/src/aws/ses_address.rs"]
+#[path = "../../local/aws/src/ses_address.rs"]
 mod ses_address;
-#[path = "../../../local/src/aws/ses_message.rs"]
+#[path = "../../local/aws/src/ses_message.rs"]
 mod ses_message;
 
 fuzz_target!(|message: &[u8]| {

@@ -4,7 +4,7 @@
 #![no_main]
 #![allow(dead_code, unreachable_pub, reason = "a file of another crate: not all of it is used here")]
 
-#[path = "../../../local/src/smtp/session.rs"]
+#[path = "../../local/aws/src/smtp/session.rs"]
 mod session;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,0 +1,423 @@
+//! Faults on request: which call goes wrong, how, and how often.
+//!
+//! As text, for the command line: `OPERATION[(PREFIX)]=EFFECT[WHEN]`.
+//!
+//! | part | is |
+//! |---|---|
+//! | `OPERATION` | such as `ses:SendEmail`, `s3:GetObject`; `s3:*` any of a service, `*` any |
+//! | `(PREFIX)` | only calls whose S3 key, queue, topic or From address begins so |
+//! | `EFFECT` | `throttle`, `500`, `503`, `access-denied`, `not-found`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
+//! | `WHEN` | nothing: every call; `*N`: the first N; `@K`: the K-th, from 1; `%P` or `%P/SEED`: P in 100 by chance |
+//!
+//! `--fault 'ses:SendEmail=throttle*2' --fault 's3:PutObject(outcome/)=kill-after@1'`
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::response::Refusal;
+
+/// A fault and the calls it hits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// `service:Operation`, `service:*` or `*`.
+    pub operation: String,
+    /// What the call's subject must begin with: S3 key, queue name, topic ARN or From address.
+    pub prefix: Option<String>,
+    /// How it goes wrong.
+    pub effect: Effect,
+    /// Which of these calls.
+    pub when: When,
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The service's throttling error.
+    Throttle,
+    /// 500, an internal error.
+    Internal,
+    /// 503, service unavailable.
+    Unavailable,
+    /// 403, access denied.
+    AccessDenied,
+    /// 404: no such key, configuration set, queue or topic.
+    NotFound,
+    /// No answer.
+    Hang,
+    /// The connection is cut before the call takes effect.
+    ResetBefore,
+    /// The connection is cut after the call took effect.
+    ResetAfter,
+    /// Half the answer's body, then the connection is cut.
+    Truncate,
+    /// The call waits first.
+    Slow(Duration),
+    /// The calling function is killed before the call takes effect.
+    KillBefore,
+    /// The calling function is killed after the call took effect, before it is answered.
+    KillAfter,
+}
+
+/// Which of the calls a fault matches it hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Every one.
+    Always,
+    /// The first so many.
+    First(u32),
+    /// That one, from 1.
+    Nth(u32),
+    /// By chance.
+    Chance {
+        /// In 100.
+        percent: u8,
+        /// Of the pseudo-random sequence: the same seed hits the same calls.
+        seed: u64,
+    },
+}
+
+const EFFECTS: [(&str, Effect); 11] = [
+    ("throttle", Effect::Throttle),
+    ("500", Effect::Internal),
+    ("503", Effect::Unavailable),
+    ("access-denied", Effect::AccessDenied),
+    ("not-found", Effect::NotFound),
+    ("hang", Effect::Hang),
+    ("reset-before", Effect::ResetBefore),
+    ("reset-after", Effect::ResetAfter),
+    ("truncate", Effect::Truncate),
+    ("kill-before", Effect::KillBefore),
+    ("kill-after", Effect::KillAfter),
+];
+
+impl Effect {
+    /// The answer that stands in for the call's own, if this effect is one.
+    pub(super) fn refusal(self, service: &str) -> Option<Refusal> {
+        let refusal = match (self, service) {
+            (Effect::Throttle, "s3") => Refusal::new(503, "SlowDown", "Please reduce your request rate."),
+            (Effect::Throttle, "ses") => {
+                Refusal::new(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
+            }
+            (Effect::Throttle, _) => Refusal::new(400, "ThrottlingException", "Rate exceeded"),
+            (Effect::Internal, "s3") => {
+                Refusal::new(500, "InternalError", "We encountered an internal error. Please try again.")
+            }
+            (Effect::Internal, _) => Refusal::new(500, "InternalFailure", "An internal failure occurred."),
+            (Effect::Unavailable, _) => {
+                Refusal::new(503, "ServiceUnavailable", "Service is unable to handle request.")
+            }
+            (Effect::AccessDenied, "s3") => Refusal::new(403, "AccessDenied", "Access Denied"),
+            (Effect::AccessDenied, _) => Refusal::new(403, "AccessDeniedException", "Access denied"),
+            (Effect::NotFound, "s3") => Refusal::new(404, "NoSuchKey", "The specified key does not exist."),
+            (Effect::NotFound, "sqs") => {
+                Refusal::new(400, "QueueDoesNotExist", "The specified queue does not exist.")
+            }
+            (Effect::NotFound, "sns") => Refusal::new(404, "NotFound", "Topic does not exist"),
+            (Effect::NotFound, _) => Refusal::new(404, "NotFoundException", "Resource not found"),
+            (
+                Effect::Hang
+                | Effect::ResetBefore
+                | Effect::ResetAfter
+                | Effect::Truncate
+                | Effect::Slow(_)
+                | Effect::KillBefore
+                | Effect::KillAfter,
+                _,
+            ) => return None,
+        };
+        Some(refusal)
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Slow(wait) => write!(f, "slow:{}", wait.as_millis()),
+            effect => {
+                let (name, _) = EFFECTS.iter().find(|(_, known)| known == effect).expect("all are listed");
+                f.write_str(name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.operation)?;
+        if let Some(prefix) = &self.prefix {
+            write!(f, "({prefix})")?;
+        }
+        write!(f, "={}", self.effect)?;
+        match self.when {
+            When::Always => Ok(()),
+            When::First(count) => write!(f, "*{count}"),
+            When::Nth(number) => write!(f, "@{number}"),
+            When::Chance { percent, seed: 0 } => write!(f, "%{percent}"),
+            When::Chance { percent, seed } => write!(f, "%{percent}/{seed}"),
+        }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    /// Reads the syntax of this module's documentation.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            // A prefix may hold `=`, so the effect begins at the last one.
+            let (subject, effect) = text.rsplit_once('=').ok_or("expected OPERATION=EFFECT")?;
+            let (operation, prefix) = match subject.split_once('(') {
+                None => (subject, None),
+                Some((operation, rest)) => {
+                    (operation, Some(rest.strip_suffix(')').ok_or("the prefix has no closing parenthesis")?))
+                }
+            };
+            let known_service = ["s3:", "ses:", "sqs:", "sns:", "sts:"]
+                .iter()
+                .any(|service| operation.strip_prefix(service).is_some_and(|name| !name.is_empty()));
+            if operation != "*" && !known_service {
+                return Err("the operation must be such as ses:SendEmail, s3:* or *".to_owned());
+            }
+            let split = effect.find(['*', '@', '%']).unwrap_or(effect.len());
+            let (effect, when) = effect.split_at(split);
+            Ok(Fault {
+                operation: operation.to_owned(),
+                prefix: prefix.map(str::to_owned),
+                effect: parse_effect(effect)?,
+                when: parse_when(when)?,
+            })
+        };
+        parse().map_err(|problem| format!("fault {text:?}: {problem}"))
+    }
+}
+
+fn parse_effect(text: &str) -> Result<Effect, String> {
+    if let Some(milliseconds) = text.strip_prefix("slow:") {
+        let milliseconds = milliseconds.parse().map_err(|_| "slow: takes milliseconds, as in slow:500")?;
+        return Ok(Effect::Slow(Duration::from_millis(milliseconds)));
+    }
+    EFFECTS.iter().find(|(name, _)| *name == text).map(|(_, effect)| *effect).ok_or_else(|| {
+        let names: Vec<_> = EFFECTS.iter().map(|(name, _)| *name).collect();
+        format!("the effect is {text:?}, but must be one of {}, slow:MS", names.join(", "))
+    })
+}
+
+fn parse_when(text: &str) -> Result<When, String> {
+    let positive = |number: &str| match number.parse() {
+        Ok(0) | Err(_) => Err(format!("{number:?} is no count from 1")),
+        Ok(number) => Ok(number),
+    };
+    match text.split_at_checked(1) {
+        None => Ok(When::Always),
+        Some(("*", count)) => Ok(When::First(positive(count)?)),
+        Some(("@", number)) => Ok(When::Nth(positive(number)?)),
+        Some((_, chance)) => {
+            let (percent, seed) = chance.split_once('/').unwrap_or((chance, "0"));
+            let percent = percent
+                .parse()
+                .ok()
+                .filter(|percent| (1..=100).contains(percent))
+                .ok_or("a chance is from %1 to %100")?;
+            let seed = seed.parse().map_err(|_| "the seed must be a number")?;
+            Ok(When::Chance { percent, seed })
+        }
+    }
+}
+
+/// The faults that wait for their call.
+#[derive(Debug, Clone, Default)]
+pub struct Faults(Arc<Mutex<Vec<Armed>>>);
+
+#[derive(Debug)]
+struct Armed {
+    fault: Fault,
+    /// Calls it has matched.
+    seen: u32,
+    /// State of the pseudo-random sequence.
+    random: u64,
+}
+
+impl Faults {
+    /// Adds a fault; it counts calls from now.
+    pub fn add(&self, fault: Fault) {
+        let random = if let When::Chance { seed, .. } = fault.when { seed } else { 0 };
+        self.lock().push(Armed { fault, seen: 0, random });
+    }
+
+    /// Removes all.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// The faults that can still hit a call.
+    pub fn list(&self) -> Vec<Fault> {
+        self.lock().iter().map(|armed| armed.fault.clone()).collect()
+    }
+
+    /// Counts a call for every fault that matches it and returns the first that hits it.
+    pub(super) fn take(&self, operation: &str, subject: &str) -> Option<Fault> {
+        let mut hit = None;
+        self.lock().retain_mut(|armed| {
+            if armed.matches(operation, subject) && armed.hits() && hit.is_none() {
+                hit = Some(armed.fault.clone());
+            }
+            !armed.is_spent()
+        });
+        hit
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Armed>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Armed {
+    fn matches(&self, operation: &str, subject: &str) -> bool {
+        let Fault { operation: pattern, prefix, .. } = &self.fault;
+        let operation_matches = match pattern.strip_suffix('*') {
+            Some(start) => operation.starts_with(start),
+            None => operation == pattern,
+        };
+        operation_matches && prefix.as_ref().is_none_or(|prefix| subject.starts_with(prefix))
+    }
+
+    fn hits(&mut self) -> bool {
+        self.seen += 1;
+        match self.fault.when {
+            When::Always => true,
+            When::First(count) => self.seen <= count,
+            When::Nth(number) => self.seen == number,
+            When::Chance { percent, .. } => {
+                self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                splitmix64(self.random) % 100 < u64::from(percent)
+            }
+        }
+    }
+
+    /// Whether no call to come can be hit.
+    fn is_spent(&self) -> bool {
+        match self.fault.when {
+            When::Always | When::Chance { .. } => false,
+            When::First(count) => self.seen >= count,
+            When::Nth(number) => self.seen >= number,
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): enough to spread faults evenly, and the same everywhere.
+fn splitmix64(state: u64) -> u64 {
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(operation: &str, prefix: Option<&str>, effect: Effect, when: When) -> Fault {
+        Fault { operation: operation.to_owned(), prefix: prefix.map(str::to_owned), effect, when }
+    }
+
+    #[test]
+    fn ok_text_and_back() {
+        let cases = [
+            ("ses:SendEmail=throttle*2", fault("ses:SendEmail", None, Effect::Throttle, When::First(2))),
+            ("*=500", fault("*", None, Effect::Internal, When::Always)),
+            (
+                "s3:GetObject(messages/)=slow:250@3",
+                fault(
+                    "s3:GetObject",
+                    Some("messages/"),
+                    Effect::Slow(Duration::from_millis(250)),
+                    When::Nth(3),
+                ),
+            ),
+            (
+                "s3:*(a=b)=truncate%10",
+                fault("s3:*", Some("a=b"), Effect::Truncate, When::Chance { percent: 10, seed: 0 }),
+            ),
+            (
+                "sqs:SendMessage=kill-after%50/7",
+                fault("sqs:SendMessage", None, Effect::KillAfter, When::Chance { percent: 50, seed: 7 }),
+            ),
+        ];
+        for (text, fault) in cases {
+            assert_eq!(text.parse(), Ok(fault.clone()), "{text}");
+            assert_eq!(fault.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn err_text() {
+        let cases = [
+            ("", "expected OPERATION=EFFECT"),
+            ("SendEmail=500", "the operation must be such as ses:SendEmail, s3:* or *"),
+            ("ses:=500", "the operation must be such as ses:SendEmail, s3:* or *"),
+            ("s3:GetObject(a=500", "the prefix has no closing parenthesis"),
+            ("s3:GetObject=slow:x", "slow: takes milliseconds, as in slow:500"),
+            ("s3:GetObject=500*0", "\"0\" is no count from 1"),
+            ("s3:GetObject=500%101", "a chance is from %1 to %100"),
+            ("s3:GetObject=500%1/x", "the seed must be a number"),
+        ];
+        for (text, problem) in cases {
+            assert_eq!(text.parse::<Fault>(), Err(format!("fault {text:?}: {problem}")));
+        }
+        let unknown = "s3:GetObject=explode".parse::<Fault>().unwrap_err();
+        assert!(
+            unknown.contains("the effect is \"explode\", but must be one of throttle, 500,"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
+    fn counts_only_matching_calls() {
+        let faults = Faults::default();
+        faults.add("s3:GetObject(messages/)=500@2".parse().unwrap());
+        faults.add("s3:*=503*1".parse().unwrap());
+        let effects: Vec<_> = [
+            ("s3:PutObject", "index/a"),
+            ("s3:GetObject", "messages/a"),
+            ("s3:GetObject", "config/routes.toml"),
+            ("s3:GetObject", "messages/a"),
+            ("s3:GetObject", "messages/a"),
+            ("ses:SendEmail", ""),
+        ]
+        .map(|(operation, key)| faults.take(operation, key).map(|fault| fault.effect))
+        .into();
+        let (internal, unavailable) = (Some(Effect::Internal), Some(Effect::Unavailable));
+        assert_eq!(effects, [unavailable, None, None, internal, None, None]);
+    }
+
+    #[test]
+    fn a_spent_fault_is_gone() {
+        let faults = Faults::default();
+        for text in ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500%1"] {
+            faults.add(text.parse().unwrap());
+        }
+        let left = |calls: usize| {
+            (0..calls).for_each(|_| drop(faults.take("s3:GetObject", "")));
+            faults.list().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500@3", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500%1"]);
+    }
+
+    #[test]
+    fn chance_follows_its_seed() {
+        let sequence = |seed: u64| {
+            let faults = Faults::default();
+            faults.add(format!("s3:*=500%30/{seed}").parse().unwrap());
+            (0..1000).map(|_| faults.take("s3:GetObject", "").is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(sequence(1), sequence(1));
+        assert_ne!(sequence(1), sequence(2));
+        let hits = sequence(1).iter().filter(|hit| **hit).count();
+        assert!((250..350).contains(&hits), "{hits} of 1000 at 30 %");
+    }
+}

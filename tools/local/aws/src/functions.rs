@@ -1,0 +1,134 @@
+//! Lambda over HTTP: what a person asks of a function that is deployed, and invoking it.
+//!
+//! Not supported: versions, aliases, logs in the answer, changing anything.
+//!
+//! Source: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{Method, header, http::request::Parts};
+use serde_json::{Value, json};
+use ses_forwarder_local_template::deployment::{Function, Permission};
+
+use crate::{
+    auth::Caller,
+    flight::Flight,
+    lambda::Lambda,
+    needs::Needs,
+    response::{Body, Refusal, Response, json},
+};
+
+/// Answers a call. Without the Lambda service there are no functions.
+pub(super) async fn answer(
+    lambda: Option<&Lambda>,
+    flight: &Flight,
+    caller: Arc<Caller>,
+    head: &Parts,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let path = head.uri.path().strip_prefix("/2015-03-31/functions/").unwrap_or_default();
+    let (name, operation) = path.split_once('/').unwrap_or((path, ""));
+    let name = name.replace("%3A", ":");
+    let (operation, action) = match (&head.method, operation) {
+        (&Method::GET, "configuration") => {
+            ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConfiguration")
+        }
+        (&Method::GET, "policy") => ("lambda:GetPolicy", "lambda:GetPolicy"),
+        (&Method::POST, "invocations") => ("lambda:Invoke", "lambda:InvokeFunction"),
+        (method, _) => {
+            let message = format!("{method} {} is not supported here", head.uri.path());
+            return Err(Refusal::new(404, "UnknownOperationException", message));
+        }
+    };
+    let found = lambda.and_then(|lambda| Some((lambda, lambda.function(&name)?)));
+    // A function that does not exist may be asked for, if that is allowed.
+    let arn =
+        found.map_or_else(|| format!("arn:aws:lambda:*:*:function:{name}"), |(_, found)| found.arn.clone());
+    flight.admit(&caller, operation, &name, &arn, vec![Needs::new(action, &*arn)]).await?;
+    let (lambda, function) = found.ok_or_else(|| absent(format!("Function not found: {arn}")))?;
+    match operation {
+        "lambda:GetFunctionConfiguration" => Ok(json(200, "application/json", &configuration(function))),
+        "lambda:GetPolicy" => {
+            let policy =
+                policy(function).ok_or_else(|| absent("The resource you requested does not exist."))?;
+            Ok(json(200, "application/json", &json!({ "Policy": policy.to_string() })))
+        }
+        _ => invoke(lambda, function, flight, head, body).await,
+    }
+}
+
+async fn invoke(
+    lambda: &Lambda,
+    function: &Function,
+    flight: &Flight,
+    head: &Parts,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let invocation_type = head.headers.get("x-amz-invocation-type").map(header::HeaderValue::as_bytes);
+    let refused = |error: crate::lambda::InvocationError| {
+        let status = if error.error_type == "TooManyRequestsException" { 429 } else { 404 };
+        Refusal::new(status, error.error_type, error.error_message)
+    };
+    let (status, error, payload) = match invocation_type {
+        None | Some(b"RequestResponse") => {
+            match lambda.take(&function.name).map_err(refused)?.run(body).await {
+                Ok(answer) => (200, false, answer),
+                Err(error) => (200, true, json!(error).to_string().into()),
+            }
+        }
+        Some(b"Event") => {
+            lambda.invoke_async(&function.name, body).map_err(refused)?;
+            (202, false, Bytes::new())
+        }
+        Some(b"DryRun") => (204, false, Bytes::new()),
+        Some(_) => {
+            let message = "InvocationType must be one of RequestResponse, Event and DryRun.";
+            return Err(Refusal::new(400, "InvalidParameterValueException", message));
+        }
+    };
+    let response = hyper::Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
+    let response = response.header("x-amzn-requestid", &flight.request_id);
+    // The call went well; what it called did not. Lambda says `Unhandled` whatever the error.
+    let response = if error { response.header("x-amz-function-error", "Unhandled") } else { response };
+    Ok(response.body(Body::from(payload)).expect("status and headers are valid"))
+}
+
+fn configuration(function: &Function) -> Value {
+    json!({
+        "FunctionName": function.name,
+        "FunctionArn": function.arn,
+        "Role": function.role.arn,
+        "Runtime": "provided.al2023",
+        "Timeout": function.timeout.as_secs(),
+        "MemorySize": function.memory_mb,
+        "State": "Active",
+        "LastUpdateStatus": "Successful",
+        "Environment": { "Variables": function.environment },
+    })
+}
+
+/// The resource-based policy as Lambda makes it of permissions; `None` without any.
+fn policy(function: &Function) -> Option<Value> {
+    let statement = |permission: &Permission| {
+        let mut statement = json!({
+            "Effect": "Allow",
+            "Principal": { "Service": permission.principal },
+            "Action": "lambda:InvokeFunction",
+            "Resource": function.arn,
+        });
+        if let Some(account) = &permission.source_account {
+            statement["Condition"]["StringEquals"]["AWS:SourceAccount"] = json!(account);
+        }
+        if let Some(arn) = &permission.source_arn {
+            statement["Condition"]["ArnLike"]["AWS:SourceArn"] = json!(arn);
+        }
+        statement
+    };
+    let statements: Vec<_> = function.permissions.iter().map(statement).collect();
+    (!statements.is_empty()).then(|| json!({ "Version": "2012-10-17", "Statement": statements }))
+}
+
+fn absent(message: impl Into<String>) -> Refusal {
+    Refusal::new(404, "ResourceNotFoundException", message)
+}

@@ -1,0 +1,252 @@
+//! Asynchronous invocation: an event waits for a free instance, is tried again one and two minutes after a
+//! failure with the same request id, and goes to the dead-letter queue and the on-failure destination
+//! when its tries or its time are used up.
+//!
+//! Deviation: on Lambda a throttled event is put back and read again after a growing delay; here it
+//! waits its turn. Success destinations and targets other than SQS are not played.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use ses_forwarder_iam::Call;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{InvocationError, Lambda, Work, note_for_each, note_returned, pool::Pool};
+use crate::{journal::Event, sqs::Attribute};
+
+/// Before the second attempt and before the third.
+const RETRY_DELAYS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(120)];
+
+/// What a dead letter says of the error, in bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>
+const MAX_ERROR_MESSAGE: usize = 1024;
+
+/// Why an event is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    RetriesExhausted,
+    EventAgeExceeded,
+}
+
+/// Sees an event through, whatever becomes of it.
+pub(super) async fn see_through(lambda: Lambda, pool: Arc<Pool>, work: Work) {
+    let function = pool.function();
+    let mut clock = Clock { start: Instant::now(), skipped: Duration::ZERO };
+    let mut attempt = 0;
+    let mut last_error = None;
+    let condition = loop {
+        let age_left = function.maximum_event_age.saturating_sub(clock.elapsed());
+        let Ok(permit) = tokio::time::timeout(age_left, pool.permit()).await else {
+            break Condition::EventAgeExceeded;
+        };
+        attempt += 1;
+        let report = super::attempt(&pool, &lambda.journal, &work, permit, attempt).await;
+        let delay = match (&report.result, RETRY_DELAYS.get(attempt as usize - 1)) {
+            (Err(_), Some(delay)) if attempt <= function.maximum_retry_attempts => Some(*delay),
+            _ => None,
+        };
+        let too_old = delay.is_some_and(|delay| clock.elapsed() + delay >= function.maximum_event_age);
+        let retry_in = delay.filter(|_| !too_old).map(|delay| lambda.pace.scale(delay));
+        note_returned(&pool, &lambda.journal, &work.messages, &work.request_id, attempt, &report, retry_in);
+        match report.result {
+            Ok(_) => return,
+            Err(error) => last_error = Some(error),
+        }
+        match delay {
+            None => break Condition::RetriesExhausted,
+            Some(_) if too_old => break Condition::EventAgeExceeded,
+            Some(delay) => clock.sleep(delay, lambda.pace.scale(delay)).await,
+        }
+    };
+    give_up(&lambda, &pool, &work, attempt, condition, last_error.as_ref());
+}
+
+/// An event's age, as if delays were not shortened.
+struct Clock {
+    start: Instant,
+    skipped: Duration,
+}
+
+impl Clock {
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed() + self.skipped
+    }
+
+    async fn sleep(&mut self, nominal: Duration, real: Duration) {
+        tokio::time::sleep(real).await;
+        self.skipped += nominal.saturating_sub(real);
+    }
+}
+
+/// Keeps an event where the template says, in the function's name and if its role allows.
+fn give_up(
+    lambda: &Lambda,
+    pool: &Pool,
+    work: &Work,
+    attempts: u32,
+    condition: Condition,
+    error: Option<&InvocationError>,
+) {
+    let function = pool.function();
+    let body = String::from_utf8_lossy(&work.payload).into_owned();
+    let reason = error.map_or_else(|| format!("{condition:?}"), ToString::to_string);
+    let mut kept = false;
+    let mut keep = |queue_arn: &Option<String>, body: &str, attributes: BTreeMap<String, Attribute>| {
+        let Some(queue_arn) = queue_arn else { return };
+        match send(lambda, pool, queue_arn, body, attributes) {
+            Ok(queue) => {
+                kept = true;
+                note_for_each(
+                    &lambda.journal,
+                    &work.messages,
+                    &Event::DeadLettered { queue, error: reason.clone() },
+                );
+            }
+            Err(refusal) => {
+                let error = format!("{reason}; and it could not be kept: {refusal}");
+                let event = Event::Lost { function: function.name.clone(), error };
+                note_for_each(&lambda.journal, &work.messages, &event);
+            }
+        }
+    };
+    keep(&function.dead_letter_arn, &body, dead_letter_attributes(work, error));
+    let record = destination_record(&function.arn, work, attempts, condition, error);
+    keep(&function.on_failure_arn, &record.to_string(), BTreeMap::new());
+    if !kept && function.dead_letter_arn.is_none() && function.on_failure_arn.is_none() {
+        let event = Event::Lost { function: function.name.clone(), error: reason };
+        note_for_each(&lambda.journal, &work.messages, &event);
+    }
+}
+
+/// Puts a message on a queue and returns the queue's name.
+fn send(
+    lambda: &Lambda,
+    pool: &Pool,
+    queue_arn: &str,
+    body: &str,
+    attributes: BTreeMap<String, Attribute>,
+) -> Result<String, String> {
+    let call =
+        Call { action: "sqs:SendMessage".into(), resource: queue_arn.to_owned(), context: BTreeMap::new() };
+    pool.function().role.check(&call)?;
+    let queue = lambda.services.queue(queue_arn).ok_or_else(|| format!("there is no queue {queue_arn}"))?;
+    queue.send(body, attributes);
+    Ok(queue.name().to_owned())
+}
+
+fn dead_letter_attributes(work: &Work, error: Option<&InvocationError>) -> BTreeMap<String, Attribute> {
+    let attribute =
+        |data_type: &str, value: &str| Attribute { data_type: data_type.into(), value: value.into() };
+    let mut attributes = BTreeMap::from([
+        ("RequestID".to_owned(), attribute("String", &work.request_id)),
+        // A function that failed was still invoked: HTTP 200.
+        ("ErrorCode".to_owned(), attribute("Number", if error.is_some() { "200" } else { "429" })),
+    ]);
+    // SQS refuses an empty attribute.
+    let message = error.map_or("", |error| truncate(&error.error_message, MAX_ERROR_MESSAGE));
+    if !message.is_empty() {
+        attributes.insert("ErrorMessage".to_owned(), attribute("String", message));
+    }
+    attributes
+}
+
+fn destination_record(
+    function_arn: &str,
+    work: &Work,
+    attempts: u32,
+    condition: Condition,
+    error: Option<&InvocationError>,
+) -> Value {
+    let payload: Value = serde_json::from_slice(&work.payload).unwrap_or(Value::Null);
+    let mut record = json!({
+        "version": "1.0",
+        "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+        "requestContext": {
+            "requestId": work.request_id,
+            "functionArn": format!("{function_arn}:$LATEST"),
+            "condition": format!("{condition:?}"),
+            "approximateInvokeCount": attempts,
+        },
+        "requestPayload": payload,
+    });
+    if let Some(error) = error {
+        record["responseContext"] =
+            json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"});
+        record["responsePayload"] = json!(error);
+    }
+    record
+}
+
+fn truncate(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn work() -> Work {
+        Work { request_id: "r-1".into(), payload: Bytes::from_static(b"{\"a\":1}"), messages: vec![] }
+    }
+
+    fn error(message: &str) -> InvocationError {
+        InvocationError::new("Transient", message.to_owned())
+    }
+
+    #[test]
+    fn a_dead_letter_says_what_failed() {
+        let text =
+            |data_type: &str, value: &str| Attribute { data_type: data_type.into(), value: value.into() };
+        assert_eq!(
+            dead_letter_attributes(&work(), Some(&error("no"))),
+            BTreeMap::from([
+                ("ErrorCode".to_owned(), text("Number", "200")),
+                ("ErrorMessage".to_owned(), text("String", "no")),
+                ("RequestID".to_owned(), text("String", "r-1")),
+            ])
+        );
+        assert_eq!(
+            dead_letter_attributes(&work(), None),
+            BTreeMap::from([
+                ("ErrorCode".to_owned(), text("Number", "429")),
+                ("RequestID".to_owned(), text("String", "r-1")),
+            ])
+        );
+        let long = dead_letter_attributes(&work(), Some(&error(&format!("x{}", "é".repeat(1000)))));
+        assert_eq!(long["ErrorMessage"].value, format!("x{}", "é".repeat(511)));
+    }
+
+    #[test]
+    fn a_destination_record_holds_the_event_and_the_error() {
+        let arn = "arn:aws:lambda:us-east-1:123456789012:function:f";
+        let mut record = destination_record(arn, &work(), 3, Condition::RetriesExhausted, Some(&error("no")));
+        record["timestamp"] = json!("t");
+        assert_eq!(
+            record,
+            json!({
+                "version": "1.0",
+                "timestamp": "t",
+                "requestContext": {
+                    "requestId": "r-1",
+                    "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:f:$LATEST",
+                    "condition": "RetriesExhausted",
+                    "approximateInvokeCount": 3,
+                },
+                "requestPayload": {"a": 1},
+                "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+                "responsePayload": {"errorType": "Transient", "errorMessage": "no"},
+            })
+        );
+        let record = destination_record(arn, &work(), 0, Condition::EventAgeExceeded, None);
+        assert_eq!(record["requestContext"]["condition"], "EventAgeExceeded");
+        assert_eq!(record.get("responsePayload"), None);
+    }
+}

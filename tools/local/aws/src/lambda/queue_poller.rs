@@ -1,0 +1,259 @@
+//! The SQS event source mapping: Lambda reads the queue in batches and deletes what the function took.
+//!
+//! A batch that failed becomes visible again when the rest of the queue's visibility time-out has
+//! passed, at the stack's pace; messages are never visible while a function works on them, however
+//! fast the clocks run.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use ses_forwarder_iam::Call;
+use ses_forwarder_local_template::deployment::QueueSource;
+use tokio::sync::Semaphore;
+
+use super::{InvocationError, Lambda, Work, instance::Report, note_returned, pool::Pool, subject};
+use crate::sqs::{Message, Queue};
+
+/// Messages one receive can take, and how long it waits for the first: SQS's maxima.
+const MAX_RECEIVE: usize = 10;
+const LONG_POLL: Duration = Duration::from_secs(20);
+
+/// Batches at once where `MaximumConcurrency` does not say: what Lambda starts with.
+const INITIAL_CONCURRENCY: usize = 5;
+
+/// Polls one queue for one function.
+pub(super) struct Poller {
+    lambda: Lambda,
+    pool: Arc<Pool>,
+    source: QueueSource,
+    queue: Queue,
+    visibility: Duration,
+    region: String,
+}
+
+impl Poller {
+    /// Fails if the role lacks what Lambda needs to read the queue, as creating the mapping would.
+    pub(super) fn new(lambda: &Lambda, pool: &Arc<Pool>, source: &QueueSource) -> anyhow::Result<Self> {
+        let function = pool.function();
+        let queue = lambda.services.queue(&source.queue_arn).cloned().with_context(|| {
+            format!(
+                "function {} reads the queue {}, which is not there",
+                function.logical_id, source.queue_arn
+            )
+        })?;
+        for action in ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"] {
+            let call =
+                Call { action: action.into(), resource: source.queue_arn.clone(), context: BTreeMap::new() };
+            if let Err(refusal) = function.role.check(&call) {
+                bail!("function {} can't be invoked by its queue: {refusal}", function.logical_id);
+            }
+        }
+        let visibility = lambda.visibility_timeouts.get(&source.queue_arn).copied().unwrap_or_default();
+        let region = source.queue_arn.split(':').nth(3).unwrap_or_default().to_owned();
+        Ok(Poller {
+            lambda: lambda.clone(),
+            pool: Arc::clone(pool),
+            source: source.clone(),
+            queue,
+            visibility,
+            region,
+        })
+    }
+
+    /// Polls for ever.
+    pub(super) async fn run(self) {
+        let concurrency = self.source.maximum_concurrency.unwrap_or(INITIAL_CONCURRENCY);
+        let slots = Arc::new(Semaphore::new(concurrency));
+        let poller = Arc::new(self);
+        loop {
+            let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
+            let received = Instant::now();
+            let batch = poller.batch().await;
+            if batch.is_empty() {
+                continue;
+            }
+            let poller = Arc::clone(&poller);
+            tokio::spawn(async move {
+                poller.handle(batch, received).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Messages until the batch is full or the window, counted from the first, is over.
+    async fn batch(&self) -> Vec<Message> {
+        let mut batch = self.receive(self.source.batch_size, LONG_POLL).await;
+        let window = self.lambda.pace.scale(self.source.batching_window);
+        let start = Instant::now();
+        while !batch.is_empty() && batch.len() < self.source.batch_size {
+            let left = super::remaining(window, start);
+            if left.is_zero() {
+                break;
+            }
+            batch.extend(self.receive(self.source.batch_size - batch.len(), left).await);
+        }
+        batch
+    }
+
+    async fn receive(&self, max: usize, wait: Duration) -> Vec<Message> {
+        self.queue.receive(max.min(MAX_RECEIVE), wait, Some(self.visibility)).await
+    }
+
+    async fn handle(&self, batch: Vec<Message>, received: Instant) {
+        let permit = self.pool.permit().await;
+        let work = Work::new(event(&batch, &self.source.queue_arn, &self.region));
+        let attempt = batch.iter().filter_map(receive_count).max().unwrap_or(1);
+        let report = super::attempt(&self.pool, &self.lambda.journal, &work, permit, attempt).await;
+        let failed = self.failed(&batch, &report.result);
+        let again_in = self.lambda.pace.scale(super::remaining(self.visibility, received));
+        for message in &batch {
+            if failed.contains(&message.message_id) {
+                self.queue.change_visibility(&message.receipt_handle, again_in);
+            } else {
+                self.queue.delete(&message.receipt_handle);
+            }
+        }
+        self.note(&batch, &failed, &work, attempt, &report, again_in);
+    }
+
+    /// Ids of the messages that stay in the queue.
+    fn failed(&self, batch: &[Message], result: &Result<Bytes, InvocationError>) -> BTreeSet<String> {
+        let ids: BTreeSet<_> = batch.iter().map(|message| message.message_id.clone()).collect();
+        match result {
+            Err(_) => ids,
+            Ok(answer) if self.source.report_batch_item_failures => batch_item_failures(answer, ids),
+            Ok(_) => BTreeSet::new(),
+        }
+    }
+
+    /// Tells the journal, for each message by what became of its own item.
+    fn note(
+        &self,
+        batch: &[Message],
+        failed: &BTreeSet<String>,
+        work: &Work,
+        attempt: u32,
+        report: &Report,
+        again_in: Duration,
+    ) {
+        let item_failed = Report {
+            result: report.result.clone().and_then(|_| {
+                Err(InvocationError::new(
+                    "BatchItemFailure",
+                    "the function reported this item as failed".into(),
+                ))
+            }),
+            took: report.took,
+            memory: report.memory,
+        };
+        let mut noted = BTreeSet::new();
+        for message in batch {
+            let failed = failed.contains(&message.message_id);
+            let (report, retry_in) = if failed { (&item_failed, Some(again_in)) } else { (report, None) };
+            let mut about = subject::message_ids(message.body.as_bytes());
+            about.retain(|id| noted.insert(id.clone()));
+            if !about.is_empty() || work.messages.is_empty() {
+                note_returned(
+                    &self.pool,
+                    &self.lambda.journal,
+                    &about,
+                    &work.request_id,
+                    attempt,
+                    report,
+                    retry_in,
+                );
+            }
+        }
+    }
+}
+
+fn receive_count(message: &Message) -> Option<u32> {
+    message.attributes.get("ApproximateReceiveCount")?.parse().ok()
+}
+
+/// The event Lambda makes of a batch.
+fn event(batch: &[Message], queue_arn: &str, region: &str) -> Bytes {
+    let records: Vec<Value> = batch
+        .iter()
+        .map(|message| {
+            let attributes: BTreeMap<_, _> = message
+                .message_attributes
+                .iter()
+                .map(|(name, attribute)| {
+                    let value = json!({
+                        "stringValue": attribute.value,
+                        "stringListValues": [],
+                        "binaryListValues": [],
+                        "dataType": attribute.data_type,
+                    });
+                    (name, value)
+                })
+                .collect();
+            json!({
+                "messageId": message.message_id,
+                "receiptHandle": message.receipt_handle,
+                "body": message.body,
+                "attributes": message.attributes,
+                "messageAttributes": attributes,
+                "md5OfBody": message.md5_of_body,
+                "eventSource": "aws:sqs",
+                "eventSourceARN": queue_arn,
+                "awsRegion": region,
+            })
+        })
+        .collect();
+    Bytes::from(json!({ "Records": records }).to_string())
+}
+
+/// The items a function reports as failed; all, if the report can't be read or names what is not in the batch.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+fn batch_item_failures(answer: &[u8], ids: BTreeSet<String>) -> BTreeSet<String> {
+    let items = match serde_json::from_slice::<Value>(answer) {
+        Ok(Value::Null) => return BTreeSet::new(),
+        Ok(Value::Object(mut report)) => match report.remove("batchItemFailures") {
+            None | Some(Value::Null) => return BTreeSet::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => return ids,
+        },
+        _ => return ids,
+    };
+    let named: Option<BTreeSet<String>> =
+        items.iter().map(|item| item.get("itemIdentifier")?.as_str().map(str::to_owned)).collect();
+    named.filter(|named| named.is_subset(&ids)).unwrap_or(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_failed_items_is_read_as_lambda_reads_it() {
+        let ids = || BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let all = &["a", "b"][..];
+        for (answer, expected) in [
+            ("null", &[][..]),
+            ("{}", &[]),
+            (r#"{"batchItemFailures":null}"#, &[]),
+            (r#"{"batchItemFailures":[]}"#, &[]),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#, &["a"]),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"a"},{"itemIdentifier":"b"}]}"#, all),
+            (r#"{"batchItemFailures":[{"itemIdentifier":""}]}"#, all),
+            (r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#, all),
+            (r#"{"batchItemFailures":[{"itemIdentifier":"c"}]}"#, all),
+            (r#"{"batchItemFailures":[{"messageId":"a"}]}"#, all),
+            (r#"{"batchItemFailures":"a"}"#, all),
+            ("not JSON", all),
+        ] {
+            let expected: BTreeSet<_> = expected.iter().map(|id| (*id).to_owned()).collect();
+            assert_eq!(batch_item_failures(answer.as_bytes(), ids()), expected, "{answer}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! All of AWS that forwarding needs, on one machine, wired by what `template.yaml` deploys.
+//!
+//! Mail comes in over SMTP ([`smtp`], [`receiving`]), the two real binaries run as Lambda would run
+//! them ([`lambda`]), their calls are answered and checked against their roles ([`services`]), and
+//! everything that happens is told to the [`journal`].
+
+pub mod auth;
+mod cloudformation;
+pub mod delivery;
+pub mod faults;
+mod flight;
+mod functions;
+pub mod journal;
+pub mod lambda;
+mod needs;
+pub mod pace;
+mod query;
+mod receipt_rules;
+pub mod receiving;
+mod response;
+pub mod s3;
+mod service;
+pub mod services;
+pub mod ses;
+mod ses_address;
+pub mod ses_message;
+pub mod smtp;
+mod sns;
+pub mod sqs;

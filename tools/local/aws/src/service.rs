@@ -1,0 +1,58 @@
+//! Which service a call is for.
+
+use hyper::Request;
+
+use crate::{auth::Scope, response::Refusal};
+
+/// The services, as the scope of a signature names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    CloudFormation,
+    Lambda,
+    S3,
+    Ses,
+    /// SES's first API, which has the rule sets.
+    SesReceiving,
+    Sqs,
+    Sns,
+    Sts,
+}
+
+impl Service {
+    /// The service a request is signed for. What is not signed, or in its query, can only be for S3.
+    pub(crate) fn of<B>(request: &Request<B>) -> Service {
+        match Scope::of(request.headers()).as_ref().map(|scope| scope.service) {
+            Some("cloudformation") => Service::CloudFormation,
+            Some("lambda") => Service::Lambda,
+            // Both of SES's APIs are signed alike.
+            Some("ses") if request.uri().path() == "/" => Service::SesReceiving,
+            Some("ses") => Service::Ses,
+            Some("sqs") => Service::Sqs,
+            Some("sns") => Service::Sns,
+            Some("sts") => Service::Sts,
+            _ => Service::S3,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Service::CloudFormation => "cloudformation",
+            Service::Lambda => "lambda",
+            Service::S3 => "s3",
+            Service::Ses | Service::SesReceiving => "ses",
+            Service::Sqs => "sqs",
+            Service::Sns => "sns",
+            Service::Sts => "sts",
+        }
+    }
+
+    /// What the service says if a policy does not allow a call.
+    pub(crate) fn denied(self, sentence: String) -> Refusal {
+        let code = match self {
+            Service::CloudFormation | Service::S3 | Service::SesReceiving | Service::Sts => "AccessDenied",
+            Service::Lambda | Service::Ses | Service::Sqs => "AccessDeniedException",
+            Service::Sns => "AuthorizationError",
+        };
+        Refusal::new(403, code, sentence)
+    }
+}

@@ -1,0 +1,453 @@
+//! SES v2: SendEmail of raw messages with every rule of [`ses_message`], and what a person or a doctor
+//! asks of an account.
+//!
+//! Not supported: simple and templated messages, tags, reputation, events. `ReplyToAddresses` and
+//! `FeedbackForwardingEmailAddress` are read and checked, but change nothing in a raw message.
+//!
+//! Sources: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
+//! <https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html>,
+//! <https://docs.aws.amazon.com/ses/latest/dg/verify-addresses-and-domains.html>
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{Method, http::request::Parts};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use ses_forwarder_local_template::deployment::Deployment;
+use tokio::time::Instant;
+
+use crate::{
+    auth::Caller,
+    delivery::{Delivery, Outgoing},
+    flight::Flight,
+    needs::Needs,
+    response::{Refusal, Response, json},
+    ses_address::parse_one,
+    ses_message::{self, Message, Refused},
+};
+
+/// Recipients of one request: To, Cc and Bcc together. SES quotas, "Message quotas".
+const RECIPIENT_LIMIT: usize = 50;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The SES account as far as it decides about sending.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Verified domains and addresses, lower case. A domain's subdomains are verified with it.
+    pub identities: BTreeSet<String>,
+    /// Whether recipients must be verified too.
+    pub sandbox: bool,
+    /// Off while SES has paused sending.
+    pub sending_enabled: bool,
+    /// Whether SES has suspended the account.
+    pub suspended: bool,
+    /// Configuration sets that exist.
+    pub configuration_sets: BTreeSet<String>,
+    /// The configuration set that identities bring where a request names none.
+    /// <https://docs.aws.amazon.com/ses/latest/dg/managing-configuration-sets.html#default-config-sets>
+    pub default_configuration_set: Option<String>,
+    /// Recipients a second; `None` is no limit.
+    pub max_send_rate: Option<u32>,
+    /// Recipients in 24 hours; `None` is no limit.
+    pub max_24_hour_send: Option<u32>,
+}
+
+impl Account {
+    /// An account out of the sandbox, without quotas.
+    pub fn new(identities: impl IntoIterator<Item = String>) -> Account {
+        Account {
+            identities: identities.into_iter().map(|identity| identity.to_ascii_lowercase()).collect(),
+            sandbox: false,
+            sending_enabled: true,
+            suspended: false,
+            configuration_sets: BTreeSet::new(),
+            default_configuration_set: None,
+            max_send_rate: None,
+            max_24_hour_send: None,
+        }
+    }
+
+    /// The verified identity that covers an address: the address itself, its domain, or a domain above.
+    fn identity(&self, address: &str) -> Option<&str> {
+        let address = address.to_ascii_lowercase();
+        let domain = address.rsplit('@').next().unwrap_or_default();
+        let mut covering = self.identities.iter().filter(|identity| {
+            **identity == address
+                || **identity == domain
+                || domain.strip_suffix(identity.as_str()).is_some_and(|above| above.ends_with('.'))
+        });
+        covering.next().map(String::as_str)
+    }
+
+    fn check_verified<'a>(
+        &self,
+        addresses: impl IntoIterator<Item = &'a String>,
+        region: &str,
+    ) -> Result<(), Refusal> {
+        let mut unverified: Vec<&str> = Vec::new();
+        for address in addresses {
+            if self.identity(address).is_none() && !unverified.contains(&address.as_str()) {
+                unverified.push(address);
+            }
+        }
+        if unverified.is_empty() {
+            return Ok(());
+        }
+        Err(rejected(format!(
+            "Email address is not verified. The following identities failed the check in region {}: {}",
+            region.to_ascii_uppercase(),
+            unverified.join(", ")
+        )))
+    }
+}
+
+/// Takes outgoing mail. Clones are the same account.
+#[derive(Debug, Clone)]
+pub struct Sender(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    region: String,
+    account_id: String,
+    account: Mutex<Account>,
+    /// When each recipient of the last day was sent to.
+    sent: Mutex<VecDeque<Instant>>,
+    delivery: Delivery,
+}
+
+/// SendEmail's request, as far as it matters for a raw message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SendEmail<'a> {
+    from_email_address: Option<String>,
+    destination: Option<Destination>,
+    reply_to_addresses: Option<Vec<String>>,
+    feedback_forwarding_email_address: Option<String>,
+    configuration_set_name: Option<String>,
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Destination {
+    to_addresses: Option<Vec<String>>,
+    cc_addresses: Option<Vec<String>>,
+    bcc_addresses: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Content<'a> {
+    #[serde(borrow)]
+    raw: Option<Raw<'a>>,
+    simple: Option<serde::de::IgnoredAny>,
+    template: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Raw<'a> {
+    /// Base64.
+    #[serde(borrow)]
+    data: Option<Cow<'a, str>>,
+}
+
+impl Sender {
+    pub(super) fn new(deployment: &Deployment, account: Account, delivery: Delivery) -> Sender {
+        Sender(Arc::new(Inner {
+            region: deployment.region.clone(),
+            account_id: deployment.account.clone(),
+            account: Mutex::new(account),
+            sent: Mutex::default(),
+            delivery,
+        }))
+    }
+
+    /// Changes the account.
+    pub fn configure(&self, change: impl FnOnce(&mut Account)) {
+        change(&mut self.0.account.lock().expect("no holder of this lock panics"));
+    }
+
+    /// The account as it is now.
+    pub fn account(&self) -> Account {
+        self.0.account.lock().expect("no holder of this lock panics").clone()
+    }
+
+    /// Answers a call.
+    pub(super) async fn answer(
+        &self,
+        flight: &Flight,
+        caller: Arc<Caller>,
+        head: &Parts,
+        body: Bytes,
+    ) -> Result<Response, Refusal> {
+        let path = head.uri.path().strip_prefix("/v2/email/").unwrap_or_default();
+        let (operation, argument) = path.split_once('/').unwrap_or((path, ""));
+        let output = match (&head.method, operation, argument) {
+            (&Method::POST, "outbound-emails", "") => self.send_email(flight, &caller, body).await?,
+            (&Method::GET, "account", "") => {
+                let needs = Needs::new("ses:GetAccount", "*");
+                flight.admit(&caller, "ses:GetAccount", "", "*", vec![needs]).await?;
+                self.get_account()
+            }
+            (&Method::GET, "identities", identity) if !identity.is_empty() => {
+                let identity = identity.replace("%40", "@").to_ascii_lowercase();
+                let arn = self.arn("identity", &identity);
+                let needs = Needs::new("ses:GetEmailIdentity", &*arn);
+                flight.admit(&caller, "ses:GetEmailIdentity", &identity, &arn, vec![needs]).await?;
+                self.get_email_identity(&identity)?
+            }
+            (&Method::GET, "configuration-sets", name) if !name.is_empty() => {
+                let arn = self.arn("configuration-set", name);
+                let needs = Needs::new("ses:GetConfigurationSet", &*arn);
+                flight.admit(&caller, "ses:GetConfigurationSet", name, &arn, vec![needs]).await?;
+                self.account().check_configuration_set(name)?;
+                json!({ "ConfigurationSetName": name })
+            }
+            (method, ..) => {
+                let message = format!("{method} {} is not supported here", head.uri.path());
+                return Err(Refusal::new(404, "UnknownOperationException", message));
+            }
+        };
+        Ok(json(200, "application/json", &output))
+    }
+
+    async fn send_email(&self, flight: &Flight, caller: &Arc<Caller>, body: Bytes) -> Result<Value, Refusal> {
+        let request: SendEmail<'_> = serde_json::from_slice(&body)
+            .map_err(|error| Refusal::new(400, "SerializationException", error.to_string()))?;
+        let raw = decode(request.content.as_ref())?;
+        // Who may send is decided before what is sent is looked at, but needs the sender's address.
+        let checked = ses_message::check(&raw);
+        let from = match (&request.from_email_address, &checked) {
+            (Some(from), _) => parse_one(from).map_err(bad)?,
+            (None, Ok(message)) => message.senders.first().cloned().unwrap_or_default(),
+            (None, Err(refused)) => return Err(refused.clone().into()),
+        };
+        let account = self.account();
+        let configuration_set = request
+            .configuration_set_name
+            .clone()
+            .or_else(|| checked.as_ref().ok().and_then(|message| message.configuration_set.clone()))
+            .or_else(|| self.account().default_configuration_set);
+        let header_from = checked.as_ref().ok().and_then(|message| message.senders.first());
+        let froms: BTreeSet<&str> = header_from.into_iter().chain([&from]).map(String::as_str).collect();
+        let mut needs = Vec::new();
+        for from in froms {
+            let identity = self.arn("identity", account.identity(from).unwrap_or(from));
+            let set = configuration_set.iter().map(|set| self.arn("configuration-set", set));
+            for resource in [identity].into_iter().chain(set) {
+                needs.push(Needs::new("ses:SendEmail", &*resource).with("ses:FromAddress", from));
+                // SES v2 asks for this too where the content is raw, though the API is SendEmail's.
+                needs.push(Needs::new("ses:SendRawEmail", resource).with("ses:FromAddress", from));
+            }
+        }
+        flight.admit(caller, "ses:SendEmail", &from, &from, needs).await?;
+
+        let message = checked?;
+        let destinations = request.destinations(&message)?;
+        self.check_account(&account, &from, &request, &message, &destinations)?;
+        if let Some(set) = &configuration_set {
+            account.check_configuration_set(set)?;
+        }
+        self.count(&account, destinations.len())?;
+
+        let ses_id = ses_id();
+        let domain = match self.0.region.as_str() {
+            "us-east-1" => "email.amazonses.com".to_owned(),
+            region => format!("{region}.amazonses.com"),
+        };
+        let outgoing = Outgoing {
+            outgoing: message.outgoing(&format!("{ses_id}@{domain}"), &rfc5322_date()),
+            ses_id: ses_id.clone(),
+            message_id: flight.message_id(),
+            from,
+            destinations,
+            raw,
+        };
+        // A caller that goes away now must not undo half of it.
+        let delivery = self.0.delivery.clone();
+        let accepted = tokio::spawn(async move { delivery.accept(outgoing).await }).await;
+        accepted
+            .map_err(anyhow::Error::from)
+            .and_then(|accepted| accepted)
+            .map_err(|error| Refusal::new(500, "InternalFailure", format!("{error:#}")))?;
+        Ok(json!({ "MessageId": ses_id }))
+    }
+
+    fn check_account(
+        &self,
+        account: &Account,
+        from: &String,
+        request: &SendEmail<'_>,
+        message: &Message<'_>,
+        destinations: &[String],
+    ) -> Result<(), Refusal> {
+        if account.suspended {
+            let message = "Your account has been suspended.";
+            return Err(Refusal::new(400, "AccountSuspendedException", message));
+        }
+        if !account.sending_enabled {
+            let message = format!("Sending is paused for account {}.", self.0.account_id);
+            return Err(Refusal::new(400, "SendingPausedException", message));
+        }
+        let mut feedback = None;
+        if let Some(address) = &request.feedback_forwarding_email_address {
+            feedback = Some(parse_one(address).map_err(bad)?);
+        }
+        for address in request.reply_to_addresses.iter().flatten() {
+            parse_one(address).map_err(bad)?;
+        }
+        let must_be_verified = message.senders.iter().chain([from]).chain(&feedback);
+        if account.sandbox {
+            account.check_verified(must_be_verified.chain(destinations), &self.0.region)
+        } else {
+            account.check_verified(must_be_verified, &self.0.region)
+        }
+    }
+
+    /// Counts recipients, if the quotas allow them.
+    fn count(&self, account: &Account, recipients: usize) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let mut sent = self.0.sent.lock().expect("no holder of this lock panics");
+        while sent.front().is_some_and(|at| now.duration_since(*at) >= DAY) {
+            sent.pop_front();
+        }
+        let exceeds = |quota: Option<u32>, already: usize| {
+            quota.is_some_and(|quota| already + recipients > usize::try_from(quota).unwrap_or(usize::MAX))
+        };
+        if exceeds(account.max_24_hour_send, sent.len()) {
+            return Err(Refusal::new(400, "LimitExceededException", "Daily message quota exceeded."));
+        }
+        let last_second =
+            sent.iter().rev().take_while(|at| now.duration_since(**at) < Duration::from_secs(1));
+        // One request of more recipients than the rate is let through where nothing else is sent.
+        let last_second = last_second.count();
+        if last_second > 0 && exceeds(account.max_send_rate, last_second) {
+            return Err(Refusal::new(429, "TooManyRequestsException", "Maximum sending rate exceeded."));
+        }
+        sent.extend(std::iter::repeat_n(now, recipients));
+        Ok(())
+    }
+
+    fn get_account(&self) -> Value {
+        let account = self.account();
+        let sent = self.0.sent.lock().expect("no holder of this lock panics").len();
+        // -1 is no limit, as in SES.
+        let quota = |quota: Option<u32>| quota.map_or(-1.0, f64::from);
+        json!({
+            "DedicatedIpAutoWarmupEnabled": false,
+            "EnforcementStatus": if account.suspended { "SHUTDOWN" } else { "HEALTHY" },
+            "ProductionAccessEnabled": !account.sandbox,
+            "SendingEnabled": account.sending_enabled,
+            "SendQuota": {
+                "Max24HourSend": quota(account.max_24_hour_send),
+                "MaxSendRate": quota(account.max_send_rate),
+                "SentLast24Hours": sent,
+            },
+        })
+    }
+
+    fn get_email_identity(&self, identity: &str) -> Result<Value, Refusal> {
+        if !self.account().identities.contains(identity) {
+            let message = format!("Email identity {identity} does not exist.");
+            return Err(Refusal::new(404, "NotFoundException", message));
+        }
+        Ok(json!({
+            "IdentityType": if identity.contains('@') { "EMAIL_ADDRESS" } else { "DOMAIN" },
+            "FeedbackForwardingStatus": true,
+            "VerifiedForSendingStatus": true,
+            "VerificationStatus": "SUCCESS",
+            "DkimAttributes": { "SigningEnabled": true, "Status": "SUCCESS" },
+        }))
+    }
+
+    fn arn(&self, kind: &str, name: &str) -> String {
+        format!("arn:aws:ses:{}:{}:{kind}/{name}", self.0.region, self.0.account_id)
+    }
+}
+
+impl Account {
+    fn check_configuration_set(&self, name: &str) -> Result<(), Refusal> {
+        if self.configuration_sets.contains(name) {
+            return Ok(());
+        }
+        let message = format!("Configuration set <{name}> does not exist.");
+        Err(Refusal::new(404, "NotFoundException", message))
+    }
+}
+
+impl SendEmail<'_> {
+    /// The envelope: what the request names, or else what the header does.
+    fn destinations(&self, message: &Message<'_>) -> Result<Vec<String>, Refusal> {
+        let mut destinations = Vec::new();
+        if let Some(Destination { to_addresses, cc_addresses, bcc_addresses }) = &self.destination {
+            for address in [to_addresses, cc_addresses, bcc_addresses].into_iter().flatten().flatten() {
+                destinations.push(parse_one(address).map_err(bad)?);
+            }
+        }
+        if destinations.is_empty() {
+            destinations = message.recipients()?;
+        }
+        if destinations.len() > RECIPIENT_LIMIT {
+            return Err(bad(format!("Recipient count exceeds {RECIPIENT_LIMIT}.")));
+        }
+        Ok(destinations)
+    }
+}
+
+/// The raw message of a request.
+fn decode(content: Option<&Content<'_>>) -> Result<Vec<u8>, Refusal> {
+    let Some(content) = content else {
+        return Err(bad("Missing required parameter: Content"));
+    };
+    match (&content.raw, &content.simple, &content.template) {
+        (Some(raw), None, None) => {
+            let data =
+                raw.data.as_deref().ok_or_else(|| bad("Missing required parameter: Content.Raw.Data"))?;
+            base64_simd::STANDARD
+                .decode_to_vec(data.as_bytes())
+                .map_err(|_| Refusal::new(400, "SerializationException", "Content.Raw.Data is not Base64"))
+        }
+        (None, None, None) => Err(bad("Content must have one of Raw, Simple and Template")),
+        (None, ..) => Err(bad("Only raw content is supported here")),
+        (Some(_), ..) => Err(bad("Content must have only one of Raw, Simple and Template")),
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::BadRequest(message) => bad(message),
+            Refused::Rejected(message) => rejected(message),
+        }
+    }
+}
+
+fn bad(message: impl Into<String>) -> Refusal {
+    Refusal::new(400, "BadRequestException", message)
+}
+
+fn rejected(message: String) -> Refusal {
+    Refusal::new(400, "MessageRejected", message)
+}
+
+/// As SES's ids look: time in hexadecimal milliseconds, a UUID, a number.
+fn ses_id() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let millis = format!("{:012x}", now.as_millis());
+    format!("0100{millis}-{}-000000", uuid::Uuid::new_v4())
+}
+
+fn rfc5322_date() -> String {
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day padding:none] [month repr:short] [year] [hour]:[minute]:[second] +0000"
+    );
+    time::OffsetDateTime::now_utc().format(&format).expect("every component is there")
+}

@@ -1,0 +1,363 @@
+//! SQS: standard queues in memory, with visibility time-outs, retention and redrive.
+//!
+//! Not supported: FIFO queues, delays of a whole queue, binary attributes, creating and deleting queues.
+//! Delivery is in order, which a standard queue does not promise.
+
+mod api;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use md5::{Digest, Md5};
+use ses_forwarder_local_template::deployment::{self, Deployment};
+use tokio::{sync::Notify, time::Instant};
+
+pub(super) use self::api::refuse;
+use crate::auth::hex;
+
+/// The queues of a deployment.
+#[derive(Debug)]
+pub(super) struct Queues(BTreeMap<String, Queue>);
+
+impl Queues {
+    /// Creates the deployment's queues and ties those with a redrive policy to their dead-letter queue.
+    pub(super) fn new(deployment: &Deployment) -> anyhow::Result<Queues> {
+        let queues: BTreeMap<_, _> =
+            deployment.queues.iter().map(|queue| (queue.arn.clone(), Queue::new(queue))).collect();
+        for queue in &deployment.queues {
+            let Some((target, limit)) = &queue.redrive else { continue };
+            let target = queues
+                .get(target)
+                .with_context(|| format!("queue {} redrives to {target}, which is no queue", queue.name))?;
+            let _ = queues[&queue.arn].0.redrive.set((target.clone(), *limit));
+        }
+        Ok(Queues(queues))
+    }
+
+    pub(super) fn by_arn(&self, arn: &str) -> Option<&Queue> {
+        self.0.get(arn)
+    }
+
+    fn by_name(&self, name: &str) -> Option<&Queue> {
+        self.0.values().find(|queue| queue.name() == name)
+    }
+}
+
+/// A queue. Clones are the same queue.
+#[derive(Debug, Clone)]
+pub struct Queue(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    arn: String,
+    visibility_timeout: Duration,
+    retention: Duration,
+    /// Dead-letter queue, and how often a message is received before it goes there.
+    redrive: OnceLock<(Queue, u32)>,
+    messages: Mutex<VecDeque<Stored>>,
+    /// Told when a message may have become visible.
+    changed: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Stored {
+    id: String,
+    body: String,
+    attributes: BTreeMap<String, Attribute>,
+    sent: SystemTime,
+    expires: Instant,
+    visible: Instant,
+    /// Of the last time it was received.
+    receipt_handle: Option<String>,
+    first_received: Option<SystemTime>,
+    receive_count: u32,
+}
+
+/// A message as it is received.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Id, the same each time it is received.
+    pub message_id: String,
+    /// For [`Queue::delete`]; new each time it is received.
+    pub receipt_handle: String,
+    /// Text.
+    pub body: String,
+    /// MD5 of the body in hex.
+    pub md5_of_body: String,
+    /// `ApproximateReceiveCount`, `SentTimestamp`, `SenderId`, `ApproximateFirstReceiveTimestamp`.
+    pub attributes: BTreeMap<String, String>,
+    /// What the sender added.
+    pub message_attributes: BTreeMap<String, Attribute>,
+}
+
+/// A message attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// `String`, `Number`, or either with a custom suffix.
+    pub data_type: String,
+    /// Value.
+    pub value: String,
+}
+
+impl Queue {
+    fn new(queue: &deployment::Queue) -> Queue {
+        Queue(Arc::new(Inner {
+            name: queue.name.clone(),
+            arn: queue.arn.clone(),
+            visibility_timeout: queue.visibility_timeout,
+            retention: queue.retention,
+            redrive: OnceLock::new(),
+            messages: Mutex::default(),
+            changed: Notify::new(),
+        }))
+    }
+
+    /// ARN.
+    pub fn arn(&self) -> &str {
+        &self.0.arn
+    }
+
+    /// Name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Puts a message on the queue and returns its id.
+    pub fn send(&self, body: &str, attributes: BTreeMap<String, Attribute>) -> String {
+        self.send_later(body, attributes, Duration::ZERO)
+    }
+
+    /// Puts a message on the queue that is hidden for `delay` first, and returns its id.
+    fn send_later(&self, body: &str, attributes: BTreeMap<String, Attribute>, delay: Duration) -> String {
+        let id = uuid::Uuid::new_v4().to_string();
+        let now = Instant::now();
+        self.push(Stored {
+            id: id.clone(),
+            body: body.to_owned(),
+            attributes,
+            sent: SystemTime::now(),
+            expires: now + self.0.retention,
+            visible: now + delay,
+            receipt_handle: None,
+            first_received: None,
+            receive_count: 0,
+        });
+        id
+    }
+
+    /// Takes up to `max` messages, waiting up to `wait` for the first. They are hidden for
+    /// `visibility`, else for the queue's own time-out.
+    pub async fn receive(&self, max: usize, wait: Duration, visibility: Option<Duration>) -> Vec<Message> {
+        let deadline = Instant::now() + wait;
+        let visibility = visibility.unwrap_or(self.0.visibility_timeout);
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let (messages, next) = self.take(max, visibility);
+            if !messages.is_empty() || Instant::now() >= deadline {
+                return messages;
+            }
+            let wake = next.map_or(deadline, |next| next.min(deadline));
+            tokio::select! {
+                () = &mut changed => {}
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Deletes a received message. An old receipt handle deletes nothing, as the message is received
+    /// by somebody else now.
+    pub fn delete(&self, receipt_handle: &str) {
+        self.lock().retain(|message| message.receipt_handle.as_deref() != Some(receipt_handle));
+    }
+
+    /// Hides a received message for this long from now; zero shows it at once.
+    pub fn change_visibility(&self, receipt_handle: &str, timeout: Duration) {
+        for message in self.lock().iter_mut() {
+            if message.receipt_handle.as_deref() == Some(receipt_handle) {
+                message.visible = Instant::now() + timeout;
+            }
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// Messages waiting, and messages received but not yet deleted. Delayed ones count as waiting.
+    pub fn depth(&self) -> (usize, usize) {
+        let now = Instant::now();
+        let messages = self.lock();
+        let living = messages.iter().filter(|message| message.expires > now);
+        let (in_flight, waiting): (Vec<_>, Vec<_>) =
+            living.partition(|message| message.receive_count > 0 && message.visible > now);
+        (waiting.len(), in_flight.len())
+    }
+
+    /// Deletes all messages.
+    fn purge(&self) {
+        self.lock().clear();
+    }
+
+    /// Takes what is visible, and says when the next message becomes so. What was received too often
+    /// goes to the dead-letter queue instead.
+    fn take(&self, max: usize, visibility: Duration) -> (Vec<Message>, Option<Instant>) {
+        let now = Instant::now();
+        let mut dead = Vec::new();
+        let mut taken = Vec::new();
+        let mut messages = self.lock();
+        messages.retain_mut(|message| {
+            if message.expires <= now {
+                return false;
+            }
+            if taken.len() == max || message.visible > now {
+                return true;
+            }
+            if let Some((_, limit)) = self.0.redrive.get()
+                && message.receive_count >= *limit
+            {
+                dead.push(message.clone());
+                return false;
+            }
+            message.receive_count += 1;
+            message.first_received.get_or_insert_with(SystemTime::now);
+            message.visible = now + visibility;
+            message.receipt_handle = Some(uuid::Uuid::new_v4().to_string());
+            taken.push(message.to_message());
+            true
+        });
+        let next = messages.iter().map(|message| message.visible).filter(|visible| *visible > now).min();
+        drop(messages);
+        if let Some((target, _)) = self.0.redrive.get() {
+            for message in dead {
+                // It keeps its id and when it was sent, so that the target's retention counts from then.
+                target.push(Stored { receipt_handle: None, receive_count: 0, visible: now, ..message });
+            }
+        }
+        (taken, next)
+    }
+
+    fn push(&self, message: Stored) {
+        self.lock().push_back(message);
+        self.0.changed.notify_waiters();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Stored>> {
+        self.0.messages.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl Stored {
+    fn to_message(&self) -> Message {
+        let milliseconds = |time: SystemTime| {
+            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            since.as_millis().to_string()
+        };
+        let attributes = [
+            ("ApproximateReceiveCount", self.receive_count.to_string()),
+            ("ApproximateFirstReceiveTimestamp", milliseconds(self.first_received.unwrap_or(self.sent))),
+            ("SentTimestamp", milliseconds(self.sent)),
+            ("SenderId", "AIDALOCALSENDER".to_owned()),
+        ];
+        Message {
+            message_id: self.id.clone(),
+            receipt_handle: self.receipt_handle.clone().unwrap_or_default(),
+            body: self.body.clone(),
+            md5_of_body: hex(&Md5::digest(&self.body)),
+            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
+            message_attributes: self.attributes.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HIDDEN: Duration = Duration::from_secs(30);
+
+    fn queue(redrive: Option<(Queue, u32)>) -> Queue {
+        let queue = Queue::new(&deployment::Queue {
+            name: "q".to_owned(),
+            url: String::new(),
+            arn: "arn:aws:sqs:us-east-1:123456789012:q".to_owned(),
+            visibility_timeout: HIDDEN,
+            retention: Duration::from_secs(3600),
+            redrive: None,
+        });
+        if let Some(redrive) = redrive {
+            queue.0.redrive.set(redrive).unwrap();
+        }
+        queue
+    }
+
+    async fn bodies(queue: &Queue) -> Vec<String> {
+        queue.receive(10, Duration::ZERO, None).await.into_iter().map(|message| message.body).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hides_what_is_received_until_its_time_is_over() {
+        let queue = queue(None);
+        queue.send("a", BTreeMap::new());
+        queue.send("b", BTreeMap::new());
+        let first = queue.receive(1, Duration::ZERO, None).await;
+        assert_eq!((first.len(), first[0].body.as_str()), (1, "a"));
+        assert_eq!(queue.depth(), (1, 1));
+        assert_eq!(bodies(&queue).await, ["b"]);
+        assert_eq!(bodies(&queue).await, [""; 0]);
+        tokio::time::advance(HIDDEN).await;
+        let again = queue.receive(10, Duration::ZERO, None).await;
+        assert_eq!(again.len(), 2);
+        assert_eq!(again[0].message_id, first[0].message_id);
+        assert_eq!(again[0].attributes["ApproximateReceiveCount"], "2");
+        queue.delete(&first[0].receipt_handle);
+        assert_eq!(queue.depth(), (0, 2), "an old receipt handle deletes nothing");
+        queue.delete(&again[0].receipt_handle);
+        queue.change_visibility(&again[1].receipt_handle, Duration::ZERO);
+        assert_eq!(bodies(&queue).await, ["b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_a_message_no_longer_than_asked() {
+        let queue = queue(None);
+        let started = Instant::now();
+        assert_eq!(queue.receive(1, Duration::from_secs(5), None).await, []);
+        assert_eq!(started.elapsed(), Duration::from_secs(5));
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.receive(1, Duration::from_secs(3600), None).await }
+        });
+        tokio::task::yield_now().await;
+        queue.send_later("late", BTreeMap::new(), Duration::from_secs(7));
+        let received = waiting.await.unwrap();
+        assert_eq!(received[0].body, "late");
+        assert_eq!(started.elapsed(), Duration::from_secs(12));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn redrives_what_is_received_too_often() {
+        let dead = queue(None);
+        let queue = queue(Some((dead.clone(), 2)));
+        let id = queue.send("a", BTreeMap::new());
+        for _ in 0..2 {
+            assert_eq!(bodies(&queue).await, ["a"]);
+            tokio::time::advance(HIDDEN).await;
+        }
+        assert_eq!(bodies(&queue).await, [""; 0]);
+        let redriven = dead.receive(1, Duration::ZERO, None).await;
+        assert_eq!((redriven[0].message_id.as_str(), redriven[0].body.as_str()), (id.as_str(), "a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn forgets_what_is_older_than_its_retention() {
+        let queue = queue(None);
+        queue.send("a", BTreeMap::new());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(queue.depth(), (0, 0));
+        assert_eq!(bodies(&queue).await, [""; 0]);
+    }
+}

@@ -1,0 +1,58 @@
+//! What the commands that start a stack take.
+
+use std::path::PathBuf;
+
+use ses_forwarder_local_aws::{faults::Fault, receiving::Verdicts};
+use ses_forwarder_local_stack::{Config, Functions, repository};
+
+use super::deployed::pair;
+
+/// How to start the stack.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StackArguments {
+    /// The template to play; by default template.yaml of this repository. Parameters come from samconfig.toml beside it.
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// A parameter of the template, over those of samconfig.toml, such as EmailDomain=in.example.
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
+    parameters: Vec<(String, String)>,
+    /// Folder for buckets, sent mail (sent/) and mailboxes (maildir/).
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data: Option<PathBuf>,
+    /// Hand what is sent to this SMTP server instead of writing it to mailboxes.
+    #[arg(long, value_name = "HOST:PORT")]
+    relay: Option<String>,
+    /// A fault to inject, such as ses:SendEmail=throttle*2. May be given more than once.
+    ///
+    /// OPERATION[(PREFIX)]=EFFECT[WHEN]. OPERATION is such as s3:GetObject, s3:* or *; PREFIX is how the key, queue, topic
+    /// or From address begins. EFFECT is throttle, 500, 503, access-denied, not-found, hang, reset-before, reset-after,
+    /// truncate, slow:MS, kill-before or kill-after. WHEN is nothing for each call, *N for the first N, @K for the K-th, %P
+    /// for P in 100.
+    #[arg(long = "fault", value_name = "FAULT")]
+    faults: Vec<Fault>,
+    /// What the scanners say, such as spam=FAIL or dmarc=FAIL,dmarc-policy=reject. A message can ask for itself: by
+    /// its recipient's label, as in info+spam=FAIL@in.example, or a field X-Local-Verdict.
+    #[arg(long, value_name = "CHECK=WORD,…")]
+    verdict: Option<Verdicts>,
+    /// A verified SES identity besides the domain that mail is received for. May be given more than once.
+    #[arg(long = "identity", value_name = "DOMAIN")]
+    identities: Vec<String>,
+}
+
+impl StackArguments {
+    /// The configuration: the functions as they would be deployed.
+    pub(crate) fn config(self) -> anyhow::Result<Config> {
+        let template = self.template.unwrap_or_else(|| repository().join("template.yaml"));
+        let mut config = Config::deployed(&template)?;
+        config.parameters.extend(self.parameters);
+        Ok(Config {
+            functions: Functions::Build { release: true },
+            data: self.data,
+            relay: self.relay,
+            faults: self.faults,
+            verdicts: self.verdict.unwrap_or_default(),
+            identities: self.identities,
+            ..config
+        })
+    }
+}

@@ -1,0 +1,88 @@
+//! The buttons: ordinary forms, answered by going to where the effect is seen.
+
+use axum::{
+    Form,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+};
+use serde::Deserialize;
+use ses_forwarder_local_aws::{faults::Fault, receiving::Envelope};
+
+use super::{Shared, message, problem, samples};
+
+#[derive(Deserialize)]
+pub(super) struct SampleForm {
+    sample: String,
+}
+
+/// Has SES receive a sample.
+pub(super) async fn send_sample(State(page): Shared, Form(form): Form<SampleForm>) -> Response {
+    let Some(sample) = samples::SAMPLES.iter().find(|sample| sample.name == form.sample) else {
+        return problem(StatusCode::NOT_FOUND, "There is no such sample.");
+    };
+    let Some(email_domain) = page.access.deployment.parameters.get("EmailDomain") else {
+        return problem(
+            StatusCode::CONFLICT,
+            "The template has no parameter EmailDomain to send a sample to.",
+        );
+    };
+    let message = sample.message(email_domain);
+    let recipient = sample.recipient(email_domain);
+    if page.access.receiving.accepts(&recipient, true).is_err() {
+        return problem(
+            StatusCode::CONFLICT,
+            "No receipt rule of the template takes mail for the sample's recipient.",
+        );
+    }
+    let envelope = Envelope {
+        from: sample.from.map(str::to_owned),
+        recipients: vec![recipient],
+        helo: "mail.else.example".to_owned(),
+        peer: "192.0.2.25".to_owned(),
+        tls: true,
+    };
+    let id = page.access.receiving.receive(envelope, &message).await;
+    Redirect::to(&format!("/messages/{id}")).into_response()
+}
+
+/// Invokes the function with the archived notification, as a redrive does.
+pub(super) async fn try_again(State(page): Shared, Path(id): Path<String>) -> Response {
+    let Some(notification) = message::notification(&page, &id).await else {
+        return problem(StatusCode::NOT_FOUND, "There is no index record of this message to try again from.");
+    };
+    let Some(function) = message::forwarder(&page.access.deployment) else {
+        return problem(StatusCode::CONFLICT, "No receipt rule of the template invokes a function.");
+    };
+    match page.access.lambda.invoke_async(function, notification) {
+        Ok(_) => Redirect::to(&format!("/messages/{id}")).into_response(),
+        Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct FaultForm {
+    operation: String,
+    effect: String,
+    /// `*`: the next so many; `@`: only the one of that number.
+    which: String,
+    count: u32,
+}
+
+/// Makes the next calls, or a later one, go wrong.
+pub(super) async fn inject_fault(State(page): Shared, Form(form): Form<FaultForm>) -> Response {
+    let FaultForm { operation, effect, which, count } = form;
+    match format!("{}={}{}{count}", operation.trim(), effect.trim(), which.trim()).parse::<Fault>() {
+        Ok(fault) => {
+            page.access.services.faults().add(fault);
+            Redirect::to("/").into_response()
+        }
+        Err(error) => problem(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+/// Takes all faults back.
+pub(super) async fn clear_faults(State(page): Shared) -> Response {
+    page.access.services.faults().clear();
+    Redirect::to("/").into_response()
+}

@@ -1,0 +1,133 @@
+//! The page: what arrives, what was changed in its header, and where it went.
+//!
+//! It is read without JavaScript; with it, the list and an open message follow what happens. What it
+//! shows comes from mail and is hostile, so all of it is escaped by the templates ([`html`]),
+//! what would hide is made visible ([`text`]), and [`guard`] lets the browser run nothing but the
+//! page's own script and answers nobody but the person at this machine.
+//!
+//! [`list`], [`way`] and [`headers`] are what is shown, read from the journal and from messages without
+//! I/O; [`live`] tells browsers of changes, [`actions`] are the buttons.
+
+mod actions;
+mod guard;
+mod headers;
+mod html;
+mod list;
+mod live;
+mod message;
+mod samples;
+mod text;
+mod way;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use maud::Markup;
+use serde::Deserialize;
+use ses_forwarder_local_aws::{journal::Journal, lambda::Lambda, receiving::Receiving, services::Services};
+use ses_forwarder_local_template::deployment::Deployment;
+use tokio::net::TcpListener;
+
+use self::live::Live;
+
+/// Messages in one page of the list.
+const PAGE: usize = 100;
+
+/// Entries about no message that are shown.
+const OTHER_ENTRIES: usize = 200;
+
+/// What the page shows, and what its buttons need.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// What the template deployed.
+    pub deployment: Arc<Deployment>,
+    /// What happens.
+    pub journal: Arc<Journal>,
+    /// Buckets and faults.
+    pub services: Services,
+    /// For "try again".
+    pub lambda: Lambda,
+    /// For samples.
+    pub receiving: Receiving,
+}
+
+#[derive(Debug)]
+struct Page {
+    access: Access,
+    live: Arc<Live>,
+}
+
+type Shared = State<Arc<Page>>;
+
+/// Serves until dropped.
+pub async fn serve(listener: TcpListener, access: Access) -> anyhow::Result<()> {
+    let live = Arc::new(Live::default());
+    let following = Arc::clone(&live).follow(Arc::clone(&access.journal));
+    let serving = axum::serve(listener, router(access, live)).into_future();
+    tokio::select! {
+        result = serving => Ok(result?),
+        () = following => Ok(()),
+    }
+}
+
+fn router(access: Access, live: Arc<Live>) -> Router {
+    Router::new()
+        .route("/", get(list_page))
+        .route("/live", get(live::rows))
+        .route("/messages/{id}", get(message::page))
+        .route("/messages/{id}/live", get(live::message))
+        .route("/messages/{id}/original", get(message::original))
+        .route("/messages/{id}/outgoing/{ses_id}", get(message::outgoing))
+        .route("/messages/{id}/refused", get(message::refused))
+        .route("/messages/{id}/try-again", post(actions::try_again))
+        .route("/stack", get(stack_page))
+        .route("/samples", post(actions::send_sample))
+        .route("/faults", post(actions::inject_fault))
+        .route("/faults/clear", post(actions::clear_faults))
+        .route("/page.css", get(|| asset("text/css; charset=utf-8", include_str!("page.css"))))
+        .route("/page.js", get(|| asset("text/javascript; charset=utf-8", include_str!("page.js"))))
+        .route("/icon.svg", get(|| asset("image/svg+xml", include_str!("icon.svg"))))
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "There is no such page.") })
+        .layer(axum::middleware::from_fn(guard::check))
+        .with_state(Arc::new(Page { access, live }))
+}
+
+async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, kind)], text)
+}
+
+#[derive(Deserialize)]
+struct Before {
+    before: Option<String>,
+}
+
+async fn list_page(State(page): Shared, Query(Before { before }): Query<Before>) -> Markup {
+    let faults = page.access.services.faults().list();
+    let list = page.live.list();
+    let (rows, older) = list.page(before.as_deref(), PAGE);
+    html::list::page(&html::list::View {
+        stack: &page.access.deployment,
+        rows,
+        older,
+        total: list.len(),
+        newest: before.is_none(),
+        faults: &faults,
+    })
+}
+
+async fn stack_page(State(page): Shared) -> Markup {
+    let entries = page.access.journal.entries();
+    let others = entries.iter().rev().filter(|entry| entry.message_id.is_none()).take(OTHER_ENTRIES);
+    html::stack::page(&page.access.deployment, others)
+}
+
+/// A page that says what is wrong.
+fn problem(status: StatusCode, message: &str) -> Response {
+    (status, html::problem(message)).into_response()
+}

@@ -1,0 +1,268 @@
+//! The list of messages, kept up to date entry by entry.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use mail_parser::MessageParser;
+use serde::Deserialize;
+use ses_forwarder_local_aws::journal::{Entry, Event};
+
+/// Bytes of a subject that are decoded: more than any line shows.
+const SUBJECT: usize = 4_000;
+
+/// A message in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row {
+    /// SES's messageId.
+    pub(super) id: String,
+    pub(super) at: SystemTime,
+    /// `None` is the null reverse-path.
+    pub(super) from: Option<String>,
+    pub(super) recipients: Vec<String>,
+    pub(super) size: usize,
+    /// Check and word.
+    pub(super) verdicts: Vec<(String, String)>,
+    /// Decoded; hostile.
+    pub(super) subject: String,
+    pub(super) status: Status,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Status {
+    /// SES has it.
+    Received,
+    /// A function works on it, for the first time or again.
+    Invoked(u32),
+    /// The function failed this time; Lambda will try again.
+    Waiting(u32),
+    /// The function is done with it, and SES has taken it.
+    Forwarded,
+    /// The function is done with it without sending it: its word, such as `dropped`.
+    Kept(String),
+    /// Given up; a notice will follow.
+    DeadLettered,
+    /// Given up, and the operator was told.
+    Noticed,
+    /// Given up, and nobody was told.
+    Lost,
+}
+
+/// All messages, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    rows: Vec<Row>,
+    places: HashMap<String, usize>,
+}
+
+impl List {
+    /// Takes in what happened; the place of the row that changed, if one did.
+    pub(super) fn fold(&mut self, entry: &Entry) -> Option<usize> {
+        let id = entry.message_id.as_deref()?;
+        if let (Event::Received { from, recipients, size, verdicts, subject }, None) =
+            (&entry.event, self.places.get(id))
+        {
+            let row = Row {
+                id: id.to_owned(),
+                at: entry.at,
+                from: from.clone(),
+                recipients: recipients.clone(),
+                size: *size,
+                verdicts: verdicts.clone(),
+                subject: decoded(subject),
+                status: Status::Received,
+            };
+            self.places.insert(id.to_owned(), self.rows.len());
+            self.rows.push(row);
+            return Some(self.rows.len() - 1);
+        }
+        let place = *self.places.get(id)?;
+        let row = &mut self.rows[place];
+        let status = after(&row.status, &entry.event)?;
+        (status != row.status).then(|| {
+            row.status = status;
+            place
+        })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// A message by its messageId.
+    pub(super) fn get(&self, id: &str) -> Option<&Row> {
+        self.places.get(id).map(|&place| &self.rows[place])
+    }
+
+    /// A message by its place.
+    pub(super) fn at(&self, place: usize) -> Option<&Row> {
+        self.rows.get(place)
+    }
+
+    /// The latest so many messages, older than the one given, and whether there are still older ones.
+    pub(super) fn page(&self, before: Option<&str>, length: usize) -> (&[Row], bool) {
+        let end = before.and_then(|id| self.places.get(id).copied()).unwrap_or(self.rows.len());
+        let start = end.saturating_sub(length);
+        (&self.rows[start..end], start > 0)
+    }
+}
+
+/// A status after one more event; `None` if that does not touch it.
+fn after(status: &Status, event: &Event) -> Option<Status> {
+    let given_up = matches!(status, Status::DeadLettered | Status::Noticed);
+    match event {
+        // The function that takes dead letters is invoked too: its work does not hide that one failed.
+        Event::Invoked { .. } if *status == Status::DeadLettered => None,
+        Event::Invoked { attempt, .. } => Some(Status::Invoked(*attempt)),
+        Event::Returned { result: Ok(_), .. } if given_up => Some(Status::Noticed),
+        Event::Returned { result: Ok(answer), .. } => Some(decision(answer)),
+        Event::Returned { result: Err(_), .. } if given_up => None,
+        Event::Returned { result: Err(_), retry_in: Some(_), attempt, .. } => Some(Status::Waiting(*attempt)),
+        Event::DeadLettered { .. } => Some(Status::DeadLettered),
+        Event::ActionFailed { .. } | Event::Lost { .. } => Some(Status::Lost),
+        _ => None,
+    }
+}
+
+/// What `handle-email` decided, as its answer tells: a word for each record.
+fn decision(answer: &str) -> Status {
+    #[derive(Deserialize)]
+    struct Answer {
+        outcomes: Vec<String>,
+    }
+    match serde_json::from_str::<Answer>(answer).ok().and_then(|answer| answer.outcomes.into_iter().next()) {
+        Some(word) if word == "forwarded" => Status::Forwarded,
+        Some(word) => Status::Kept(word),
+        None => Status::Kept("handled".to_owned()),
+    }
+}
+
+/// A subject with its encoded words decoded (RFC 2047).
+fn decoded(subject: &str) -> String {
+    let mut end = subject.len().min(SUBJECT);
+    while !subject.is_char_boundary(end) {
+        end -= 1;
+    }
+    let header = format!("Subject: {}\r\n\r\n", subject[..end].trim().replace(['\r', '\n'], " "));
+    let message = MessageParser::new().with_minimal_headers().parse_headers(header.as_bytes());
+    let mut text =
+        message.as_ref().and_then(|message| message.subject()).unwrap_or(subject.trim()).to_owned();
+    text.push_str(&subject[end..]);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn entry(id: &str, event: Event) -> Entry {
+        Entry { at: SystemTime::UNIX_EPOCH, message_id: Some(id.to_owned()), event }
+    }
+
+    fn received(subject: &str) -> Event {
+        Event::Received {
+            from: Some("ann@else.example".to_owned()),
+            recipients: vec!["info@in.example".to_owned()],
+            size: 100,
+            verdicts: vec![],
+            subject: subject.to_owned(),
+        }
+    }
+
+    fn invoked(attempt: u32) -> Event {
+        Event::Invoked { function: "f".to_owned(), request_id: "r".to_owned(), attempt }
+    }
+
+    fn returned(result: Result<&str, &str>, retry: bool) -> Event {
+        Event::Returned {
+            function: "f".to_owned(),
+            request_id: "r".to_owned(),
+            attempt: 1,
+            result: result.map(str::to_owned).map_err(str::to_owned),
+            retry_in: retry.then_some(Duration::from_secs(60)),
+            took: Duration::ZERO,
+            memory: None,
+        }
+    }
+
+    fn dead() -> Event {
+        Event::DeadLettered { queue: "q".to_owned(), error: "e".to_owned() }
+    }
+
+    #[test]
+    fn a_status_follows_the_events() {
+        let forwarded = r#"{"disposition":"CONTINUE","outcomes":["forwarded"]}"#;
+        let dropped = r#"{"disposition":"CONTINUE","outcomes":["dropped"]}"#;
+        let cases = [
+            ("received", vec![], Status::Received),
+            ("invoked", vec![invoked(1)], Status::Invoked(1)),
+            ("forwarded", vec![invoked(1), returned(Ok(forwarded), false)], Status::Forwarded),
+            ("dropped", vec![invoked(1), returned(Ok(dropped), false)], Status::Kept("dropped".to_owned())),
+            (
+                "an answer of another kind",
+                vec![invoked(1), returned(Ok("null"), false)],
+                Status::Kept("handled".to_owned()),
+            ),
+            ("failed once", vec![invoked(1), returned(Err("x"), true)], Status::Waiting(1)),
+            ("failed for good", vec![invoked(3), returned(Err("x"), false), dead()], Status::DeadLettered),
+            ("notice under way", vec![dead(), invoked(1)], Status::DeadLettered),
+            ("notice failed", vec![dead(), invoked(1), returned(Err("x"), false)], Status::DeadLettered),
+            ("notice sent", vec![dead(), invoked(1), returned(Ok("{}"), false)], Status::Noticed),
+            ("tried again", vec![dead(), returned(Ok("{}"), false), invoked(1)], Status::Invoked(1)),
+            (
+                "forwarded then",
+                vec![dead(), returned(Ok("{}"), false), invoked(1), returned(Ok(forwarded), false)],
+                Status::Forwarded,
+            ),
+            ("not stored", vec![Event::ActionFailed { error: "x".to_owned() }], Status::Lost),
+        ];
+        for (name, events, expected) in cases {
+            let mut list = List::default();
+            list.fold(&entry("m", received("s")));
+            for event in events {
+                list.fold(&entry("m", event));
+            }
+            assert_eq!(list.get("m").unwrap().status, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn rows_are_told_of_once_and_in_pages() {
+        let mut list = List::default();
+        for id in ["a", "b", "c", "d", "e"] {
+            list.fold(&entry(id, received(id)));
+        }
+        assert_eq!(list.fold(&entry("b", invoked(1))), Some(1));
+        assert_eq!(list.fold(&entry("b", invoked(1))), None, "nothing changed");
+        assert_eq!(list.fold(&entry("x", invoked(1))), None, "not a message that came by SMTP");
+        assert_eq!(list.fold(&Entry { message_id: None, ..entry("", invoked(1)) }), None);
+        let pages =
+            [(None, "de", true), (Some("d"), "bc", true), (Some("b"), "a", false), (Some("a"), "", false)];
+        for (before, expected, expected_older) in pages {
+            let (rows, older) = list.page(before, 2);
+            let ids: String = rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!((ids.as_str(), older), (expected, expected_older), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn subjects_are_decoded() {
+        let long = "x".repeat(100_000);
+        let cases = [
+            ("plain", "plain"),
+            (" =?utf-8?q?Ren=C3=A9e?=\r\n folded ", "Renée folded"),
+            ("=?utf-8?b?4oCubWFsbGF3?=", "\u{202e}mallaw"),
+            ("=?utf-8?q?a=0D=0ABcc:_x?=", "a\r\nBcc: x"),
+            ("a\u{202e}b é", "a\u{202e}b é"),
+            ("a\u{202e}b =?utf-8?q?=C3=A9?=", "a\u{202e}b é"),
+            ("=?utf-8?q?broken", "=?utf-8?q?broken"),
+            ("", ""),
+            (&long, &long),
+        ];
+        for (subject, expected) in cases {
+            assert_eq!(decoded(subject), expected, "{:.40}", subject);
+        }
+    }
+}

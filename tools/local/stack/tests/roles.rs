@@ -1,0 +1,44 @@
+//! The roles of the template, held against what the functions do: nothing missing, nothing unused.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ses_forwarder_local_aws::journal::{End, Event};
+use ses_forwarder_local_stack::{Config, Stack};
+
+#[tokio::test]
+async fn roles_allow_what_is_used_and_nothing_more() {
+    let mut config = Config::default();
+    config.parameters.insert("ConfigurationSet".to_owned(), "outgoing".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    // An identity may bring a set: what names none, a notice, is sent with that.
+    stack
+        .services()
+        .ses()
+        .configure(|account| account.default_configuration_set = Some("outgoing".to_owned()));
+    stack.put_object("config/routes.toml", "[routes]\nsales = \"ann@out.example\"\n").await;
+
+    let good = stack.send(Some("bob@else.example"), &["sales@in.example"], b"Subject: a\r\n\r\nHi\r\n");
+    assert_eq!(stack.settled(&good.await.unwrap()).await, End::Returned);
+    // SES refuses so long a line: what was to be sent is kept, and the operator told on both channels.
+    let line = "x".repeat(999);
+    let bad = format!("Subject: b\r\n\r\n{line}\r\n");
+    let bad = stack.send(Some("bob@else.example"), &["info@in.example"], bad.as_bytes()).await.unwrap();
+    assert_eq!(stack.settled(&bad).await, End::Noticed);
+    assert_eq!(stack.published().len(), 1);
+    // A message that is gone fails without a record of handle-email's own.
+    stack.faults().add("s3:GetObject(messages/)=not-found".parse().unwrap());
+    let gone = stack.send(Some("bob@else.example"), &["info@in.example"], b"Subject: c\r\n\r\nHi\r\n");
+    assert_eq!(stack.settled(&gone.await.unwrap()).await, End::Noticed);
+
+    let denied: Vec<_> = stack
+        .journal()
+        .entries()
+        .iter()
+        .filter(|entry| matches!(&entry.event, Event::Called { status: Some(403), .. }))
+        .map(ToString::to_string)
+        .collect();
+    assert!(denied.is_empty(), "missing: {denied:#?}");
+    let unused: Vec<_> =
+        stack.unused_permissions().iter().map(|(function, grant)| format!("{function}: {grant}")).collect();
+    assert!(unused.is_empty(), "unused: {unused:#?}");
+}

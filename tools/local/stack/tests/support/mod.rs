@@ -1,0 +1,36 @@
+//! The small deployment of `small.yaml`, whose function is the example `misbehave`.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use ses_forwarder_local_stack::{Config, Functions, Stack, cargo};
+
+/// Built by a cargo of its own, as `cargo test --test NAME` builds no examples.
+static MISBEHAVE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let release = !cfg!(debug_assertions);
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--example", "misbehave"]);
+    cargo.args(release.then_some("--release"));
+    assert!(cargo.status().unwrap().success(), "the example misbehave builds");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    target.join(if release { "release" } else { "debug" }).join("examples").join("misbehave")
+});
+
+/// Starts the small deployment with these parameters.
+pub(crate) async fn start(parameters: &[(&str, &str)]) -> Stack {
+    let misbehave = tokio::task::spawn_blocking(|| MISBEHAVE.clone()).await.unwrap();
+    let config = Config {
+        template: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/small.yaml"),
+        stack_name: "small".to_owned(),
+        parameters: parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        functions: Functions::Ready(BTreeMap::from([("misbehave".to_owned(), misbehave)])),
+        ..Config::default()
+    };
+    Stack::start(config).await.unwrap()
+}

@@ -1,0 +1,200 @@
+//! What a template deploys, with every intrinsic evaluated: the part of it that this stack plays.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ses_forwarder_iam::{Policy, Role, arn_like};
+
+pub use crate::LeftOut;
+
+/// Everything the stack needs to know of a template.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// The region its ARNs name.
+    pub region: String,
+    /// The account its ARNs name.
+    pub account: String,
+    /// The stack's name.
+    pub stack_name: String,
+    /// Parameters as given or by default.
+    pub parameters: BTreeMap<String, String>,
+    /// Buckets it creates, and an existing one it uses.
+    pub buckets: Vec<Bucket>,
+    /// Receipt rules, in order.
+    pub rules: Vec<ReceiptRule>,
+    /// Lambda functions.
+    pub functions: Vec<Function>,
+    /// SQS queues.
+    pub queues: Vec<Queue>,
+    /// SNS topics.
+    pub topics: Vec<Topic>,
+    /// Outputs, by name.
+    pub outputs: BTreeMap<String, String>,
+    /// What the template says and this stack does not play.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A bucket.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there already, rather than made by the template.
+    pub existing: bool,
+    /// Its bucket policy, if the template has one.
+    pub policy: Option<Policy>,
+}
+
+/// A receipt rule of the rule set.
+#[derive(Debug, Clone)]
+pub struct ReceiptRule {
+    /// The rule set's name.
+    pub rule_set: String,
+    /// The rule's name.
+    pub name: String,
+    /// ARN, which SES gives as `aws:SourceArn`.
+    pub arn: String,
+    /// Off until a template says otherwise, as in CloudFormation.
+    pub enabled: bool,
+    /// Addresses or domains; empty matches everything.
+    pub recipients: Vec<String>,
+    /// `TlsPolicy: Require`.
+    pub tls_required: bool,
+    /// Whether SES scans for spam and viruses.
+    pub scan_enabled: bool,
+    /// Actions, in order.
+    pub actions: Vec<RuleAction>,
+}
+
+/// One action of a receipt rule.
+#[derive(Debug, Clone)]
+pub enum RuleAction {
+    /// Stores the message.
+    S3 {
+        /// Bucket name.
+        bucket: String,
+        /// Put before the messageId as it is.
+        prefix: String,
+    },
+    /// Invokes a function.
+    Lambda {
+        /// ARN of the function.
+        function_arn: String,
+        /// `Event` (asynchronous) rather than `RequestResponse`.
+        asynchronous: bool,
+    },
+}
+
+/// A function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Logical id in the template.
+    pub logical_id: String,
+    /// Function name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// The binary that `BuildProperties.Binary` names.
+    pub binary: String,
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// `Timeout`.
+    pub timeout: Duration,
+    /// `MemorySize` in MB.
+    pub memory_mb: u64,
+    /// Its execution role.
+    pub role: Role,
+    /// Who may invoke it: resource-based permissions.
+    pub permissions: Vec<Permission>,
+    /// ARN of the dead-letter queue for asynchronous invocations.
+    pub dead_letter_arn: Option<String>,
+    /// ARN of an on-failure destination.
+    pub on_failure_arn: Option<String>,
+    /// Retries of an asynchronous invocation, 0 to 2.
+    pub maximum_retry_attempts: u32,
+    /// How long an asynchronous event may wait.
+    pub maximum_event_age: Duration,
+    /// `ReservedConcurrentExecutions`.
+    pub reserved_concurrency: Option<usize>,
+    /// Queues that invoke it.
+    pub queue_sources: Vec<QueueSource>,
+    /// Name of its log group; Lambda writes to it with the function's role.
+    pub log_group: String,
+    /// `LoggingConfig.LogFormat`, which Lambda passes on as `AWS_LAMBDA_LOG_FORMAT`.
+    pub log_format: LogFormat,
+    /// `LoggingConfig.ApplicationLogLevel`, which Lambda passes on as `AWS_LAMBDA_LOG_LEVEL` where the format is JSON.
+    pub log_level: String,
+}
+
+/// How a function's log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `Text`.
+    Text,
+    /// `JSON`.
+    Json,
+}
+
+/// A resource-based permission of a function.
+#[derive(Debug, Clone)]
+pub struct Permission {
+    /// Service principal, such as `ses.amazonaws.com`.
+    pub principal: String,
+    /// `SourceAccount`.
+    pub source_account: Option<String>,
+    /// `SourceArn`.
+    pub source_arn: Option<String>,
+}
+
+impl Permission {
+    /// Whether it lets a service invoke the function for a resource of an account.
+    pub fn allows(&self, service: &str, account: &str, arn: &str) -> bool {
+        self.principal == service
+            && self.source_account.as_deref().is_none_or(|wanted| wanted == account)
+            && self.source_arn.as_deref().is_none_or(|wanted| arn_like(wanted, arn))
+    }
+}
+
+/// An SQS event source mapping.
+#[derive(Debug, Clone)]
+pub struct QueueSource {
+    /// ARN of the queue.
+    pub queue_arn: String,
+    /// At most this many messages an invocation.
+    pub batch_size: usize,
+    /// Wait this long to fill a batch.
+    pub batching_window: Duration,
+    /// `ReportBatchItemFailures`.
+    pub report_batch_item_failures: bool,
+    /// `ScalingConfig.MaximumConcurrency`.
+    pub maximum_concurrency: Option<usize>,
+}
+
+/// A queue.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// What `Ref` gives: its URL on AWS.
+    pub url: String,
+    /// `VisibilityTimeout`.
+    pub visibility_timeout: Duration,
+    /// `MessageRetentionPeriod`.
+    pub retention: Duration,
+    /// ARN and receive count of a redrive policy.
+    pub redrive: Option<(String, u32)>,
+}
+
+/// A topic.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// Name.
+    pub name: String,
+    /// ARN.
+    pub arn: String,
+    /// Whether it is there already, rather than made by the template.
+    pub existing: bool,
+    /// Protocol and endpoint of each subscription.
+    pub subscriptions: Vec<(String, String)>,
+}

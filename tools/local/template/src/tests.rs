@@ -1,0 +1,474 @@
+use super::*;
+
+/// One of everything that is played, and nothing else.
+const SMALL: &str = r#"Transform: AWS::Serverless-2016-10-31
+Parameters:
+  Domain: {Type: String, Default: in.example}
+  Prefix: {Type: String, Default: messages/}
+  Topic: {Type: String, Default: ''}
+Rules:
+  Named:
+    Assertions:
+      - {Assert: !Not [!Equals [!Ref Domain, '']], AssertDescription: Name a domain}
+Conditions:
+  OwnTopic: !Equals [!Ref Topic, '']
+Globals:
+  Function:
+    Runtime: provided.al2023
+    Environment: {Variables: {DOMAIN: !Ref Domain}}
+Resources:
+  Set:
+    Type: AWS::SES::ReceiptRuleSet
+    Properties: {RuleSetName: !Ref AWS::StackName}
+  Rule:
+    Type: AWS::SES::ReceiptRule
+    DependsOn: [Policy, Permission]
+    Properties:
+      RuleSetName: !Ref Set
+      Rule:
+        Name: !Ref AWS::StackName
+        Enabled: true
+        Recipients: [!Ref Domain]
+        Actions:
+          - S3Action: {BucketName: !Ref Bucket, ObjectKeyPrefix: !Ref Prefix}
+          - LambdaAction: {FunctionArn: !GetAtt Function.Arn}
+  Bucket:
+    Type: AWS::S3::Bucket
+    DeletionPolicy: Retain
+    Properties:
+      LifecycleConfiguration: {Rules: [{Status: Enabled, ExpirationInDays: 1}]}
+  Policy:
+    Type: AWS::S3::BucketPolicy
+    Properties:
+      Bucket: !Ref Bucket
+      PolicyDocument:
+        Version: 2012-10-17
+        Statement:
+          - Effect: Allow
+            Principal: {Service: ses.amazonaws.com}
+            Action: s3:PutObject
+            Resource: !Sub '${Bucket.Arn}/messages/*'
+            Condition:
+              ArnLike: {aws:SourceArn: !Sub 'arn:aws:ses:*:${AWS::AccountId}:receipt-rule-set/*'}
+  Permission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      Action: lambda:InvokeFunction
+      FunctionName: !Ref Function
+      Principal: ses.amazonaws.com
+      SourceAccount: !Ref AWS::AccountId
+  Function:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: forward}}
+    Properties:
+      Role: !GetAtt Role.Arn
+      Timeout: 20
+      Environment: {Variables: {BUCKET: !Ref Bucket, TOPIC: !If [OwnTopic, !Ref Notices, !Ref Topic]}}
+      EventInvokeConfig: {MaximumRetryAttempts: 1}
+      DeadLetterQueue: {Type: SQS, TargetArn: !GetAtt Queue.Arn}
+      Events:
+        Own: {Type: SQS, Properties: {Queue: !GetAtt Queue.Arn, BatchSize: 5}}
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: 2012-10-17
+        Statement: {Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}
+      Policies:
+        - PolicyName: All
+          PolicyDocument:
+            Version: 2012-10-17
+            Statement:
+              - {Effect: Allow, Action: 'sqs:*', Resource: !GetAtt Queue.Arn}
+              - {Effect: Allow, Action: sns:Publish, Resource: !If [OwnTopic, !Ref Notices, !Ref Topic]}
+  Queue: {Type: AWS::SQS::Queue}
+  Notices:
+    Type: AWS::SNS::Topic
+    Condition: OwnTopic
+    Properties: {Subscription: [{Protocol: email, Endpoint: a@out.example}]}
+Outputs:
+  Queue: {Value: !Ref Queue}
+  Notices: {Condition: OwnTopic, Value: !Ref Notices}
+"#;
+
+fn small(parameters: &[(&str, &str)], replaced: &str, with: &str) -> Result<Deployment, TemplateError> {
+    assert!(SMALL.contains(replaced), "{replaced}");
+    evaluate(&SMALL.replacen(replaced, with, 1), &owned(parameters), "mail", "eu-west-1")
+}
+
+fn owned(parameters: &[(&str, &str)]) -> BTreeMap<String, String> {
+    parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn ok_names_and_references() {
+    let deployment = small(&[], "", "").unwrap();
+    let function = &deployment.functions[0];
+    assert_eq!(deployment.buckets[0].name, "mail-bucket");
+    assert_eq!(function.name, "mail-Function");
+    assert_eq!(function.arn, "arn:aws:lambda:eu-west-1:123456789012:function:mail-Function");
+    assert_eq!(function.role.arn, "arn:aws:iam::123456789012:role/mail-Role");
+    assert_eq!(function.log_group, "/aws/lambda/mail-Function");
+    assert_eq!(function.dead_letter_arn.as_deref(), Some("arn:aws:sqs:eu-west-1:123456789012:mail-Queue"));
+    let topic = "arn:aws:sns:eu-west-1:123456789012:mail-Notices";
+    assert_eq!(
+        function.environment,
+        owned(&[("BUCKET", "mail-bucket"), ("DOMAIN", "in.example"), ("TOPIC", topic)])
+    );
+    assert_eq!(
+        deployment.outputs,
+        owned(&[
+            ("Queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/mail-Queue"),
+            ("Notices", topic)
+        ])
+    );
+    assert_eq!(
+        deployment.rules[0].arn,
+        "arn:aws:ses:eu-west-1:123456789012:receipt-rule-set/mail:receipt-rule/mail"
+    );
+    assert_eq!(deployment.topics[0].subscriptions, [("email".to_owned(), "a@out.example".to_owned())]);
+    let left_out: Vec<_> = deployment.left_out.iter().map(|left_out| left_out.what.as_str()).collect();
+    assert_eq!(left_out, ["Bucket.LifecycleConfiguration"]);
+}
+
+#[test]
+fn ok_condition_turns_to_an_existing_topic() {
+    let arn = "arn:aws:sns:eu-west-1:123456789012:operators";
+    let deployment = small(&[("Topic", arn)], "", "").unwrap();
+    assert_eq!(deployment.functions[0].environment["TOPIC"], arn);
+    let topics: Vec<_> = deployment.topics.iter().map(|topic| (topic.arn.as_str(), topic.existing)).collect();
+    assert_eq!(topics, [(arn, true)]);
+    assert_eq!(deployment.outputs.keys().collect::<Vec<_>>(), ["Queue"]);
+}
+
+/// One change to the small template, the line that the error should name, and what it should say.
+#[test]
+fn err_changes() {
+    let cases = [
+        ("Transform: AWS::", "Transform: X", "Transform", "expected AWS::Serverless-2016-10-31"),
+        ("Outputs:", "Mappings: {}\nOutputs:", "Mappings", "section Mappings is not known here"),
+        ("Default: messages/", "Defualt: x", "Defualt", "a parameter has no Defualt"),
+        ("[!Ref Domain, '']", "[!Ref Domain, in.example]", "Assert:", "rule Named: Name a domain"),
+        ("[!Ref Topic, '']", "[!Ref Cue, '']", "OwnTopic:", "there is no parameter or resource Cue"),
+        ("Globals:", "Globals:\n  Api: {}", "Api:", "Globals of Api are not known here"),
+        ("AWS::SQS::Queue}", "AWS::SQS::Cue}", "SQS::Cue", "resource type AWS::SQS::Cue is not known here"),
+        (
+            "DeletionPolicy:",
+            "CreationPolicy:",
+            "CreationPolicy",
+            "CreationPolicy of a resource is not known here",
+        ),
+        ("Enabled: true", "Enabled: yes", "Enabled: yes", "expected true or false, but found \"yes\""),
+        ("Enabled: true", "Enabld: true", "Enabld", "property Rule.Rule.Enabld is not known here"),
+        ("Lifecycle", "Website", "Website", "property Bucket.WebsiteConfiguration is not known here"),
+        ("Timeout: 20", "VpcConfig: {}", "VpcConfig", "property Function.VpcConfig is not known here"),
+        ("Timeout: 20", "Timeout: 901", "Timeout:", "expected a number from 1 to 900, but found \"901\""),
+        (
+            "Timeout: 20",
+            "Timeout: 31",
+            "BatchSize",
+            "time-out of 30 s is shorter than the function's of 31 s",
+        ),
+        ("BatchSize: 5", "BatchSize: 11", "BatchSize", "Lambda takes a BatchSize above 10 only with"),
+        ("Own: {Type: SQS", "Own: {Type: S3", "Type: S3", "expected SQS, the only kind of event played here"),
+        ("provided.al2023", "python3.13", "Runtime", "expected runtime provided.al2023"),
+        ("rust-cargolambda", "makefile", "BuildMethod", "expected rust-cargolambda, but found \"makefile\""),
+        ("Binary: forward", "", "BuildMethod", "Binary is missing"),
+        ("Role: !GetAtt Role.Arn", "Description: x", "Description: x", "Role is missing"),
+        ("!GetAtt Role.Arn", "arn:x", "Role: arn:x", "expected the ARN of a role of this template"),
+        ("lambda.amazonaws", "glue.amazonaws", "!GetAtt Role.Arn", "can't be assumed by Lambda"),
+        ("'sqs:*'", "'sqs:R*'", "BatchSize", "mail-Role does not allow sqs:DeleteMessage on"),
+        ("'sqs:*'", "'sqs:[R-Z]*'", "BatchSize", "mail-Role does not allow sqs:ReceiveMessage on"),
+        (
+            "ArnLike: {aws:SourceArn",
+            "ArnIs: {aws:SourceArn",
+            "ArnIs",
+            "condition operator ArnIs is not known here",
+        ),
+        (
+            "S3::BucketPolicy",
+            "S3::BucketPolicy\n    DependsOn: Rule",
+            "DependsOn: [P",
+            "Policy needs Rule needs Policy",
+        ),
+        ("SQS::Queue}", "SQS::Queue, DependsOn: X}", "DependsOn: X", "there is no parameter or resource X"),
+        (
+            "[Policy, Permission]",
+            "Policy",
+            "LambdaAction",
+            "made before Permission lets it invoke mail-Function",
+        ),
+        ("[Policy, Permission]", "Permission", "S3Action", "made before Policy lets it write to mail-bucket"),
+        ("/messages/*", "/inbox/*", "S3Action", "s3:PutObject on arn:aws:s3:::mail-bucket/messages/AMAZON"),
+        (
+            "SourceAccount: !Ref AWS::AccountId",
+            "SourceAccount: '1'",
+            "LambdaAction",
+            "lets it invoke mail-Function",
+        ),
+        ("Value: !Ref Queue", "Value: !Ref Cue", "Value: !Ref Cue", "there is no parameter or resource Cue"),
+        ("!Ref Prefix", "!Base64 x", "!Base64 x", "function !Base64 is not known here"),
+        ("!Ref Prefix", "{'Fn::Base64': x}", "Fn::Base64", "function Fn::Base64 is not known here"),
+        ("!Ref Prefix", "!FindInMap [A, B, C]", "!FindInMap", "function !FindInMap is not known here"),
+        ("!Sub '${Bucket.Arn}/m", "!Sub '${Bucket.Url}/m", "Bucket.Url", "has no attribute Url known here"),
+        ("[!Ref Topic, '']", "[!Cidr [a], '']", "!Cidr", "function !Cidr is not known here"),
+        (
+            "Condition: OwnTopic\n",
+            "Condition: Nothing\n",
+            "Condition: Nothing",
+            "there is no condition Nothing",
+        ),
+        (
+            "Named:\n",
+            "Named:\n    RuleConditon: x\n",
+            "RuleConditon",
+            "RuleConditon of a rule is not known here",
+        ),
+        (
+            "{Value: !Ref Queue",
+            "{Export: x, Value: !Ref Queue",
+            "Export:",
+            "Export of an output is not known here",
+        ),
+        (
+            "{BucketName: !Ref Bucket,",
+            "{BucketName: !Ref Bucket, KmsKeyArn: x,",
+            "KmsKeyArn",
+            "S3Action.KmsKeyArn is not known",
+        ),
+        (
+            "LambdaAction: {",
+            "BounceAction: {}\n          - LambdaAction: {",
+            "BounceAction",
+            "BounceAction is not known here",
+        ),
+        (
+            "BatchSize: 5",
+            "BatchSize: 5, FilterCriteria: {}",
+            "FilterCriteria",
+            "FilterCriteria is not known here",
+        ),
+    ];
+    for (replaced, with, at, message) in cases {
+        let line = 1 + SMALL.replacen(replaced, with, 1).lines().position(|line| line.contains(at)).unwrap();
+        let error = small(&[], replaced, with).unwrap_err();
+        assert!(
+            error.message.contains(message) && error.line == line,
+            "{replaced} -> {with}, {line}: {error}"
+        );
+    }
+}
+
+#[test]
+fn err_parameter_that_does_not_fit_together() {
+    let arn = "arn:aws:sns:eu-west-1:123456789012:operators";
+    let error =
+        small(&[("Topic", arn)], "!If [OwnTopic, !Ref Notices, !Ref Topic]", "!Ref Notices").unwrap_err();
+    assert!(error.message.contains("Notices is not created, as its condition does not hold"), "{error}");
+    let error = small(&[("Prefix", "inbox/")], "", "").unwrap_err();
+    assert!(error.message.contains("s3:PutObject on arn:aws:s3:::mail-bucket/inbox/AMAZON_SES"), "{error}");
+}
+
+mod real {
+    //! The template that is deployed: each change to it changes what the stack does.
+
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../../../template.yaml");
+    const SAMCONFIG: &str = include_str!("../../../../samconfig.toml");
+
+    /// Evaluates it with a change, which must be there to make.
+    fn with(changes: &[(&str, &str)], parameters: &[(&str, &str)]) -> Result<Deployment, TemplateError> {
+        let mut template = TEMPLATE.to_owned();
+        for (replaced, with) in changes {
+            assert!(template.contains(replaced), "{replaced}");
+            template = template.replace(replaced, with);
+        }
+        let config = SamConfig::read(SAMCONFIG).unwrap();
+        let mut all = config.parameters;
+        all.extend(owned(parameters));
+        evaluate(&template, &all, &config.stack_name.unwrap(), "eu-west-1")
+    }
+
+    fn function<'d>(deployment: &'d Deployment, binary: &str) -> &'d crate::deployment::Function {
+        deployment.functions.iter().find(|function| function.binary == binary).unwrap()
+    }
+
+    fn call(action: &str, resource: &str, context: &[(&str, &str)]) -> ses_forwarder_iam::Call {
+        ses_forwarder_iam::Call {
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            context: owned(context),
+        }
+    }
+
+    #[test]
+    fn ok_as_it_is() {
+        let deployment = with(&[], &[]).unwrap();
+        let binaries: Vec<_> = deployment.functions.iter().map(|function| function.binary.as_str()).collect();
+        assert_eq!(binaries, ["handle-email", "handle-dead-letter"]);
+        let rule = &deployment.rules[0];
+        assert!(rule.enabled && rule.scan_enabled && !rule.tls_required, "{rule:?}");
+        assert_eq!(rule.recipients, [deployment.parameters["EmailDomain"].clone()]);
+        let email = function(&deployment, "handle-email");
+        assert_eq!(email.dead_letter_arn.as_ref(), Some(&deployment.queues[0].arn));
+        assert_eq!(email.maximum_retry_attempts, 2);
+        assert_eq!(email.environment["BUCKET"], deployment.buckets[0].name);
+        let letter = function(&deployment, "handle-dead-letter");
+        assert_eq!(letter.queue_sources[0].queue_arn, deployment.queues[0].arn);
+        assert!(letter.queue_sources[0].report_batch_item_failures);
+        assert_eq!(letter.environment["NOTICE_TOPIC_ARN"], deployment.topics[0].arn);
+    }
+
+    #[test]
+    fn ok_every_way_to_deploy() {
+        let parameters = [
+            ("ExistingBucket", "mine"),
+            ("NoticeTopicArn", "arn:aws:sns:eu-west-1:123456789012:operators"),
+            ("NoticeAddress", "operator@out.example"),
+            ("Analytics", "projection"),
+            ("Analytics", "crawler"),
+            ("Architecture", "arm64"),
+            ("ConfigurationSet", "mail"),
+            ("SubjectPrefix", "[in.example]"),
+            ("TlsPolicy", "Require"),
+            ("SilenceAlarmHours", "24"),
+        ];
+        for (name, value) in parameters {
+            if let Err(error) = with(&[], &[(name, value)]) {
+                panic!("{name}={value}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn parameters_reach_what_they_are_for() {
+        let deployment = with(
+            &[],
+            &[
+                ("ExistingBucket", "mine"),
+                ("NoticeTopicArn", "arn:aws:sns:eu-west-1:123456789012:operators"),
+                ("ConfigurationSet", "tracked"),
+                ("OnSpam", "tag"),
+                ("TlsPolicy", "Require"),
+                ("EmailDomain", "mail.example"),
+            ],
+        )
+        .unwrap();
+        let email = function(&deployment, "handle-email");
+        let letter = function(&deployment, "handle-dead-letter");
+        assert_eq!(
+            deployment.buckets.iter().map(|bucket| (&*bucket.name, bucket.existing)).collect::<Vec<_>>(),
+            [("mine", true)]
+        );
+        assert_eq!(
+            deployment.topics.iter().map(|topic| (&*topic.name, topic.existing)).collect::<Vec<_>>(),
+            [("operators", true)]
+        );
+        assert_eq!(email.environment["BUCKET"], "mine");
+        assert_eq!(email.environment["CONFIGURATION_SET"], "tracked");
+        assert_eq!(email.environment["ON_SPAM"], "tag");
+        assert_eq!(letter.environment["NOTICE_TOPIC_ARN"], deployment.topics[0].arn);
+        assert_eq!(deployment.rules[0].recipients, ["mail.example"]);
+        assert!(deployment.rules[0].tls_required);
+        let send = |from| {
+            call(
+                "ses:SendEmail",
+                "arn:aws:ses:eu-west-1:123456789012:identity/mail.example",
+                &[("ses:FromAddress", from)],
+            )
+        };
+        assert!(email.role.allows(&send("a@mail.example")));
+        assert!(!email.role.allows(&send("a@in.example")));
+    }
+
+    #[test]
+    fn err_parameters() {
+        let cases = [
+            ("EmailDomain", "In.Example", "parameter EmailDomain can't be \"In.Example\": must be a domain"),
+            ("EmailDomain", "example", "parameter EmailDomain can't be \"example\": must be a domain"),
+            ("EmailDomain", "out.example", "rule MailLeavesTheDomain: DestinationDomain must differ"),
+            ("NoticeAddress", "", "rule NoticesReachSomeone: Give a NoticeAddress or a NoticeTopicArn"),
+            ("NoticeAddress", "nobody", "parameter NoticeAddress can't be \"nobody\": must be one address"),
+            ("OnSpam", "delete", "parameter OnSpam can't be \"delete\": allowed are forward, tag, drop"),
+            (
+                "ExistingBucket",
+                "s3://mine",
+                "parameter ExistingBucket can't be \"s3://mine\": must be the name",
+            ),
+            (
+                "MessageRetentionDays",
+                "0",
+                "parameter MessageRetentionDays can't be \"0\": must be a number of days",
+            ),
+            ("Domain", "x", "there is no parameter Domain; there are "),
+        ];
+        for (name, value, message) in cases {
+            let error = with(&[], &[(name, value)]).unwrap_err();
+            assert!(error.message.contains(message), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_changed_prefix_changes_where_mail_is_stored() {
+        let rule = ("ObjectKeyPrefix: messages/", "ObjectKeyPrefix: inbox/");
+        let error = with(&[rule], &[]).unwrap_err();
+        assert!(error.message.contains("no bucket policy lets it do s3:PutObject on"), "{error}");
+        let deployment = with(&[("messages/", "inbox/")], &[]).unwrap();
+        assert!(matches!(
+            &deployment.rules[0].actions[0],
+            crate::deployment::RuleAction::S3 { prefix, .. } if prefix == "inbox/"
+        ));
+        assert_eq!(function(&deployment, "handle-email").environment["MESSAGES_PREFIX"], "inbox/");
+    }
+
+    #[test]
+    fn a_changed_variable_name_changes_the_environment() {
+        let deployment = with(&[("DESTINATION_DOMAIN:", "DESTINATION:")], &[]).unwrap();
+        let environment = &function(&deployment, "handle-email").environment;
+        assert_eq!(environment.get("DESTINATION_DOMAIN"), None);
+        assert_eq!(environment["DESTINATION"], "out.example");
+    }
+
+    #[test]
+    fn a_changed_action_changes_what_the_role_allows() {
+        let read = call("s3:GetObject", "arn:aws:s3:::ses-forwarder-bucket/messages/x", &[]);
+        let allows = |deployment: &Deployment| function(deployment, "handle-email").role.allows(&read);
+        assert!(allows(&with(&[], &[]).unwrap()));
+        assert!(!allows(&with(&[("Action: s3:GetObject", "Action: s3:GetObjectAcl")], &[]).unwrap()));
+        let error = with(&[("Action: sqs:SendMessage", "Action: sqs:GetQueueUrl")], &[]).unwrap_err();
+        assert!(error.message.contains("does not allow sqs:SendMessage on"), "{error}");
+    }
+
+    #[test]
+    fn a_changed_batch_size_changes_the_event_source() {
+        let source = |deployment: &Deployment| {
+            let source = &function(deployment, "handle-dead-letter").queue_sources[0];
+            (source.batch_size, source.batching_window.as_secs())
+        };
+        assert_eq!(source(&with(&[], &[]).unwrap()), (10, 60));
+        let changes = [
+            ("BatchSize: 10", "BatchSize: 3"),
+            ("MaximumBatchingWindowInSeconds: 60", "MaximumBatchingWindowInSeconds: 5"),
+        ];
+        assert_eq!(source(&with(&changes, &[]).unwrap()), (3, 5));
+    }
+
+    #[test]
+    fn roles_hold_nothing_more_than_they_need() {
+        let deployment = with(&[], &[]).unwrap();
+        let bucket = "arn:aws:s3:::ses-forwarder-bucket";
+        let refused = [
+            ("handle-email", "s3:PutObject", "messages/x"),
+            ("handle-email", "s3:PutObject", "config/routes.toml"),
+            ("handle-email", "s3:GetObject", "index/x"),
+            ("handle-email", "s3:DeleteObject", "outcome/x"),
+            ("handle-dead-letter", "s3:GetObject", "messages/x"),
+            ("handle-dead-letter", "s3:PutObject", "error/x"),
+        ];
+        for (binary, action, key) in refused {
+            let call = call(action, &format!("{bucket}/{key}"), &[]);
+            assert!(!function(&deployment, binary).role.allows(&call), "{binary} {action} {key}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Every fault at every call: what becomes of a message when one call of a function goes wrong.
+//!
+//! A clean run tells which calls a function makes. For each of them and each fault, a stack of its own
+//! sees one message through, with the fault hitting that call *once* or *for as long as it is tried*.
+//! Whatever the promises of `docs/semantics.md` don't allow is a [`Row::violations`]; the rest makes the
+//! table of `docs/reliability.md`.
+
+mod document;
+mod trial;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use ses_forwarder_local_aws::faults::Effect;
+use ses_forwarder_local_stack::{Config, Functions};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+pub use self::document::{document, with_load, with_rows};
+use self::trial::{Subject, Trial};
+
+/// The faults of the matrix.
+const EFFECTS: [Effect; 11] = [
+    Effect::Throttle,
+    Effect::Internal,
+    Effect::Unavailable,
+    Effect::AccessDenied,
+    Effect::NotFound,
+    Effect::Hang,
+    Effect::ResetBefore,
+    Effect::ResetAfter,
+    Effect::Truncate,
+    Effect::KillBefore,
+    Effect::KillAfter,
+];
+
+/// Time-out of the functions here: calls are throttled or hang until shortly before it, and a minute
+/// each would say no more than this.
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Stacks at once; most wait for a time-out.
+const AT_ONCE: usize = 8;
+
+/// A call that a function makes: operation, and what its subject begins with.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallSite {
+    /// Such as `s3:GetObject`.
+    pub operation: String,
+    /// Such as `outcome/`; `None` where the operation is called for one thing only.
+    pub prefix: Option<String>,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Name of the function's binary.
+    pub function: &'static str,
+    /// The call.
+    pub call: CallSite,
+    /// The fault.
+    pub effect: Effect,
+    /// What became of the message when the fault hit once.
+    pub once: String,
+    /// And when it hit as long as the call was tried.
+    pub lasting: String,
+    /// What the promises don't allow; with the message's story.
+    pub violations: Vec<String>,
+}
+
+/// Runs the whole matrix, which takes minutes.
+pub async fn run(functions: Functions) -> anyhow::Result<Vec<Row>> {
+    let config = Config { functions, function_timeout: Some(FUNCTION_TIMEOUT), ..Config::default() };
+    let config = Arc::new(config);
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut rows = JoinSet::new();
+    let mut order = 0;
+    for subject in [Subject::Email, Subject::DeadLetter] {
+        for call in trial::calls(&config, subject).await? {
+            for effect in EFFECTS {
+                let (config, slots, call) = (Arc::clone(&config), Arc::clone(&slots), call.clone());
+                order += 1;
+                rows.spawn(async move { (order, row(&config, &slots, subject, call, effect).await) });
+            }
+        }
+    }
+    let mut rows = rows.join_all().await;
+    rows.sort_by_key(|(order, _)| *order);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+async fn row(
+    config: &Config,
+    slots: &Semaphore,
+    subject: Subject,
+    call: CallSite,
+    effect: Effect,
+) -> anyhow::Result<Row> {
+    let mut cells = Vec::new();
+    let mut violations = Vec::new();
+    for lasting in [false, true] {
+        let trial = Trial { subject, call: call.clone(), effect, lasting };
+        let _slot = slots.acquire().await?;
+        let observed = trial.run(config).await.with_context(|| trial.to_string())?;
+        violations.extend(observed.violations(&trial));
+        cells.push(observed.cell(&trial));
+    }
+    let [once, lasting] = <[String; 2]>::try_from(cells).expect("there are two");
+    Ok(Row { function: subject.binary(), call, effect, once, lasting, violations })
+}

@@ -1,0 +1,317 @@
+//! One message, one fault, and what was seen of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use anyhow::Context;
+use serde_json::Value;
+use ses_forwarder::notice;
+use ses_forwarder_local_aws::{
+    faults::{Effect, Fault, When},
+    journal::{End, Event},
+    sqs::Attribute,
+};
+use ses_forwarder_local_stack::{Config, Stack, repository};
+
+use super::CallSite;
+use crate::privacy::leaks;
+
+const MESSAGE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\
+                         Message-ID: <1@else.example>\r\nDate: Wed, 25 Nov 2026 01:02:03 +0000\r\n\r\nHi there.\r\n";
+
+/// What a dead letter says failed, where none has.
+const MADE_UP: &str = "message not stored: there is no s3://bucket/messages/x";
+
+/// How often a lasting fault may fail the queue's batch before it ends.
+const BATCHES: usize = 3;
+
+/// Which function the fault is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A message comes in by SMTP.
+    Email,
+    /// A dead letter lies in the queue.
+    DeadLetter,
+}
+
+/// One message and one fault.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) subject: Subject,
+    pub(super) call: CallSite,
+    pub(super) effect: Effect,
+    /// Every time the call is tried, until the event is given up or the batch has failed several times; else once.
+    pub(super) lasting: bool,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Observed {
+    end: End,
+    /// Copies that SES accepted.
+    sent: usize,
+    /// Notices that SES accepted, and that SNS did.
+    noticed: [usize; 2],
+    /// All their text.
+    notices: String,
+    status: Option<String>,
+    /// Errors of failed attempts, in order.
+    errors: Vec<String>,
+    dead_lettered: bool,
+    indexed: bool,
+    fault_hit: bool,
+    /// Log lines that hold what is private.
+    leaks: Vec<String>,
+    story: String,
+}
+
+impl Subject {
+    pub(super) fn binary(self) -> &'static str {
+        match self {
+            Subject::Email => "handle-email",
+            Subject::DeadLetter => "handle-dead-letter",
+        }
+    }
+
+    /// Starts a message's way and returns its id.
+    async fn begin(self, stack: &Stack) -> anyhow::Result<String> {
+        match self {
+            Subject::Email => stack.send(Some("ann@else.example"), &["info@in.example"], MESSAGE).await,
+            Subject::DeadLetter => {
+                let event = std::fs::read_to_string(repository().join("events/ses-event.json"))?;
+                let parsed: Value = serde_json::from_str(&event)?;
+                let id = parsed.pointer("/Records/0/ses/mail/messageId").and_then(Value::as_str);
+                let id = id.context("the event names a message")?.to_owned();
+                let queue = &stack.deployment().queues.first().context("there is a queue")?.arn;
+                let attribute = |data_type: &str, value: &str| Attribute {
+                    data_type: data_type.to_owned(),
+                    value: value.to_owned(),
+                };
+                let attributes = BTreeMap::from([
+                    ("RequestID".to_owned(), attribute("String", &uuid::Uuid::new_v4().to_string())),
+                    ("ErrorCode".to_owned(), attribute("Number", "200")),
+                    ("ErrorMessage".to_owned(), attribute("String", MADE_UP)),
+                ]);
+                stack.services().queue(queue).context("the queue runs")?.send(&event, attributes);
+                Ok(id)
+            }
+        }
+    }
+}
+
+/// The calls the function makes in a clean run, each once, in order.
+pub(super) async fn calls(config: &Config, subject: Subject) -> anyhow::Result<Vec<CallSite>> {
+    let stack = Stack::start(config.clone()).await?;
+    let id = subject.begin(&stack).await?;
+    stack.settled(&id).await;
+    let mut calls = BTreeSet::new();
+    for entry in stack.journal().of(&id) {
+        if let Event::Called { action, resource, .. } = &entry.event {
+            // arn:aws:s3:::bucket/outcome/2026/…: the folder tells what it is about.
+            let folder = resource.strip_prefix("arn:aws:s3:::").and_then(|path| path.split('/').nth(1));
+            let prefix = folder.map(|folder| format!("{folder}/"));
+            calls.insert(CallSite { operation: action.clone(), prefix });
+        }
+    }
+    Ok(calls.into_iter().collect())
+}
+
+impl Trial {
+    pub(super) async fn run(&self, config: &Config) -> anyhow::Result<Observed> {
+        let stack = Stack::start(config.clone()).await?;
+        stack.faults().add(Fault {
+            operation: self.call.operation.clone(),
+            prefix: self.call.prefix.clone(),
+            effect: self.effect,
+            when: if self.lasting { When::Always } else { When::Nth(1) },
+        });
+        let id = self.subject.begin(&stack).await?;
+        if self.lasting {
+            stack.until(&id, |events| self.is_given_up(events)).await;
+            stack.faults().clear();
+        }
+        let end = stack.settled(&id).await;
+        Ok(Observed::of(&stack, &id, end).await)
+    }
+
+    /// Whether a lasting fault has lasted long enough.
+    fn is_given_up(&self, events: &[&Event]) -> Option<()> {
+        let failed =
+            events.iter().filter(|event| matches!(event, Event::Returned { result: Err(_), .. })).count();
+        let over = events.iter().any(|event| {
+            matches!(
+                event,
+                Event::DeadLettered { .. } | Event::Lost { .. } | Event::Returned { result: Ok(_), .. }
+            )
+        });
+        (over || (self.subject == Subject::DeadLetter && failed >= BATCHES)).then_some(())
+    }
+
+    /// Whether SES or SNS may have accepted what the function does not know of, or has not recorded.
+    fn may_double(&self) -> bool {
+        let unknown = matches!(self.effect, Effect::ResetAfter | Effect::KillAfter);
+        let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
+        match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
+            (Subject::Email, "ses:SendEmail", _) => unknown,
+            (Subject::Email, "s3:PutObject", Some("outcome/")) => true,
+            (Subject::Email, "s3:PutObject", Some("index/")) => killed,
+            // The two channels go at once: a process killed at one may have used the other.
+            (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _) => unknown || killed,
+            // Here it marks what has been told.
+            (Subject::DeadLetter, "s3:PutObject", Some("error/")) => true,
+            _ => false,
+        }
+    }
+
+    /// What the table says where it depends on how far another call is that runs beside this one.
+    fn race(&self) -> Option<&'static str> {
+        let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
+        match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
+            (Subject::Email, "s3:PutObject", Some("index/")) if killed && self.lasting => {
+                Some("told: Runtime.ExitError, perhaps sent")
+            }
+            (Subject::Email, "s3:PutObject", Some("index/")) if killed => Some("sent, perhaps twice"),
+            (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _)
+                if self.effect == Effect::KillBefore =>
+            {
+                Some("told, perhaps again")
+            }
+            _ => None,
+        }
+    }
+
+    /// What the error of a failed attempt must name.
+    fn cause(&self) -> &'static [&'static str] {
+        match self.effect {
+            Effect::Throttle => &["SlowDown", "TooManyRequests", "Throttl"],
+            Effect::Internal => &["InternalError", "InternalFailure"],
+            Effect::Unavailable => &["ServiceUnavailable"],
+            Effect::AccessDenied => &["AccessDenied"],
+            Effect::NotFound => &["NoSuchKey", "NotFound"],
+            Effect::Hang => &["Timeout"],
+            Effect::ResetBefore | Effect::ResetAfter | Effect::Truncate => {
+                &["ConnectionFailure", "UnreadableResponse", "BodyInterrupted"]
+            }
+            Effect::KillBefore | Effect::KillAfter => &["killed"],
+            Effect::Slow(_) => &[],
+        }
+    }
+}
+
+impl Observed {
+    async fn of(stack: &Stack, id: &str, end: End) -> Observed {
+        let mut observed = Observed {
+            end,
+            sent: 0,
+            noticed: [0, 0],
+            notices: String::new(),
+            status: None,
+            errors: Vec::new(),
+            dead_lettered: false,
+            indexed: stack.keys("index/").await.iter().any(|key| key.ends_with(&format!("/{id}.json"))),
+            fault_hit: false,
+            leaks: leaks(stack.logs().iter().map(|(_, line)| line), MESSAGE),
+            story: stack.story(id),
+        };
+        for mail in stack.sent() {
+            if mail.from.starts_with(notice::SENDER) {
+                observed.noticed[0] += 1;
+                observed.notices.push_str(&String::from_utf8_lossy(&mail.raw));
+            } else {
+                observed.sent += 1;
+            }
+        }
+        for published in stack.published() {
+            observed.noticed[1] += 1;
+            observed.notices.push_str(&published.text);
+        }
+        let outcome = stack.outcome(id).await;
+        observed.status = outcome.and_then(|outcome| outcome["status"].as_str().map(str::to_owned));
+        for entry in stack.journal().entries() {
+            match &entry.event {
+                Event::Returned { result: Err(error), .. } => observed.errors.push(error.clone()),
+                Event::DeadLettered { .. } => observed.dead_lettered = true,
+                Event::Fault { .. } => observed.fault_hit = true,
+                _ => {}
+            }
+        }
+        observed
+    }
+
+    /// In the words of the table.
+    pub(super) fn cell(&self, trial: &Trial) -> String {
+        if let Some(cell) = trial.race() {
+            return cell.to_owned();
+        }
+        let times = |word: &str, count: usize| match count {
+            1 => word.to_owned(),
+            2 => format!("{word} twice"),
+            count => format!("{word} {count} times"),
+        };
+        let mut parts = Vec::new();
+        if self.sent > 0 {
+            parts.push(times("sent", self.sent));
+        }
+        if let Some(told) = self.noticed.into_iter().max().filter(|told| *told > 0) {
+            let code = self.errors.last().and_then(|error| error.split(':').next());
+            let code =
+                code.filter(|_| self.dead_lettered).map_or_else(String::new, |code| format!(": {code}"));
+            parts.push(times("told", told) + &code);
+        }
+        parts.join(", ")
+    }
+
+    /// What the promises don't allow.
+    pub(super) fn violations(&self, trial: &Trial) -> Vec<String> {
+        let told = self.noticed.iter().any(|count| *count > 0);
+        let forwarded = self.status.as_deref() == Some("forwarded");
+        let recorded = forwarded || matches!(self.status.as_deref(), Some("failed" | "rejected"));
+        let is_email = trial.subject == Subject::Email;
+        let compact = |text: &str| text.split_whitespace().collect::<String>();
+        let notices = compact(&self.notices);
+        let last_error = self.errors.last().map_or("", String::as_str);
+        let names_cause =
+            trial.cause().iter().any(|cause| last_error.contains(cause) && notices.contains(cause));
+        let tells_of_failure = if is_email { names_cause } else { notices.contains(&compact(MADE_UP)) };
+        let once = |counts: &[usize]| counts.iter().all(|count| *count < 2);
+        let promises = [
+            ("the fault hits a call", self.fault_hit),
+            ("nothing is lost", !matches!(self.end, End::Lost(_))),
+            ("it is recorded as forwarded, or the operator is told", forwarded || told),
+            ("what is recorded as forwarded was sent", !forwarded || self.sent > 0),
+            ("the notice names the cause", !told || tells_of_failure),
+            (
+                "it is archived and recorded, or the notice warns",
+                (self.indexed && recorded) || notices.contains("Beware"),
+            ),
+            (
+                "nothing is sent twice but what could not be recorded",
+                once(&[self.sent]) || trial.may_double(),
+            ),
+            (
+                "nothing is told twice but what could not be recorded",
+                once(&self.noticed) || trial.may_double(),
+            ),
+            ("nothing private is logged", self.leaks.is_empty()),
+        ];
+        let broken = promises.iter().filter(|(_, kept)| !kept);
+        broken.map(|(promise, _)| format!("{trial}: broken: {promise}\n{}", self.story)).collect()
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Trial { subject, call, effect, lasting } = self;
+        let when = if *lasting { "lasting" } else { "once" };
+        write!(f, "{}, {call}, {effect} {when}", subject.binary())
+    }
+}
+
+impl fmt::Display for CallSite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.operation)?;
+        self.prefix.iter().try_for_each(|prefix| write!(f, " {prefix}"))
+    }
+}

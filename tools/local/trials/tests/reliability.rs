@@ -1,0 +1,17 @@
+//! Every fault at every call of both functions.
+
+use ses_forwarder_local_stack::{Functions, repository};
+use ses_forwarder_local_trials::reliability;
+
+#[tokio::test]
+async fn every_fault_at_every_call_ends_as_the_document_says() {
+    let rows = reliability::run(Functions::default()).await.unwrap();
+    let violations: Vec<_> = rows.iter().flat_map(|row| row.violations.as_slice()).collect();
+    assert!(
+        violations.is_empty(),
+        "{}",
+        violations.iter().map(|text| format!("{text}\n")).collect::<String>()
+    );
+    let document = std::fs::read_to_string(repository().join("docs/reliability.md")).unwrap();
+    assert_eq!(reliability::with_rows(&document, &rows), document, "run `cargo local reliability`");
+}

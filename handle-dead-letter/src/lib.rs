@@ -35,9 +35,10 @@ use lambda_runtime::{Context, Diagnostic};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
+    delivery::Reason,
     notice::sender,
     notification::Notification,
-    outcome::{Failure, INCOMPLETE, Outcome, Reason, Status},
+    outcome::{Failure, INCOMPLETE, Outcome, Status},
 };
 use ses_forwarder_aws::{
     bucket::Bucket,

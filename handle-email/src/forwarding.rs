@@ -7,9 +7,10 @@ use std::collections::HashSet;
 
 use ses_forwarder::{
     decision::{Decision, decide, judge},
+    delivery::Reason,
     header::{self, HeaderFacts, Rewrite},
     notification::Notification,
-    outcome::{self, INCOMPLETE, Outcome, Reason, Sent, Status},
+    outcome::{self, INCOMPLETE, Outcome, Sent, Status},
     settings::EmailSettings,
 };
 use ses_forwarder_aws::{

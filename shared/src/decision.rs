@@ -22,10 +22,10 @@ use std::collections::HashSet;
 
 use crate::{
     address::Address,
+    delivery::{Delivery, LeftOut, Reason},
     header::{HeaderFacts, Marks},
     notice,
     notification::{Notification, Verdict},
-    outcome::{self, Reason},
     routes::{How, Match, Routes},
 };
 
@@ -81,30 +81,6 @@ pub enum Decision {
         /// Each recipient's own, where these decided.
         left_out: Vec<LeftOut>,
     },
-}
-
-/// One envelope recipient and where its mail goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// The envelope recipient.
-    pub recipient: Address,
-    /// Its destinations.
-    pub destinations: Vec<Address>,
-}
-
-/// One envelope recipient whose mail goes nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// The envelope recipient as SES wrote it.
-    pub recipient: String,
-    /// Why.
-    pub reason: Reason,
-}
-
-impl From<LeftOut> for outcome::LeftOut {
-    fn from(LeftOut { recipient, reason }: LeftOut) -> outcome::LeftOut {
-        outcome::LeftOut { recipient, reason: reason.word().to_owned() }
-    }
 }
 
 impl Decision {

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod decision;
+pub mod delivery;
 pub mod header;
 pub mod keys;
 pub mod notice;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery;
+
 /// What became of a message. Field names are a contract: the analytics tables and the operator's
 /// commands read them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +15,7 @@ pub struct Outcome {
     pub timestamp: String,
     /// How it ended.
     pub status: Status,
-    /// Why, if not plainly forwarded: a [`Reason`]'s word or an error code.
+    /// Why, if not plainly forwarded: a [`Reason`](delivery::Reason)'s word or an error code.
     pub reason: Option<String>,
     /// The envelope recipients.
     pub recipients: Vec<String>,
@@ -51,30 +53,6 @@ pub enum Status {
     Failed,
 }
 
-/// Why a message was dropped or tagged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// The spam scanner said FAIL.
-    Spam,
-    /// The virus scanner said FAIL.
-    Virus,
-    /// DMARC failed and the domain's policy is `reject`.
-    Dmarc,
-    /// Neither SPF nor DKIM passed.
-    Unauthenticated,
-    /// It has been here before, or travels in circles.
-    Loop,
-    /// No line of the routes matches any recipient.
-    NoRoute,
-    /// The routes discard it.
-    Discarded,
-    /// A destination's refusal of a message we forwarded.
-    Bounce,
-    /// An automatic reply to a message we forwarded.
-    AutoReply,
-}
-
 impl Status {
     /// As records, logs and the functions' answers write it.
     pub fn word(self) -> &'static str {
@@ -87,23 +65,6 @@ impl Status {
     }
 }
 
-impl Reason {
-    /// As records, logs and `X-Forwarder-Verdict` write it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Reason::Spam => "spam",
-            Reason::Virus => "virus",
-            Reason::Dmarc => "dmarc",
-            Reason::Unauthenticated => "unauthenticated",
-            Reason::Loop => "loop",
-            Reason::NoRoute => "no-route",
-            Reason::Discarded => "discarded",
-            Reason::Bounce => "bounce",
-            Reason::AutoReply => "auto-reply",
-        }
-    }
-}
-
 /// Why a message is `failed` that some of its destinations have: not all sends succeeded.
 pub const INCOMPLETE: &str = "incomplete";
 
@@ -112,8 +73,14 @@ pub const INCOMPLETE: &str = "incomplete";
 pub struct LeftOut {
     /// The envelope recipient as SES wrote it.
     pub recipient: String,
-    /// A [`Reason`]'s word.
+    /// A [`Reason`](delivery::Reason)'s word.
     pub reason: String,
+}
+
+impl From<delivery::LeftOut> for LeftOut {
+    fn from(delivery::LeftOut { recipient, reason }: delivery::LeftOut) -> LeftOut {
+        LeftOut { recipient, reason: reason.word().to_owned() }
+    }
 }
 
 /// One accepted send.
@@ -143,20 +110,6 @@ mod tests {
     fn a_word_is_what_is_recorded() {
         for status in [Status::Forwarded, Status::Dropped, Status::Rejected, Status::Failed] {
             assert_eq!(serde_json::to_value(status).unwrap(), status.word());
-        }
-        let reasons = [
-            Reason::Spam,
-            Reason::Virus,
-            Reason::Dmarc,
-            Reason::Unauthenticated,
-            Reason::Loop,
-            Reason::NoRoute,
-            Reason::Discarded,
-            Reason::Bounce,
-            Reason::AutoReply,
-        ];
-        for reason in reasons {
-            assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
         }
     }
 

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use ses_forwarder::{
     decision::{Action, Decision, Policy, RECEIVED_MAX, decide, judge},
+    delivery::Reason,
     header::{self, HeaderFacts, Marks, Rewrite},
     notification::{Notification, Verdict},
-    outcome::Reason,
     routes::Routes,
 };
 

@@ -9,9 +9,8 @@ use std::{
 
 use ses_forwarder::{
     address::Address,
-    decision::Delivery,
+    delivery::{Delivery, Reason},
     header::{Rewrite, rewrite, split},
-    outcome::Reason,
 };
 use ses_forwarder_checker::violations;
 

@@ -4,9 +4,8 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use ses_forwarder::{
     address::Address,
-    decision::Delivery,
+    delivery::{Delivery, Reason},
     header::{HeaderFacts, Rewrite, rewrite, split},
-    outcome::Reason,
 };
 use ses_forwarder_checker::violations;
 

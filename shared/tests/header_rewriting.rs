@@ -3,9 +3,8 @@
 
 use ses_forwarder::{
     address::Address,
-    decision::Delivery,
+    delivery::{Delivery, Reason},
     header::{Rewrite, Rewritten, rewrite, split},
-    outcome::Reason,
 };
 use ses_forwarder_checker::violations;
 

@@ -2,7 +2,7 @@
 
 use ses_forwarder::{
     address::Address,
-    decision::Delivery,
+    delivery::Delivery,
     header::{Rewrite, rewrite, split},
 };
 

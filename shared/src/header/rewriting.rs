@@ -18,7 +18,10 @@ use super::{
     rules::{Action, Rule, Syntax, rule},
     text::{clean, is_white, trim, unfold},
 };
-use crate::{address::Address, decision::Delivery, outcome::Reason};
+use crate::{
+    address::Address,
+    delivery::{Delivery, Reason},
+};
 
 /// How many notes are kept: a message with 200,000 bad fields must not fill the log.
 const NOTES: usize = 20;

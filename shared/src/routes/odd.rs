@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    Destination, Line, Pattern,
-    read::{Found, quoted},
-    without_tag,
+    problem::{Found, quoted},
+    table::{Destination, Line, Pattern, without_tag},
 };
 
 /// What is odd about the lines of a file, in their order.

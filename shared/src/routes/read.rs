@@ -10,7 +10,11 @@ use toml::{
     de::{DeString, DeTable, DeValue},
 };
 
-use super::{Destination, Line, Pattern, Problem, Routes, domain, odd};
+use super::{
+    odd,
+    problem::{Found, PROBLEMS_MAX, Places, Problem, Problems, quoted},
+    table::{Destination, Line, Pattern, Routes, domain},
+};
 use crate::address::{Address, domain_to_ascii};
 
 /// The largest routes file, in bytes: some 150,000 lines of ordinary length. Reading takes about
@@ -21,12 +25,6 @@ pub const FILE_MAX: usize = 8 << 20;
 /// Up to this size, in bytes, all syntax errors are listed, beyond it only the first: the parser
 /// keeps a record of each, and a large file that is no TOML at all has millions.
 const LISTED_SYNTAX_MAX: usize = 256 << 10;
-
-/// How many problems are reported at most, of errors and of warnings; the last says how many more.
-const PROBLEMS_MAX: usize = 100;
-
-/// How much of a text a message quotes, in characters.
-const QUOTE_MAX: usize = 80;
 
 /// What may stand in front of a `=`.
 const KEYS: &str = r#""user+tag@domain", "user@domain", "user" or "@domain""#;
@@ -46,7 +44,23 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
 }
 
-pub(super) fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
+impl Routes {
+    /// Reads a routes file. Every error is reported, not only the first.
+    pub fn parse(
+        file: &[u8],
+        email_domain: &str,
+        destination_domain: Option<&str>,
+    ) -> Result<Routes, Vec<Problem>> {
+        Routes::check(file, email_domain, destination_domain).routes
+    }
+
+    /// Reads a routes file, and says besides what is odd about it though allowed.
+    pub fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
+        check(file, email_domain, destination_domain)
+    }
+}
+
+fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
     let text = match text(file) {
         Ok(text) => text,
         Err(problem) => return Checked { routes: Err(vec![problem]), warnings: Vec::new() },
@@ -86,12 +100,6 @@ fn text(file: &[u8]) -> Result<&str, Problem> {
         let message = format!("byte 0x{:02x} is no UTF-8; the file has to be stored as UTF-8", rest[0]);
         Places::of(valid).problem(Found { at: valid.len(), message })
     })
-}
-
-/// A problem, by its byte in the file.
-pub(super) struct Found {
-    pub(super) at: usize,
-    pub(super) message: String,
 }
 
 struct Reader<'a> {
@@ -308,66 +316,5 @@ fn kind(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date or time",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table (a key with a dot or @ needs quotes)",
-    }
-}
-
-/// A text for a sentence: escaped, and cut where it is long.
-pub(super) fn quoted(text: &str) -> String {
-    let cut: String = text.chars().take(QUOTE_MAX).collect();
-    let more = if cut.len() < text.len() { "…" } else { "" };
-    format!("{cut:?}{more}")
-}
-
-/// Bytes of the file as lines and columns.
-struct Places<'a> {
-    text: &'a str,
-    /// Where each line begins.
-    starts: Vec<usize>,
-}
-
-impl<'a> Places<'a> {
-    fn of(text: &'a str) -> Places<'a> {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Places { text, starts }
-    }
-
-    /// The line of a byte, from 1.
-    fn line(&self, at: usize) -> usize {
-        self.starts.partition_point(|start| *start <= at)
-    }
-
-    fn problem(&self, found: Found) -> Problem {
-        let line = self.line(found.at);
-        let before = &self.text.as_bytes()[self.starts[line - 1]..found.at.min(self.text.len())];
-        // A character is a byte that continues none (RFC 3629 section 3).
-        let column = before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
-        Problem { line, column, message: found.message }
-    }
-}
-
-/// What was found, but no more of it than anyone reads.
-#[derive(Default)]
-struct Problems {
-    found: Vec<Found>,
-    more: usize,
-}
-
-impl Problems {
-    fn push(&mut self, at: usize, message: String) {
-        if self.found.len() < PROBLEMS_MAX {
-            self.found.push(Found { at, message });
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// In the order of the file.
-    fn placed(mut self, places: &Places<'_>) -> Vec<Problem> {
-        self.found.sort_by_key(|found| found.at);
-        let mut problems: Vec<_> = self.found.into_iter().map(|found| places.problem(found)).collect();
-        if let Some(last) = problems.last_mut().filter(|_| self.more > 0) {
-            last.message.push_str(&format!(" (and {} more)", self.more));
-        }
-        problems
     }
 }

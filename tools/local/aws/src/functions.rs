@@ -14,7 +14,7 @@ use ses_forwarder_local_template::deployment::{Function, Permission};
 use crate::{
     auth::Caller,
     flight::Flight,
-    lambda::Lambda,
+    lambda::{InvocationError, Lambda},
     needs::Needs,
     response::{Body, Refusal, Response, json},
 };
@@ -66,7 +66,7 @@ async fn invoke(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let invocation_type = head.headers.get("x-amz-invocation-type").map(header::HeaderValue::as_bytes);
-    let refused = |error: crate::lambda::InvocationError| {
+    let refused = |error: InvocationError| {
         let status = if error.error_type == "TooManyRequestsException" { 429 } else { 404 };
         Refusal::new(status, error.error_type, error.error_message)
     };

@@ -138,6 +138,11 @@ impl Services {
         self.0.queues.by_arn(arn)
     }
 
+    /// The queues.
+    pub fn queues(&self) -> &Queues {
+        &self.0.queues
+    }
+
     /// The receipt rule set that is active, if any is.
     pub fn active_rule_set(&self) -> Option<String> {
         self.0.rule_sets.active()

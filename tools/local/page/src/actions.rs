@@ -9,7 +9,7 @@ use axum::{
 use serde::Deserialize;
 use ses_forwarder_local_aws::{faults::Fault, receiving::Envelope};
 
-use super::{Shared, message, problem, samples};
+use crate::{access::Shared, message, problem::problem, samples};
 
 #[derive(Deserialize)]
 pub(super) struct SampleForm {

@@ -11,6 +11,8 @@ use axum::{
     response::Response,
 };
 
+use crate::problem::problem;
+
 /// Names of this machine for itself.
 const HOSTS: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
 
@@ -31,7 +33,7 @@ const ADDED: [(HeaderName, &str); 6] = [
 /// Refuses requests that don't come from the page itself, and tells the browser what it may do.
 pub(super) async fn check(request: Request, next: Next) -> Response {
     let mut response = match refusal(request.method(), request.headers()) {
-        Some(message) => super::problem(StatusCode::FORBIDDEN, message),
+        Some(message) => problem(StatusCode::FORBIDDEN, message),
         None => next.run(request).await,
     };
     for (name, value) in ADDED {

@@ -6,15 +6,18 @@
 //! page's own script and answers nobody but the person at this machine.
 //!
 //! [`list`], [`way`] and [`headers`] are what is shown, read from the journal and from messages without
-//! I/O; [`live`] tells browsers of changes, [`actions`] are the buttons.
+//! I/O; [`live`] keeps the list up to date, [`events`] tells browsers of changes, [`actions`] are the buttons.
 
+mod access;
 mod actions;
+mod events;
 mod guard;
 mod headers;
 mod html;
 mod list;
 mod live;
 mod message;
+mod problem;
 mod samples;
 mod text;
 mod way;
@@ -25,45 +28,22 @@ use axum::{
     Router,
     extract::{Query, State},
     http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
     routing::{get, post},
 };
 use maud::Markup;
 use serde::Deserialize;
-use ses_forwarder_local_aws::{journal::Journal, lambda::Lambda, receiving::Receiving, services::Services};
-use ses_forwarder_local_template::deployment::Deployment;
 use tokio::net::TcpListener;
 
-use self::live::Live;
-
-/// Messages in one page of the list.
-const PAGE: usize = 100;
+pub use self::access::Access;
+use self::{
+    access::{PAGE, Page, Shared},
+    live::Live,
+    problem::problem,
+};
 
 /// Entries about no message that are shown.
 const OTHER_ENTRIES: usize = 200;
-
-/// What the page shows, and what its buttons need.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// What the template deployed.
-    pub deployment: Arc<Deployment>,
-    /// What happens.
-    pub journal: Arc<Journal>,
-    /// Buckets and faults.
-    pub services: Services,
-    /// For "try again".
-    pub lambda: Lambda,
-    /// For samples.
-    pub receiving: Receiving,
-}
-
-#[derive(Debug)]
-struct Page {
-    access: Access,
-    live: Arc<Live>,
-}
-
-type Shared = State<Arc<Page>>;
 
 /// Serves until dropped.
 pub async fn serve(listener: TcpListener, access: Access) -> anyhow::Result<()> {
@@ -79,9 +59,9 @@ pub async fn serve(listener: TcpListener, access: Access) -> anyhow::Result<()> 
 fn router(access: Access, live: Arc<Live>) -> Router {
     Router::new()
         .route("/", get(list_page))
-        .route("/live", get(live::rows))
+        .route("/live", get(events::rows))
         .route("/messages/{id}", get(message::page))
-        .route("/messages/{id}/live", get(live::message))
+        .route("/messages/{id}/live", get(events::message))
         .route("/messages/{id}/original", get(message::original))
         .route("/messages/{id}/outgoing/{ses_id}", get(message::outgoing))
         .route("/messages/{id}/refused", get(message::refused))
@@ -125,9 +105,4 @@ async fn stack_page(State(page): Shared) -> Markup {
     let entries = page.access.journal.entries();
     let others = entries.iter().rev().filter(|entry| entry.message_id.is_none()).take(OTHER_ENTRIES);
     html::stack::page(&page.access.deployment, others)
-}
-
-/// A page that says what is wrong.
-fn problem(status: StatusCode, message: &str) -> Response {
-    (status, html::problem(message)).into_response()
 }

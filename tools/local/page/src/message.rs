@@ -12,30 +12,21 @@ use ses_forwarder_local_aws::journal::{Entry, Event};
 use ses_forwarder_local_template::deployment::{Deployment, RuleAction};
 use tokio::io::AsyncReadExt;
 
-use super::{Page, Shared, html, problem, way};
+use crate::{
+    access::{Page, Shared},
+    html::{
+        self,
+        message::{Outgoing, Record},
+    },
+    problem::problem,
+    way,
+};
 
 /// Bytes of an outgoing message that are read to show its header or a notice's text.
 const SHOWN: u64 = 512 * 1024;
 
 /// Notices looked through for one about a message.
 const NOTICES: usize = 50;
-
-/// Something sent about a message that can be shown beside the original, or a notice.
-#[derive(Debug)]
-pub(super) struct Outgoing<'a> {
-    pub(super) ses_id: &'a str,
-    pub(super) from: &'a str,
-    pub(super) destinations: &'a [String],
-    /// Its beginning.
-    pub(super) head: Vec<u8>,
-}
-
-/// An object and its text, if it is there.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) key: String,
-    pub(super) text: String,
-}
 
 /// The message's page.
 pub(super) async fn page(State(page): Shared, Path(id): Path<String>) -> Response {

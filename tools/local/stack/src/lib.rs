@@ -197,7 +197,13 @@ impl Parts {
             pace: config.pace,
             runtime: runtime.clone(),
         };
-        let lambda = Lambda::new(&deployment, services.clone(), Arc::clone(&journal), setup)?;
+        let lambda = Lambda::new(
+            &deployment,
+            services.callers(),
+            services.queues().clone(),
+            Arc::clone(&journal),
+            setup,
+        )?;
         let deployment = Arc::new(deployment);
         let receiving = Receiving::new(
             Arc::clone(&deployment),

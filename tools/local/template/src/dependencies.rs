@@ -1,8 +1,10 @@
 //! Which resource needs which: what a template names must exist, and the needs must not go in circles.
 
-use super::{
-    TemplateError,
-    scope::{Part, Resource, Scope, get_att, sub_parts},
+use crate::{
+    error::TemplateError,
+    expressions::{Part, get_att, sub_parts},
+    kinds::Resource,
+    scope::Scope,
     yaml::{Node, Value},
 };
 

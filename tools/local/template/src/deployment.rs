@@ -4,8 +4,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ses_forwarder_iam::{Policy, Role, arn_like};
 
-pub use crate::LeftOut;
-
 /// Everything the stack needs to know of a template.
 #[derive(Debug, Clone)]
 pub struct Deployment {
@@ -197,4 +195,15 @@ pub struct Topic {
     pub existing: bool,
     /// Protocol and endpoint of each subscription.
     pub subscriptions: Vec<(String, String)>,
+}
+
+/// Something that a template says and this stack leaves out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Line in the template.
+    pub line: usize,
+    /// Such as `Bucket.LifecycleConfiguration`.
+    pub what: String,
+    /// Why that makes no difference here.
+    pub reason: &'static str,
 }

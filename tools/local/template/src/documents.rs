@@ -2,7 +2,10 @@
 
 use ses_forwarder_iam::{Condition, Policy, Principal, Statement};
 
-use super::{TemplateError, check_keys, yaml::Node};
+use crate::{
+    error::TemplateError,
+    yaml::{Node, check_keys},
+};
 
 const VERSION: &str = "2012-10-17";
 

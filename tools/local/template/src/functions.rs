@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ses_forwarder_iam::{Call, Decision, Principal, Role};
+use ses_forwarder_iam::{Call, Decision, Policy, Principal, Role};
 
-use super::{
-    TemplateError, documents, kinds,
-    resources::Built,
-    scope::{Resource, Scope},
+use crate::{
+    deployment::{Function, LogFormat, Permission, Queue, QueueSource},
+    documents,
+    error::TemplateError,
+    kinds::Resource,
+    scope::Scope,
     yaml::Node,
 };
-use crate::deployment::{Function, LogFormat, Permission, QueueSource};
 
 /// Sizes and times that Lambda allows and assumes.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
@@ -27,26 +28,35 @@ const BATCH_WITHOUT_WINDOW: u64 = 10;
 
 const LOG_LEVELS: &[&str] = &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
+/// What has been read before a function, and it may name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'b> {
+    pub(crate) roles: &'b [Role],
+    /// Who may assume a role, by its ARN.
+    pub(crate) trust: &'b BTreeMap<String, Policy>,
+    pub(crate) queues: &'b [Queue],
+}
+
 /// Reads a function.
-pub(super) fn function(
+pub(crate) fn function(
     scope: &Scope<'_>,
     resource: &Resource<'_>,
     properties: &Node,
-    built: &Built,
+    known: Known<'_>,
 ) -> Result<Function, TemplateError> {
-    let name = kinds::reference(scope, resource)?;
-    let arn = kinds::attribute(scope, resource, "Arn", resource.line)?;
+    let name = scope.reference_to(resource)?;
+    let arn = scope.attribute_of(resource, "Arn", resource.line)?;
     let runtime = properties.require("Runtime")?;
     if runtime.text()? != "provided.al2023" {
         return Err(runtime.expected("runtime provided.al2023"));
     }
     let role_node = properties.require("Role")?;
-    let role = built.roles.iter().find(|role| Ok(role.arn.as_str()) == role_node.text());
+    let role = known.roles.iter().find(|role| Ok(role.arn.as_str()) == role_node.text());
     let role = role.ok_or_else(|| role_node.expected("the ARN of a role of this template"))?.clone();
     let assumed =
         Call { action: "sts:AssumeRole".to_owned(), resource: role.arn.clone(), context: BTreeMap::new() };
     let lambda = Principal::Service("lambda.amazonaws.com".to_owned());
-    if built.trust[&role.arn].decide(&lambda, &assumed) != Decision::Allowed {
+    if known.trust[&role.arn].decide(&lambda, &assumed) != Decision::Allowed {
         let message = format!("{} can't be assumed by Lambda: see its AssumeRolePolicyDocument", role.arn);
         return Err(TemplateError::at(role_node.line, message));
     }
@@ -79,7 +89,7 @@ pub(super) fn function(
             .map(|node| node.number(0..=1_000))
             .transpose()?
             .map(usize_of),
-        queue_sources: queue_sources(properties, timeout, &role, built)?,
+        queue_sources: queue_sources(properties, timeout, &role, known)?,
         log_group,
         log_format,
         log_level,
@@ -154,7 +164,7 @@ fn queue_sources(
     properties: &Node,
     timeout: Duration,
     role: &Role,
-    built: &Built,
+    known: Known<'_>,
 ) -> Result<Vec<QueueSource>, TemplateError> {
     let mut sources = vec![];
     for event in properties.get("Events").map(Node::map).transpose()?.unwrap_or_default() {
@@ -164,7 +174,7 @@ fn queue_sources(
         }
         let node = event.value.require("Properties")?;
         let queue_node = node.require("Queue")?;
-        let queue = built.queues.iter().find(|queue| Ok(queue.arn.as_str()) == queue_node.text());
+        let queue = known.queues.iter().find(|queue| Ok(queue.arn.as_str()) == queue_node.text());
         let queue = queue.ok_or_else(|| queue_node.expected("the ARN of a queue of this template"))?;
         if queue.visibility_timeout < timeout {
             let message = format!(
@@ -222,7 +232,7 @@ fn require(role: &Role, action: &str, resource: &str, node: &Node) -> Result<(),
 }
 
 /// Reads a permission, and the function it belongs to by name or ARN.
-pub(super) fn permission(properties: &Node) -> Result<(String, Permission), TemplateError> {
+pub(crate) fn permission(properties: &Node) -> Result<(String, Permission), TemplateError> {
     let action = properties.require("Action")?;
     if action.text()? != "lambda:InvokeFunction" {
         return Err(action.expected("lambda:InvokeFunction"));
@@ -237,17 +247,17 @@ pub(super) fn permission(properties: &Node) -> Result<(String, Permission), Temp
 }
 
 /// Reads a role.
-pub(super) fn role(
+pub(crate) fn role(
     scope: &Scope<'_>,
     resource: &Resource<'_>,
     properties: &Node,
 ) -> Result<Role, TemplateError> {
-    let mut policy = ses_forwarder_iam::Policy::default();
+    let mut policy = Policy::default();
     for inline in properties.get("Policies").map(Node::list).transpose()?.unwrap_or_default() {
         inline.require("PolicyName")?;
         policy.statements.extend(documents::policy(inline.require("PolicyDocument")?)?.statements);
     }
-    Ok(Role::new(kinds::attribute(scope, resource, "Arn", resource.line)?, policy))
+    Ok(Role::new(scope.attribute_of(resource, "Arn", resource.line)?, policy))
 }
 
 fn number(

@@ -1,32 +1,34 @@
-//! The resource types that are known: what is played of each, what is left out and why, what it is
-//! called, and what `Ref` and `Fn::GetAtt` give. A type or property that is not here is an error.
+//! The resource types that are known: what is played of each, what is left out and why, where its name is,
+//! and which attributes `Fn::GetAtt` knows. A type or property that is not here is an error.
 
-use super::{
-    TemplateError,
-    scope::{Resource, Scope},
-    yaml::Node,
-};
+use crate::{deployment::LeftOut, error::TemplateError, yaml::Node};
 
-/// Something that a template says and this stack leaves out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Line in the template.
-    pub line: usize,
-    /// Such as `Bucket.LifecycleConfiguration`.
-    pub what: String,
-    /// Why that makes no difference here.
-    pub reason: &'static str,
+/// A resource that the stack creates.
+#[derive(Debug, Clone)]
+pub(crate) struct Resource<'t> {
+    /// Logical id.
+    pub(crate) id: String,
+    /// Line of the logical id.
+    pub(crate) line: usize,
+    /// Such as `AWS::S3::Bucket`.
+    pub(crate) kind: &'t str,
+    /// `Properties`, not evaluated.
+    pub(crate) properties: Node,
+    /// `Metadata`.
+    pub(crate) metadata: Option<&'t Node>,
+    /// `DependsOn`.
+    pub(crate) depends_on: Vec<&'t Node>,
 }
 
 /// A resource type.
 #[derive(Debug)]
 pub(crate) struct Kind {
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// Path of the property that gives its name; empty if it has none.
-    name_property: &'static [&'static str],
+    pub(crate) name_property: &'static [&'static str],
     /// CloudFormation's own names are cut to this many characters.
-    name_limit: usize,
-    attributes: &'static [&'static str],
+    pub(crate) name_limit: usize,
+    pub(crate) attributes: &'static [&'static str],
     properties: Known,
 }
 
@@ -296,65 +298,8 @@ pub(crate) fn find(node: &Node) -> Result<&'static Kind, TemplateError> {
     })
 }
 
-fn kind(resource: &Resource<'_>) -> &'static Kind {
+pub(crate) fn kind(resource: &Resource<'_>) -> &'static Kind {
     KINDS.iter().find(|kind| kind.name == resource.kind).expect("a resource is declared with a known type")
-}
-
-/// The resource's name: the one given, else the stack's and the logical id, as CloudFormation makes
-/// one up, but without its random tail, so that it is the same each time.
-pub(crate) fn name(scope: &Scope<'_>, resource: &Resource<'_>) -> Result<String, TemplateError> {
-    let kind = kind(resource);
-    let given = kind.name_property.iter().try_fold(&resource.properties, |node, key| node.get(key));
-    if let (Some(given), false) = (given, kind.name_property.is_empty())
-        && let Some(given) = scope.resolve(given)?
-    {
-        return Ok(given.text()?.to_owned());
-    }
-    let mut name = format!("{}-{}", scope.stack_name, resource.id);
-    name.truncate(kind.name_limit);
-    Ok(if kind.name == "AWS::S3::Bucket" { name.to_ascii_lowercase() } else { name })
-}
-
-/// What `Ref` gives.
-pub(crate) fn reference(scope: &Scope<'_>, resource: &Resource<'_>) -> Result<String, TemplateError> {
-    let name = name(scope, resource)?;
-    Ok(match resource.kind {
-        "AWS::SQS::Queue" => {
-            format!("https://sqs.{}.{}/{}/{name}", scope.region, scope.url_suffix(), scope.account)
-        }
-        "AWS::SNS::Topic" => scope.arn("sns", &name),
-        _ => name,
-    })
-}
-
-/// What `Fn::GetAtt` gives, asked at this line.
-pub(crate) fn attribute(
-    scope: &Scope<'_>,
-    resource: &Resource<'_>,
-    attribute: &str,
-    line: usize,
-) -> Result<String, TemplateError> {
-    let kind = kind(resource);
-    if !kind.attributes.contains(&attribute) {
-        let known = match kind.attributes {
-            [] => "none is".to_owned(),
-            known => format!("known are {}", known.join(", ")),
-        };
-        let message = format!("{} has no attribute {attribute} known here; {known}", kind.name);
-        return Err(TemplateError::at(line, message));
-    }
-    let name = name(scope, resource)?;
-    let partition = scope.partition();
-    Ok(match (kind.name, attribute) {
-        (_, "QueueName" | "TopicName") => name,
-        ("AWS::Serverless::Function", _) => scope.arn("lambda", &format!("function:{name}")),
-        ("AWS::IAM::Role", _) => format!("arn:{partition}:iam::{}:role/{name}", scope.account),
-        ("AWS::Logs::LogGroup", _) => scope.arn("logs", &format!("log-group:{name}:*")),
-        ("AWS::S3::Bucket", _) => format!("arn:{partition}:s3:::{name}"),
-        ("AWS::SNS::Topic", _) => scope.arn("sns", &name),
-        ("AWS::SQS::Queue", _) => scope.arn("sqs", &name),
-        _ => scope.arn("cloudwatch", &format!("alarm:{name}")),
-    })
 }
 
 /// Holds evaluated properties against what is known of the type, and returns what is left out.

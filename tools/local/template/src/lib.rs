@@ -11,6 +11,8 @@
 mod dependencies;
 pub mod deployment;
 mod documents;
+mod error;
+mod expressions;
 mod functions;
 mod kinds;
 mod parameters;
@@ -21,12 +23,12 @@ mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::kinds::LeftOut;
-pub use self::samconfig::SamConfig;
+pub use self::{error::TemplateError, samconfig::SamConfig};
 use self::{
+    kinds::Resource,
     resources::Built,
-    scope::{Resource, Scope},
-    yaml::{Entry, Node, Value},
+    scope::Scope,
+    yaml::{Entry, Node, Value, check_keys},
 };
 use crate::deployment::Deployment;
 
@@ -34,22 +36,6 @@ use crate::deployment::Deployment;
 pub const ACCOUNT: &str = "123456789012";
 
 const TRANSFORM: &str = "AWS::Serverless-2016-10-31";
-
-/// What is wrong with a template, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("template line {line}: {message}")]
-pub struct TemplateError {
-    /// Line, from 1.
-    pub line: usize,
-    /// What was found and what is known.
-    pub message: String,
-}
-
-impl TemplateError {
-    fn at(line: usize, message: impl Into<String>) -> TemplateError {
-        TemplateError { line, message: message.into() }
-    }
-}
 
 /// Evaluates a template with these parameters.
 pub fn evaluate(
@@ -157,17 +143,6 @@ fn function_globals(root: &Node) -> Result<Option<&Node>, TemplateError> {
             Err(TemplateError::at(other.line, message))
         }
         None => Ok(globals.get("Function")),
-    }
-}
-
-/// Holds the keys of a mapping against those that are known.
-fn check_keys(node: &Node, of: &str, known: &[&str]) -> Result<(), TemplateError> {
-    match node.map()?.iter().find(|entry| !known.contains(&entry.key.as_str())) {
-        None => Ok(()),
-        Some(other) => {
-            let message = format!("{} of {of} is not known here; known are {}", other.key, known.join(", "));
-            Err(TemplateError::at(other.line, message))
-        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use fancy_regex::Regex;
 
-use super::{
-    TemplateError,
+use crate::{
+    error::TemplateError,
     yaml::{Entry, Node, Value},
 };
 

@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ses_forwarder_iam::{Call, Decision, Policy, Principal, Role};
 
-use super::{
-    TemplateError, dependencies, documents, functions, kinds,
-    scope::{Resource, Scope},
+use crate::{
+    dependencies,
+    deployment::{Bucket, Function, LeftOut, Permission, Queue, ReceiptRule, RuleAction, Topic},
+    documents,
+    error::TemplateError,
+    functions::{self, Known},
+    kinds::{self, Resource},
+    scope::Scope,
     yaml::{self, Node},
 };
-use crate::deployment::{Bucket, Function, Permission, Queue, ReceiptRule, RuleAction, Topic};
 
 /// What SQS assumes and allows.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html>
@@ -33,7 +37,7 @@ pub(super) struct Built {
     pub(super) roles: Vec<Role>,
     /// Who may assume a role, by its ARN.
     pub(super) trust: BTreeMap<String, Policy>,
-    pub(super) left_out: Vec<kinds::LeftOut>,
+    pub(super) left_out: Vec<LeftOut>,
     /// Where a bucket's policy and a function's permissions come from: logical ids.
     bucket_policies: Vec<(String, String)>,
     permissions: Vec<(String, String, Permission)>,
@@ -47,7 +51,7 @@ impl Built {
         self.left_out.extend(kinds::check(resource, properties)?);
         match resource.kind {
             "AWS::S3::Bucket" => {
-                let name = kinds::reference(scope, resource)?;
+                let name = scope.reference_to(resource)?;
                 self.buckets.push(Bucket { name, existing: false, policy: None });
             }
             "AWS::S3::BucketPolicy" => self.bucket_policy(resource, properties)?,
@@ -68,7 +72,8 @@ impl Built {
                 self.roles.push(role);
             }
             "AWS::Serverless::Function" => {
-                let function = functions::function(scope, resource, properties, self)?;
+                let known = Known { roles: &self.roles, trust: &self.trust, queues: &self.queues };
+                let function = functions::function(scope, resource, properties, known)?;
                 self.functions.push(function);
             }
             "AWS::Lambda::Permission" => {
@@ -118,7 +123,7 @@ impl Built {
         let node = properties.require("Rule")?;
         let flag = |key| node.get(key).map_or(Ok(false), Node::boolean);
         let rule_set = properties.require("RuleSetName")?.text()?.to_owned();
-        let name = kinds::reference(scope, resource)?;
+        let name = scope.reference_to(resource)?;
         let tls_required = match node.get("TlsPolicy").map(|policy| (policy, policy.text())) {
             None | Some((_, Ok("Optional"))) => false,
             Some((_, Ok("Require"))) => true,
@@ -254,9 +259,9 @@ fn queue(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Resul
         Ok::<_, TemplateError>((arn, u32::try_from(count).expect("the limit is 1000")))
     };
     Ok(Queue {
-        name: kinds::attribute(scope, resource, "QueueName", resource.line)?,
-        arn: kinds::attribute(scope, resource, "Arn", resource.line)?,
-        url: kinds::reference(scope, resource)?,
+        name: scope.attribute_of(resource, "QueueName", resource.line)?,
+        arn: scope.attribute_of(resource, "Arn", resource.line)?,
+        url: scope.reference_to(resource)?,
         visibility_timeout: seconds("VisibilityTimeout", &VISIBILITY_SECONDS)?,
         retention: seconds("MessageRetentionPeriod", &RETENTION_SECONDS)?,
         redrive: properties.get("RedrivePolicy").map(redrive).transpose()?,
@@ -266,8 +271,8 @@ fn queue(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Resul
 fn topic(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Result<Topic, TemplateError> {
     let subscriptions = properties.get("Subscription").map(Node::list).transpose()?.unwrap_or_default();
     Ok(Topic {
-        name: kinds::attribute(scope, resource, "TopicName", resource.line)?,
-        arn: kinds::reference(scope, resource)?,
+        name: scope.attribute_of(resource, "TopicName", resource.line)?,
+        arn: scope.reference_to(resource)?,
         existing: false,
         subscriptions: subscriptions.iter().map(subscription).collect::<Result<_, _>>()?,
     })

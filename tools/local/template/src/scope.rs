@@ -1,31 +1,16 @@
 //! Intrinsic functions, evaluated among the parameters, conditions and resources of a template.
 //!
-//! What a resource is called and which attributes it has is told by [`super::kinds`].
+//! Where a resource has its name and which attributes it has is told by [`kinds`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    TemplateError, kinds,
+use crate::{
+    error::TemplateError,
+    expressions::{Part, arguments, get_att, sub_parts},
+    kinds::{self, Resource},
     parameters::Parameters,
     yaml::{Entry, Node, Value},
 };
-
-/// A resource that the stack creates.
-#[derive(Debug, Clone)]
-pub(crate) struct Resource<'t> {
-    /// Logical id.
-    pub(crate) id: String,
-    /// Line of the logical id.
-    pub(crate) line: usize,
-    /// Such as `AWS::S3::Bucket`.
-    pub(crate) kind: &'t str,
-    /// `Properties`, not evaluated.
-    pub(crate) properties: Node,
-    /// `Metadata`.
-    pub(crate) metadata: Option<&'t Node>,
-    /// `DependsOn`.
-    pub(crate) depends_on: Vec<&'t Node>,
-}
 
 /// What an expression can name.
 #[derive(Debug)]
@@ -44,34 +29,6 @@ pub(crate) struct Scope<'t> {
     pub(crate) region: &'t str,
     /// `AWS::AccountId`.
     pub(crate) account: &'t str,
-}
-
-/// A piece of a `Fn::Sub` string.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Part<'t> {
-    /// As it stands.
-    Text(&'t str),
-    /// `${Name}` or `${Id.Attribute}`.
-    Variable(&'t str),
-    /// `${!Literal}`, which yields `${Literal}`.
-    Literal(&'t str),
-}
-
-/// Splits a `Fn::Sub` string; `Err` is the rest that has no closing brace.
-pub(crate) fn sub_parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
-    let mut parts = vec![];
-    let mut rest = text;
-    while let Some((before, from_brace)) = rest.split_once("${") {
-        let (inside, after) = from_brace.split_once('}').ok_or(from_brace)?;
-        parts.push(Part::Text(before));
-        parts.push(match inside.strip_prefix('!') {
-            Some(literal) => Part::Literal(literal),
-            None => Part::Variable(inside.trim()),
-        });
-        rest = after;
-    }
-    parts.push(Part::Text(rest));
-    Ok(parts)
 }
 
 impl<'t> Scope<'t> {
@@ -167,14 +124,14 @@ impl<'t> Scope<'t> {
             _ if name.starts_with("AWS::") => {
                 return Err(TemplateError::at(line, format!("pseudo parameter {name} is not known here")));
             }
-            _ => kinds::reference(self, self.resource(line, name)?)?,
+            _ => self.reference_to(self.resource(line, name)?)?,
         };
         Ok(Some(Node::scalar(line, text)))
     }
 
     fn attribute(&self, argument: &Node) -> Result<String, TemplateError> {
         let (id, attribute) = get_att(argument)?;
-        kinds::attribute(self, self.resource(argument.line, id)?, attribute, argument.line)
+        self.attribute_of(self.resource(argument.line, id)?, attribute, argument.line)
     }
 
     fn substitute(&self, argument: &Node) -> Result<String, TemplateError> {
@@ -290,6 +247,63 @@ impl<'t> Scope<'t> {
         }
     }
 
+    /// The resource's name: the one given, else the stack's and the logical id, as CloudFormation makes
+    /// one up, but without its random tail, so that it is the same each time.
+    pub(crate) fn name_of(&self, resource: &Resource<'_>) -> Result<String, TemplateError> {
+        let kind = kinds::kind(resource);
+        let given = kind.name_property.iter().try_fold(&resource.properties, |node, key| node.get(key));
+        if let (Some(given), false) = (given, kind.name_property.is_empty())
+            && let Some(given) = self.resolve(given)?
+        {
+            return Ok(given.text()?.to_owned());
+        }
+        let mut name = format!("{}-{}", self.stack_name, resource.id);
+        name.truncate(kind.name_limit);
+        Ok(if kind.name == "AWS::S3::Bucket" { name.to_ascii_lowercase() } else { name })
+    }
+
+    /// What `Ref` gives.
+    pub(crate) fn reference_to(&self, resource: &Resource<'_>) -> Result<String, TemplateError> {
+        let name = self.name_of(resource)?;
+        Ok(match resource.kind {
+            "AWS::SQS::Queue" => {
+                format!("https://sqs.{}.{}/{}/{name}", self.region, self.url_suffix(), self.account)
+            }
+            "AWS::SNS::Topic" => self.arn("sns", &name),
+            _ => name,
+        })
+    }
+
+    /// What `Fn::GetAtt` gives, asked at this line.
+    pub(crate) fn attribute_of(
+        &self,
+        resource: &Resource<'_>,
+        attribute: &str,
+        line: usize,
+    ) -> Result<String, TemplateError> {
+        let kind = kinds::kind(resource);
+        if !kind.attributes.contains(&attribute) {
+            let known = match kind.attributes {
+                [] => "none is".to_owned(),
+                known => format!("known are {}", known.join(", ")),
+            };
+            let message = format!("{} has no attribute {attribute} known here; {known}", kind.name);
+            return Err(TemplateError::at(line, message));
+        }
+        let name = self.name_of(resource)?;
+        let partition = self.partition();
+        Ok(match (kind.name, attribute) {
+            (_, "QueueName" | "TopicName") => name,
+            ("AWS::Serverless::Function", _) => self.arn("lambda", &format!("function:{name}")),
+            ("AWS::IAM::Role", _) => format!("arn:{partition}:iam::{}:role/{name}", self.account),
+            ("AWS::Logs::LogGroup", _) => self.arn("logs", &format!("log-group:{name}:*")),
+            ("AWS::S3::Bucket", _) => format!("arn:{partition}:s3:::{name}"),
+            ("AWS::SNS::Topic", _) => self.arn("sns", &name),
+            ("AWS::SQS::Queue", _) => self.arn("sqs", &name),
+            _ => self.arn("cloudwatch", &format!("alarm:{name}")),
+        })
+    }
+
     /// `aws`, or what it is called elsewhere.
     pub(crate) fn partition(&self) -> &'static str {
         match self.region {
@@ -307,26 +321,6 @@ impl<'t> Scope<'t> {
     /// An ARN in this region and account.
     pub(crate) fn arn(&self, service: &str, resource: &str) -> String {
         format!("arn:{}:{service}:{}:{}:{resource}", self.partition(), self.region, self.account)
-    }
-}
-
-/// The arguments of a function that takes exactly so many.
-fn arguments<const N: usize>(argument: &Node) -> Result<[&Node; N], TemplateError> {
-    let items: Vec<&Node> = argument.list()?.iter().collect();
-    let found = items.len();
-    items
-        .try_into()
-        .map_err(|_| TemplateError::at(argument.line, format!("expected {N} arguments, but found {found}")))
-}
-
-/// Logical id and attribute of `!GetAtt Id.Attribute` or `Fn::GetAtt: [Id, Attribute]`.
-pub(crate) fn get_att(argument: &Node) -> Result<(&str, &str), TemplateError> {
-    match &argument.value {
-        Value::List(_) => {
-            let [id, attribute] = arguments(argument)?;
-            Ok((id.text()?, attribute.text()?))
-        }
-        _ => argument.text()?.split_once('.').ok_or_else(|| argument.expected("Id.Attribute")),
     }
 }
 

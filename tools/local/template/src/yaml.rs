@@ -5,7 +5,7 @@
 use saphyr::{MarkedYaml, YamlData, YamlLoader};
 use saphyr_parser::{Parser, ScalarStyle, Tag};
 
-use super::TemplateError;
+use crate::error::TemplateError;
 
 /// Intrinsic functions that the evaluator knows; any other is an error where it stands.
 const FUNCTIONS: &[&str] =
@@ -205,6 +205,17 @@ impl Node {
             Value::Call(name, _) => format!("!{name}"),
         };
         TemplateError::at(self.line, format!("expected {what}, but found {found}"))
+    }
+}
+
+/// Holds the keys of a mapping against those that are known.
+pub(crate) fn check_keys(node: &Node, of: &str, known: &[&str]) -> Result<(), TemplateError> {
+    match node.map()?.iter().find(|entry| !known.contains(&entry.key.as_str())) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!("{} of {of} is not known here; known are {}", other.key, known.join(", "));
+            Err(TemplateError::at(other.line, message))
+        }
     }
 }
 

@@ -17,7 +17,12 @@ use serde_json::{Value, json};
 use ses_forwarder_iam::Call;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{InvocationError, Lambda, Work, note_for_each, note_returned, pool::Pool};
+use super::{
+    attempt::{self, Means, note_for_each, note_returned},
+    error::InvocationError,
+    pool::Pool,
+    work::Work,
+};
 use crate::{journal::Event, sqs::Attribute};
 
 /// Before the second attempt and before the third.
@@ -35,7 +40,7 @@ enum Condition {
 }
 
 /// Sees an event through, whatever becomes of it.
-pub(super) async fn see_through(lambda: Lambda, pool: Arc<Pool>, work: Work) {
+pub(super) async fn see_through(means: Means, pool: Arc<Pool>, work: Work) {
     let function = pool.function();
     let mut clock = Clock { start: Instant::now(), skipped: Duration::ZERO };
     let mut attempt = 0;
@@ -46,14 +51,14 @@ pub(super) async fn see_through(lambda: Lambda, pool: Arc<Pool>, work: Work) {
             break Condition::EventAgeExceeded;
         };
         attempt += 1;
-        let report = super::attempt(&pool, &lambda.journal, &work, permit, attempt).await;
+        let report = attempt::attempt(&pool, &means.journal, &work, permit, attempt).await;
         let delay = match (&report.result, RETRY_DELAYS.get(attempt as usize - 1)) {
             (Err(_), Some(delay)) if attempt <= function.maximum_retry_attempts => Some(*delay),
             _ => None,
         };
         let too_old = delay.is_some_and(|delay| clock.elapsed() + delay >= function.maximum_event_age);
-        let retry_in = delay.filter(|_| !too_old).map(|delay| lambda.pace.scale(delay));
-        note_returned(&pool, &lambda.journal, &work.messages, &work.request_id, attempt, &report, retry_in);
+        let retry_in = delay.filter(|_| !too_old).map(|delay| means.pace.scale(delay));
+        note_returned(&pool, &means.journal, &work.messages, &work.request_id, attempt, &report, retry_in);
         match report.result {
             Ok(_) => return,
             Err(error) => last_error = Some(error),
@@ -61,10 +66,10 @@ pub(super) async fn see_through(lambda: Lambda, pool: Arc<Pool>, work: Work) {
         match delay {
             None => break Condition::RetriesExhausted,
             Some(_) if too_old => break Condition::EventAgeExceeded,
-            Some(delay) => clock.sleep(delay, lambda.pace.scale(delay)).await,
+            Some(delay) => clock.sleep(delay, means.pace.scale(delay)).await,
         }
     };
-    give_up(&lambda, &pool, &work, attempt, condition, last_error.as_ref());
+    give_up(&means, &pool, &work, attempt, condition, last_error.as_ref());
 }
 
 /// An event's age, as if delays were not shortened.
@@ -86,7 +91,7 @@ impl Clock {
 
 /// Keeps an event where the template says, in the function's name and if its role allows.
 fn give_up(
-    lambda: &Lambda,
+    means: &Means,
     pool: &Pool,
     work: &Work,
     attempts: u32,
@@ -99,11 +104,11 @@ fn give_up(
     let mut kept = false;
     let mut keep = |queue_arn: &Option<String>, body: &str, attributes: BTreeMap<String, Attribute>| {
         let Some(queue_arn) = queue_arn else { return };
-        match send(lambda, pool, queue_arn, body, attributes) {
+        match send(means, pool, queue_arn, body, attributes) {
             Ok(queue) => {
                 kept = true;
                 note_for_each(
-                    &lambda.journal,
+                    &means.journal,
                     &work.messages,
                     &Event::DeadLettered { queue, error: reason.clone() },
                 );
@@ -111,7 +116,7 @@ fn give_up(
             Err(refusal) => {
                 let error = format!("{reason}; and it could not be kept: {refusal}");
                 let event = Event::Lost { function: function.name.clone(), error };
-                note_for_each(&lambda.journal, &work.messages, &event);
+                note_for_each(&means.journal, &work.messages, &event);
             }
         }
     };
@@ -120,13 +125,13 @@ fn give_up(
     keep(&function.on_failure_arn, &record.to_string(), BTreeMap::new());
     if !kept && function.dead_letter_arn.is_none() && function.on_failure_arn.is_none() {
         let event = Event::Lost { function: function.name.clone(), error: reason };
-        note_for_each(&lambda.journal, &work.messages, &event);
+        note_for_each(&means.journal, &work.messages, &event);
     }
 }
 
 /// Puts a message on a queue and returns the queue's name.
 fn send(
-    lambda: &Lambda,
+    means: &Means,
     pool: &Pool,
     queue_arn: &str,
     body: &str,
@@ -135,7 +140,7 @@ fn send(
     let call =
         Call { action: "sqs:SendMessage".into(), resource: queue_arn.to_owned(), context: BTreeMap::new() };
     pool.function().role.check(&call)?;
-    let queue = lambda.services.queue(queue_arn).ok_or_else(|| format!("there is no queue {queue_arn}"))?;
+    let queue = means.queues.by_arn(queue_arn).ok_or_else(|| format!("there is no queue {queue_arn}"))?;
     queue.send(body, attributes);
     Ok(queue.name().to_owned())
 }

@@ -20,10 +20,12 @@ use ses_forwarder_local_template::deployment::Function;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use super::{
-    InvocationError, Work, environment,
+    environment,
+    error::InvocationError,
     memory::Memory,
     output::Output,
     runtime_api::{Delivery, RuntimeApi, Word},
+    work::Work,
 };
 use crate::{
     auth::{Callers, Invocation, Registration},
@@ -208,7 +210,7 @@ impl Instance {
                 Err(_) => Err(Stop::Killed),
             },
             () = self.memory.exceeded() => Err(Stop::OutOfMemory),
-            () = tokio::time::sleep(super::remaining(limit, started)) => Err(Stop::TimedOut(limit)),
+            () = tokio::time::sleep(limit.saturating_sub(started.elapsed())) => Err(Stop::TimedOut(limit)),
         }
     }
 

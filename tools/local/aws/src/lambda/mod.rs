@@ -6,7 +6,9 @@
 //! versions and aliases, SnapStart, a second try of a failed initialisation, on-success destinations.
 
 mod asynchronous;
+mod attempt;
 mod environment;
+mod error;
 mod instance;
 mod memory;
 mod output;
@@ -14,47 +16,26 @@ mod pool;
 mod queue_poller;
 mod runtime_api;
 mod subject;
+mod work;
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use bytes::Bytes;
 use ses_forwarder_local_template::deployment::{Deployment, Function};
 use tokio::runtime::Handle;
 
-use self::{instance::Report, pool::Pool};
-use crate::{
-    journal::{Event, Journal},
-    pace::Pace,
-    services::Services,
+pub use self::error::InvocationError;
+use self::{
+    attempt::{Means, attempt, note_returned},
+    pool::Pool,
+    work::Work,
 };
+use crate::{auth::Callers, journal::Journal, pace::Pace, sqs::Queues};
 
 /// Instances at once in a new AWS account, and here: enough to see functions scale, few enough for a laptop.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html>
 pub const ACCOUNT_CONCURRENCY: usize = 10;
-
-/// An invocation that failed, as Lambda reports it to who invoked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
-#[error("{error_type}: {error_message}")]
-pub struct InvocationError {
-    /// Such as `Sandbox.Timedout`, or what the function gave.
-    #[serde(rename = "errorType", default)]
-    pub error_type: String,
-    /// One sentence.
-    #[serde(rename = "errorMessage", default)]
-    pub error_message: String,
-}
-
-impl InvocationError {
-    fn new(error_type: &str, error_message: String) -> Self {
-        InvocationError { error_type: error_type.to_owned(), error_message }
-    }
-}
 
 /// What the service needs besides the deployment.
 #[derive(Debug, Clone)]
@@ -73,35 +54,8 @@ pub struct Setup {
 #[derive(Debug, Clone)]
 pub struct Lambda {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
-    services: Services,
-    visibility_timeouts: Arc<BTreeMap<String, Duration>>,
-    journal: Arc<Journal>,
-    pace: Pace,
+    means: Means,
     runtime: Handle,
-}
-
-/// One event for one function.
-#[derive(Debug, Clone)]
-struct Work {
-    request_id: String,
-    payload: Bytes,
-    /// The messages the event is about: one for mail, several for a batch of dead letters.
-    messages: Vec<String>,
-}
-
-impl Work {
-    fn new(payload: Bytes) -> Self {
-        let messages = subject::message_ids(&payload);
-        Work { request_id: uuid::Uuid::new_v4().to_string(), payload, messages }
-    }
-
-    /// The message, if it is about exactly one.
-    fn message(&self) -> Option<&str> {
-        match self.messages.as_slice() {
-            [message] => Some(message),
-            _ => None,
-        }
-    }
 }
 
 /// A function with the right to run one event.
@@ -116,7 +70,7 @@ impl Taken<'_> {
     /// Runs the event; an error is the function's.
     pub(crate) async fn run(self, payload: Bytes) -> Result<Bytes, InvocationError> {
         let Taken { lambda, pool, permit } = self;
-        let journal = Arc::clone(&lambda.journal);
+        let journal = Arc::clone(&lambda.means.journal);
         let run = async move {
             let work = Work::new(payload);
             let report = attempt(&pool, &journal, &work, permit, 1).await;
@@ -131,7 +85,8 @@ impl Lambda {
     /// Sets the functions up; no process starts before the first event.
     pub fn new(
         deployment: &Deployment,
-        services: Services,
+        callers: &Callers,
+        queues: Queues,
         journal: Arc<Journal>,
         setup: Setup,
     ) -> anyhow::Result<Self> {
@@ -150,18 +105,14 @@ impl Lambda {
                 region: deployment.region.clone(),
                 account: deployment.account.clone(),
                 aws_url: setup.aws_url.clone(),
-                callers: services.callers().clone(),
+                callers: callers.clone(),
                 journal: Arc::clone(&journal),
             };
             pools.insert(function.logical_id.clone(), Arc::new(Pool::new(launch, &account)));
         }
-        let queues = deployment.queues.iter().map(|queue| (queue.arn.clone(), queue.visibility_timeout));
         let lambda = Lambda {
             pools: Arc::new(pools),
-            services,
-            visibility_timeouts: Arc::new(queues.collect()),
-            journal,
-            pace: setup.pace,
+            means: Means { queues, journal, pace: setup.pace },
             runtime: setup.runtime,
         };
         lambda.runtime.spawn(pool::stop_idle(lambda.pools.values().cloned().collect()));
@@ -196,7 +147,7 @@ impl Lambda {
         let pool = Arc::clone(self.pool(function).ok_or_else(|| unknown_function(function))?);
         let work = Work::new(payload);
         let request_id = work.request_id.clone();
-        self.runtime.spawn(asynchronous::see_through(self.clone(), pool, work));
+        self.runtime.spawn(asynchronous::see_through(self.means.clone(), pool, work));
         Ok(request_id)
     }
 
@@ -204,7 +155,7 @@ impl Lambda {
     pub fn poll_queues(&self) -> anyhow::Result<()> {
         for pool in self.pools.values() {
             for source in &pool.function().queue_sources {
-                let poller = queue_poller::Poller::new(self, pool, source)?;
+                let poller = queue_poller::Poller::new(&self.means, pool, source)?;
                 self.runtime.spawn(poller.run());
             }
         }
@@ -235,64 +186,6 @@ impl Lambda {
     }
 }
 
-/// Runs one attempt and tells the journal that it begins.
-async fn attempt(
-    pool: &Arc<Pool>,
-    journal: &Journal,
-    work: &Work,
-    permit: pool::Permit,
-    attempt: u32,
-) -> Report {
-    let event = Event::Invoked {
-        function: pool.function().name.clone(),
-        request_id: work.request_id.clone(),
-        attempt,
-    };
-    note_for_each(journal, &work.messages, &event);
-    pool.run(work, permit).await
-}
-
-/// Tells the journal that an attempt ended.
-fn note_returned(
-    pool: &Pool,
-    journal: &Journal,
-    messages: &[String],
-    request_id: &str,
-    attempt: u32,
-    report: &Report,
-    retry_in: Option<Duration>,
-) {
-    let result = match &report.result {
-        Ok(answer) => Ok(String::from_utf8_lossy(answer).into_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    let event = Event::Returned {
-        function: pool.function().name.clone(),
-        request_id: request_id.to_owned(),
-        attempt,
-        result,
-        retry_in,
-        took: report.took,
-        memory: report.memory,
-    };
-    note_for_each(journal, messages, &event);
-}
-
-/// Notes an event once for each message it is about, or once if it is about none.
-fn note_for_each(journal: &Journal, messages: &[String], event: &Event) {
-    if messages.is_empty() {
-        journal.note(None, event.clone());
-    }
-    for message in messages {
-        journal.note(Some(message), event.clone());
-    }
-}
-
 fn unknown_function(name: &str) -> InvocationError {
     InvocationError::new("ResourceNotFoundException", format!("Function not found: {name}"))
-}
-
-/// What remains of `limit` since `start`.
-fn remaining(limit: Duration, start: Instant) -> Duration {
-    limit.saturating_sub(start.elapsed())
 }

@@ -10,8 +10,8 @@ use ses_forwarder_local_template::deployment::Function;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Work,
     instance::{Instance, Launch, Report},
+    work::Work,
 };
 
 /// An instance that had nothing to do for this long is stopped.

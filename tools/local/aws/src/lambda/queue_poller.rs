@@ -19,7 +19,14 @@ use ses_forwarder_iam::Call;
 use ses_forwarder_local_template::deployment::QueueSource;
 use tokio::sync::Semaphore;
 
-use super::{InvocationError, Lambda, Work, instance::Report, note_returned, pool::Pool, subject};
+use super::{
+    attempt::{Means, attempt, note_returned},
+    error::InvocationError,
+    instance::Report,
+    pool::Pool,
+    subject,
+    work::Work,
+};
 use crate::sqs::{Message, Queue};
 
 /// Messages one receive can take, and how long it waits for the first: SQS's maxima.
@@ -31,7 +38,7 @@ const INITIAL_CONCURRENCY: usize = 5;
 
 /// Polls one queue for one function.
 pub(super) struct Poller {
-    lambda: Lambda,
+    means: Means,
     pool: Arc<Pool>,
     source: QueueSource,
     queue: Queue,
@@ -41,9 +48,9 @@ pub(super) struct Poller {
 
 impl Poller {
     /// Fails if the role lacks what Lambda needs to read the queue, as creating the mapping would.
-    pub(super) fn new(lambda: &Lambda, pool: &Arc<Pool>, source: &QueueSource) -> anyhow::Result<Self> {
+    pub(super) fn new(means: &Means, pool: &Arc<Pool>, source: &QueueSource) -> anyhow::Result<Self> {
         let function = pool.function();
-        let queue = lambda.services.queue(&source.queue_arn).cloned().with_context(|| {
+        let queue = means.queues.by_arn(&source.queue_arn).cloned().with_context(|| {
             format!(
                 "function {} reads the queue {}, which is not there",
                 function.logical_id, source.queue_arn
@@ -56,10 +63,10 @@ impl Poller {
                 bail!("function {} can't be invoked by its queue: {refusal}", function.logical_id);
             }
         }
-        let visibility = lambda.visibility_timeouts.get(&source.queue_arn).copied().unwrap_or_default();
+        let visibility = queue.visibility_timeout();
         let region = source.queue_arn.split(':').nth(3).unwrap_or_default().to_owned();
         Ok(Poller {
-            lambda: lambda.clone(),
+            means: means.clone(),
             pool: Arc::clone(pool),
             source: source.clone(),
             queue,
@@ -91,10 +98,10 @@ impl Poller {
     /// Messages until the batch is full or the window, counted from the first, is over.
     async fn batch(&self) -> Vec<Message> {
         let mut batch = self.receive(self.source.batch_size, LONG_POLL).await;
-        let window = self.lambda.pace.scale(self.source.batching_window);
+        let window = self.means.pace.scale(self.source.batching_window);
         let start = Instant::now();
         while !batch.is_empty() && batch.len() < self.source.batch_size {
-            let left = super::remaining(window, start);
+            let left = remaining(window, start);
             if left.is_zero() {
                 break;
             }
@@ -110,10 +117,10 @@ impl Poller {
     async fn handle(&self, batch: Vec<Message>, received: Instant) {
         let permit = self.pool.permit().await;
         let work = Work::new(event(&batch, &self.source.queue_arn, &self.region));
-        let attempt = batch.iter().filter_map(receive_count).max().unwrap_or(1);
-        let report = super::attempt(&self.pool, &self.lambda.journal, &work, permit, attempt).await;
+        let number = batch.iter().filter_map(receive_count).max().unwrap_or(1);
+        let report = attempt(&self.pool, &self.means.journal, &work, permit, number).await;
         let failed = self.failed(&batch, &report.result);
-        let again_in = self.lambda.pace.scale(super::remaining(self.visibility, received));
+        let again_in = self.means.pace.scale(remaining(self.visibility, received));
         for message in &batch {
             if failed.contains(&message.message_id) {
                 self.queue.change_visibility(&message.receipt_handle, again_in);
@@ -121,7 +128,7 @@ impl Poller {
                 self.queue.delete(&message.receipt_handle);
             }
         }
-        self.note(&batch, &failed, &work, attempt, &report, again_in);
+        self.note(&batch, &failed, &work, number, &report, again_in);
     }
 
     /// Ids of the messages that stay in the queue.
@@ -163,7 +170,7 @@ impl Poller {
             if !about.is_empty() || work.messages.is_empty() {
                 note_returned(
                     &self.pool,
-                    &self.lambda.journal,
+                    &self.means.journal,
                     &about,
                     &work.request_id,
                     attempt,
@@ -228,6 +235,11 @@ fn batch_item_failures(answer: &[u8], ids: BTreeSet<String>) -> BTreeSet<String>
     let named: Option<BTreeSet<String>> =
         items.iter().map(|item| item.get("itemIdentifier")?.as_str().map(str::to_owned)).collect();
     named.filter(|named| named.is_subset(&ids)).unwrap_or(ids)
+}
+
+/// What remains of `limit` since `start`.
+fn remaining(limit: Duration, start: Instant) -> Duration {
+    limit.saturating_sub(start.elapsed())
 }
 
 #[cfg(test)]

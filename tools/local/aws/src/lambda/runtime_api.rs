@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::InvocationError;
+use super::error::InvocationError;
 
 /// What an answer may weigh. <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const MAX_ANSWER: usize = 6 * 1024 * 1024;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-use super::{Envelope, Verdicts};
+use super::{envelope::Envelope, header::header_block, verdicts::Verdicts};
 
 /// Headers beyond this are left out, and `headersTruncated` says so.
 const MAX_HEADERS: usize = 10 * 1024;
@@ -148,18 +148,6 @@ impl About<'_> {
     fn timestamp(&self) -> String {
         self.at.format(TIMESTAMP).expect("a date and time has all these parts")
     }
-}
-
-/// A message up to the empty line, with the line end before it.
-pub(super) fn header_block(message: &[u8]) -> &[u8] {
-    let mut end = 0;
-    for line in message.split_inclusive(|byte| *byte == b'\n') {
-        if matches!(line, b"\n" | b"\r\n") {
-            break;
-        }
-        end += line.len();
-    }
-    &message[..end]
 }
 
 /// The subject as it stands in the header, for the journal.

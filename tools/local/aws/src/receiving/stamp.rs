@@ -5,7 +5,7 @@
 
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 
-use super::{Envelope, Verdicts};
+use super::{envelope::Envelope, verdicts::Verdicts};
 
 /// What the fields tell.
 pub(super) struct Arrival<'a> {

@@ -77,7 +77,7 @@ fn parse_pair(pair: &str) -> Result<(String, String), String> {
 
 /// The value of our field, if the message has it.
 fn field(message: &[u8]) -> Option<String> {
-    let header = super::notification::header_block(message);
+    let header = super::header::header_block(message);
     header.split(|byte| *byte == b'\n').find_map(|line| {
         let (name, value) = std::str::from_utf8(line).ok()?.split_once(':')?;
         name.eq_ignore_ascii_case(FIELD).then(|| value.trim().to_owned())

@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Attribute, Message, Queue, Queues};
+use super::queue::{Attribute, Message, Queue, Queues};
 use crate::{
     auth::{Caller, hex},
     flight::Flight,

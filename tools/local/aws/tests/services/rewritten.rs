@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use ses_forwarder::{
     address::Address,
-    decision::Delivery,
+    delivery::Delivery,
     header::{Rewrite, rewrite, split},
 };
 use ses_forwarder_local_aws::ses_message;

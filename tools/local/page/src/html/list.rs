@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use ses_forwarder_local_aws::faults::Fault;
 use ses_forwarder_local_template::deployment::Deployment;
 
-use super::Frame;
+use super::frame::{Frame, framed};
 use crate::{
     list::{Row, Status},
     samples::SAMPLES,
@@ -53,7 +53,7 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
         refresh: false,
     };
     let first = view.rows.first().filter(|_| view.older);
-    super::page(
+    framed(
         &frame,
         &html! {
             div.tools #tools {

@@ -7,13 +7,12 @@ use ses_forwarder_local_aws::journal::{Entry, Event};
 use ses_forwarder_local_template::deployment::Deployment;
 
 use super::{
-    Frame,
+    frame::{Frame, framed},
     list::{sender, status},
 };
 use crate::{
     headers::{self, Field, Marked, Row as HeaderRow},
     list::{Row, Status},
-    message::{Outgoing, Record},
     text::{FIELD, Hostile, clock, length, size},
     way::{Step, Try},
 };
@@ -23,6 +22,23 @@ const FOLDED: usize = 4;
 
 /// Longest text of a record, log line or notice shown, in characters.
 const LONG: usize = 40_000;
+
+/// Something sent about a message that can be shown beside the original, or a notice.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) ses_id: &'a str,
+    pub(crate) from: &'a str,
+    pub(crate) destinations: &'a [String],
+    /// Its beginning.
+    pub(crate) head: Vec<u8>,
+}
+
+/// An object and its text, if it is there.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) key: String,
+    pub(crate) text: String,
+}
 
 /// What the page shows.
 pub(crate) struct View<'a> {
@@ -52,7 +68,7 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
         live: Some(&live),
         refresh: matches!(row.status, Status::Received | Status::Invoked(_) | Status::Waiting(_)),
     };
-    super::page(
+    framed(
         &frame,
         &html! {
             (top(view))

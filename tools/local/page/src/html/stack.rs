@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use ses_forwarder_local_aws::journal::Entry;
 use ses_forwarder_local_template::deployment::{Deployment, Function, RuleAction};
 
-use super::Frame;
+use super::frame::{Frame, framed};
 use crate::text::{FIELD, Hostile, clock, length};
 
 /// The page.
@@ -18,7 +18,7 @@ pub(crate) fn page<'e>(stack: &Deployment, others: impl Iterator<Item = &'e Arc<
         live: None,
         refresh: false,
     };
-    super::page(
+    framed(
         &frame,
         &html! {
             h1 { "Stack " (stack.stack_name) }

@@ -1,9 +1,7 @@
-//! SQS: standard queues in memory, with visibility time-outs, retention and redrive.
+//! Standard queues in memory, with visibility time-outs, retention and redrive.
 //!
 //! Not supported: FIFO queues, delays of a whole queue, binary attributes, creating and deleting queues.
 //! Delivery is in order, which a standard queue does not promise.
-
-mod api;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,16 +14,15 @@ use md5::{Digest, Md5};
 use ses_forwarder_local_template::deployment::{self, Deployment};
 use tokio::{sync::Notify, time::Instant};
 
-pub(super) use self::api::refuse;
 use crate::auth::hex;
 
 /// The queues of a deployment.
-#[derive(Debug)]
-pub(super) struct Queues(BTreeMap<String, Queue>);
+#[derive(Debug, Clone)]
+pub struct Queues(pub(super) Arc<BTreeMap<String, Queue>>);
 
 impl Queues {
     /// Creates the deployment's queues and ties those with a redrive policy to their dead-letter queue.
-    pub(super) fn new(deployment: &Deployment) -> anyhow::Result<Queues> {
+    pub(crate) fn new(deployment: &Deployment) -> anyhow::Result<Queues> {
         let queues: BTreeMap<_, _> =
             deployment.queues.iter().map(|queue| (queue.arn.clone(), Queue::new(queue))).collect();
         for queue in &deployment.queues {
@@ -35,30 +32,31 @@ impl Queues {
                 .with_context(|| format!("queue {} redrives to {target}, which is no queue", queue.name))?;
             let _ = queues[&queue.arn].0.redrive.set((target.clone(), *limit));
         }
-        Ok(Queues(queues))
+        Ok(Queues(Arc::new(queues)))
     }
 
-    pub(super) fn by_arn(&self, arn: &str) -> Option<&Queue> {
+    /// A queue by its ARN.
+    pub fn by_arn(&self, arn: &str) -> Option<&Queue> {
         self.0.get(arn)
     }
 
-    fn by_name(&self, name: &str) -> Option<&Queue> {
+    pub(super) fn by_name(&self, name: &str) -> Option<&Queue> {
         self.0.values().find(|queue| queue.name() == name)
     }
 }
 
 /// A queue. Clones are the same queue.
 #[derive(Debug, Clone)]
-pub struct Queue(Arc<Inner>);
+pub struct Queue(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     name: String,
     arn: String,
-    visibility_timeout: Duration,
-    retention: Duration,
+    pub(super) visibility_timeout: Duration,
+    pub(super) retention: Duration,
     /// Dead-letter queue, and how often a message is received before it goes there.
-    redrive: OnceLock<(Queue, u32)>,
+    pub(super) redrive: OnceLock<(Queue, u32)>,
     messages: Mutex<VecDeque<Stored>>,
     /// Told when a message may have become visible.
     changed: Notify,
@@ -127,13 +125,23 @@ impl Queue {
         &self.0.name
     }
 
+    /// How long a message stays invisible once it is received, unless who receives it says otherwise.
+    pub fn visibility_timeout(&self) -> Duration {
+        self.0.visibility_timeout
+    }
+
     /// Puts a message on the queue and returns its id.
     pub fn send(&self, body: &str, attributes: BTreeMap<String, Attribute>) -> String {
         self.send_later(body, attributes, Duration::ZERO)
     }
 
     /// Puts a message on the queue that is hidden for `delay` first, and returns its id.
-    fn send_later(&self, body: &str, attributes: BTreeMap<String, Attribute>, delay: Duration) -> String {
+    pub(super) fn send_later(
+        &self,
+        body: &str,
+        attributes: BTreeMap<String, Attribute>,
+        delay: Duration,
+    ) -> String {
         let id = uuid::Uuid::new_v4().to_string();
         let now = Instant::now();
         self.push(Stored {
@@ -199,7 +207,7 @@ impl Queue {
     }
 
     /// Deletes all messages.
-    fn purge(&self) {
+    pub(super) fn purge(&self) {
         self.lock().clear();
     }
 

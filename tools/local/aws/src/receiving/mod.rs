@@ -8,6 +8,8 @@
 //!
 //! <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-receipt-rules-console-walkthrough.html>
 
+mod envelope;
+mod header;
 mod notification;
 mod stamp;
 mod verdicts;
@@ -18,7 +20,7 @@ use bytes::Bytes;
 use ses_forwarder_local_template::deployment::{Deployment, Function, ReceiptRule, RuleAction};
 use time::OffsetDateTime;
 
-pub use self::verdicts::Verdicts;
+pub use self::{envelope::Envelope, verdicts::Verdicts};
 use crate::{
     journal::{Event, Journal},
     lambda::Lambda,
@@ -27,21 +29,6 @@ use crate::{
 
 /// Who asks, when a rule's actions are carried out.
 const SERVICE: &str = "ses.amazonaws.com";
-
-/// Who sends to whom, and how.
-#[derive(Debug, Clone)]
-pub struct Envelope {
-    /// Reverse-path; `None` if it is null.
-    pub from: Option<String>,
-    /// Forward-paths.
-    pub recipients: Vec<String>,
-    /// What the client called itself.
-    pub helo: String,
-    /// The client's IP address.
-    pub peer: String,
-    /// Whether the connection is encrypted.
-    pub tls: bool,
-}
 
 /// Why a recipient is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,88 @@
+//! Where the mail of each recipient goes, or why it goes nowhere: what deciding says, and rewriting and the
+//! record repeat.
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+
+/// One envelope recipient and where its mail goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The envelope recipient.
+    pub recipient: Address,
+    /// Its destinations.
+    pub destinations: Vec<Address>,
+}
+
+/// One envelope recipient whose mail goes nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The envelope recipient as SES wrote it.
+    pub recipient: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a message was dropped or tagged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The spam scanner said FAIL.
+    Spam,
+    /// The virus scanner said FAIL.
+    Virus,
+    /// DMARC failed and the domain's policy is `reject`.
+    Dmarc,
+    /// Neither SPF nor DKIM passed.
+    Unauthenticated,
+    /// It has been here before, or travels in circles.
+    Loop,
+    /// No line of the routes matches any recipient.
+    NoRoute,
+    /// The routes discard it.
+    Discarded,
+    /// A destination's refusal of a message we forwarded.
+    Bounce,
+    /// An automatic reply to a message we forwarded.
+    AutoReply,
+}
+
+impl Reason {
+    /// As records, logs and `X-Forwarder-Verdict` write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Spam => "spam",
+            Reason::Virus => "virus",
+            Reason::Dmarc => "dmarc",
+            Reason::Unauthenticated => "unauthenticated",
+            Reason::Loop => "loop",
+            Reason::NoRoute => "no-route",
+            Reason::Discarded => "discarded",
+            Reason::Bounce => "bounce",
+            Reason::AutoReply => "auto-reply",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_what_is_recorded() {
+        let reasons = [
+            Reason::Spam,
+            Reason::Virus,
+            Reason::Dmarc,
+            Reason::Unauthenticated,
+            Reason::Loop,
+            Reason::NoRoute,
+            Reason::Discarded,
+            Reason::Bounce,
+            Reason::AutoReply,
+        ];
+        for reason in reasons {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
+        }
+    }
+}

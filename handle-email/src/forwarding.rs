@@ -188,12 +188,16 @@ impl Handler {
                 self.drop(message, reason, outcome).await
             }
             Decision::Forward { deliveries, destinations, tags, left_out } => {
+                let recipients: Vec<_> =
+                    deliveries.iter().map(|delivery| delivery.recipient.clone()).collect();
                 let rewritten = header::rewrite(
                     &block,
                     &Rewrite {
                         email_domain: &common.email_domain,
                         envelope_sender: message.notification.source.as_deref(),
                         deliveries: &deliveries,
+                        recipients: &recipients,
+                        hide_destinations: false,
                         subject_prefix,
                         tags: &tags,
                     },

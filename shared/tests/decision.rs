@@ -424,6 +424,8 @@ fn ok_every_rewritten_from_is_known_again() {
             email_domain: "in.example",
             envelope_sender: None,
             deliveries: &[],
+            recipients: &[],
+            hide_destinations: false,
             subject_prefix: "",
             tags: &[],
         };

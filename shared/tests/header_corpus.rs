@@ -75,6 +75,7 @@ fn every_message_in_every_form() {
     let corpus = std::env::var_os("MAIL_CORPUS").map_or_else(beside, PathBuf::from);
     let directories = [own, corpus];
     let deliveries = deliveries();
+    let recipients: Vec<Address> = deliveries.iter().map(|delivery| delivery.recipient.clone()).collect();
     let mut wrong = Vec::new();
     let mut checked = 0;
     for entry in directories.iter().filter_map(|directory| fs::read_dir(directory).ok()).flatten() {
@@ -93,6 +94,8 @@ fn every_message_in_every_form() {
                 email_domain: "in.example",
                 envelope_sender: Some("sender@envelope.example"),
                 deliveries: &deliveries,
+                recipients: &recipients,
+                hide_destinations: false,
                 subject_prefix,
                 tags,
             };

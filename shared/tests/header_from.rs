@@ -9,6 +9,8 @@ fn rewritten(from: &[u8]) -> (String, String) {
         email_domain: "in.example",
         envelope_sender: Some("sender@envelope.example"),
         deliveries: &[],
+        recipients: &[],
+        hide_destinations: false,
         subject_prefix: "",
         tags: &[],
     };

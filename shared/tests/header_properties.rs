@@ -170,10 +170,13 @@ proptest! {
             Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example"), address("bob@else.example")] },
             Delivery { recipient: address("\"o p\"@in.example"), destinations: vec![] },
         ];
+        let recipients = [address("info@in.example"), address("\"o p\"@in.example")];
         let how = Rewrite {
             email_domain: "in.example",
             envelope_sender: envelope_sender.as_deref(),
             deliveries: &deliveries,
+            recipients: &recipients,
+            hide_destinations: false,
             subject_prefix,
             tags: &tags,
         };

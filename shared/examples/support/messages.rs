@@ -12,6 +12,8 @@ pub(crate) fn rewritten(message: &[u8], deliveries: &[Delivery]) -> usize {
         email_domain: "in.example",
         envelope_sender: Some("sender@envelope.example"),
         deliveries,
+        recipients: &deliveries.iter().map(|delivery| delivery.recipient.clone()).collect::<Vec<_>>(),
+        hide_destinations: false,
         subject_prefix: "",
         tags: &[],
     };

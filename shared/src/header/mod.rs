@@ -22,4 +22,4 @@ mod text;
 
 pub use block::{Field, Fields, HeaderBlock, split};
 pub use facts::{HeaderFacts, Marks};
-pub use rewriting::{Rewrite, Rewritten, rewrite};
+pub use rewriting::{Rewrite, Rewritten, named, rewrite};

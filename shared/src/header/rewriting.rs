@@ -35,8 +35,14 @@ pub struct Rewrite<'a> {
     pub email_domain: &'a str,
     /// The envelope sender, unless null.
     pub envelope_sender: Option<&'a str>,
-    /// The recipients of this invocation and their destinations.
+    /// All recipients of this invocation and their destinations: those of them that To and Cc name are
+    /// replaced there, whoever this send is for.
     pub deliveries: &'a [Delivery],
+    /// The recipients that this send is for, and no others: X-Original-To and X-Loop show them to
+    /// whoever gets it.
+    pub recipients: &'a [Address],
+    /// `HIDE_DESTINATIONS`: To and Cc keep the recipients they name.
+    pub hide_destinations: bool,
     /// `SUBJECT_PREFIX`.
     pub subject_prefix: &'a str,
     /// The checks that asked for a tag.
@@ -76,6 +82,27 @@ pub fn rewrite(block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
         writer.field(&field);
     }
     writer.finish()
+}
+
+/// Which of the recipients To or Cc name, in the order of the deliveries. The others are blind: whoever
+/// gets the message must not learn of them.
+pub fn named(block: &HeaderBlock<'_>, deliveries: &[Delivery]) -> Vec<bool> {
+    let mut named = vec![false; deliveries.len()];
+    for field in block.fields().filter(|field| rule(field.name).action == Action::Recipients) {
+        let text = clean(&field);
+        for address in Elements::of(&text).filter_map(|element| HeaderAddress::read(&text[element.address?]))
+        {
+            let at = deliveries.iter().position(|delivery| is_recipient(&delivery.recipient, &address));
+            if let Some(at) = at {
+                named[at] = true;
+            }
+        }
+    }
+    named
+}
+
+fn is_recipient(recipient: &Address, HeaderAddress { local, domain }: &HeaderAddress) -> bool {
+    recipient.domain().eq_ignore_ascii_case(domain) && recipient.local().eq_ignore_ascii_case(local)
 }
 
 /// What there is, before anything is written.
@@ -135,8 +162,8 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// What stands at the top, and a From (with its Reply-To) if there is none to rewrite.
     fn added_fields(&mut self) {
-        for delivery in self.how.deliveries {
-            self.put(b"X-Original-To", format!(" {}", delivery.recipient).as_bytes(), Syntax::Text);
+        for recipient in self.how.recipients {
+            self.put(b"X-Original-To", format!(" {recipient}").as_bytes(), Syntax::Text);
         }
         if let Some(from) = self.from.take() {
             self.put(b"X-Original-From", &from, Syntax::Mailboxes);
@@ -146,8 +173,8 @@ impl<'a> Writer<'a> {
             self.put(b"X-Original-Message-ID", &message_id, Syntax::Tokens);
             self.message_id = Some(message_id);
         }
-        for delivery in self.how.deliveries {
-            self.put(b"X-Loop", format!(" {}", delivery.recipient).as_bytes(), Syntax::Text);
+        for recipient in self.how.recipients {
+            self.put(b"X-Loop", format!(" {recipient}").as_bytes(), Syntax::Text);
         }
         if !self.how.tags.is_empty() {
             let verdicts: Vec<&str> = self.how.tags.iter().map(|tag| tag.word()).collect();
@@ -259,11 +286,12 @@ impl<'a> Writer<'a> {
 
     /// Where an address leads, if it is one of this invocation's recipients and leads anywhere.
     fn destinations(&self, written: &[u8]) -> Option<String> {
-        let HeaderAddress { local, domain } = HeaderAddress::read(written)?;
-        let is_it = |recipient: &Address| {
-            recipient.domain().eq_ignore_ascii_case(&domain) && recipient.local().eq_ignore_ascii_case(&local)
-        };
-        let delivery = self.how.deliveries.iter().find(|delivery| is_it(&delivery.recipient))?;
+        if self.how.hide_destinations {
+            return None;
+        }
+        let address = HeaderAddress::read(written)?;
+        let delivery =
+            self.how.deliveries.iter().find(|delivery| is_recipient(&delivery.recipient, &address))?;
         let destinations: Vec<String> = delivery.destinations.iter().map(ToString::to_string).collect();
         (!destinations.is_empty()).then(|| destinations.join(", "))
     }
@@ -294,8 +322,7 @@ impl<'a> Writer<'a> {
         let Ok(value) = std::str::from_utf8(trim(&text)) else {
             return false;
         };
-        Address::parse(value)
-            .is_ok_and(|address| self.how.deliveries.iter().any(|delivery| delivery.recipient == address))
+        Address::parse(value).is_ok_and(|address| self.how.recipients.contains(&address))
     }
 }
 

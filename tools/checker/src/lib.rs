@@ -244,8 +244,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
     let has = |name: &str| first(name).is_some();
     let mut left = written.iter().peekable();
     let mut added: Vec<(&str, String)> = Vec::new();
-    let recipients: Vec<String> =
-        how.deliveries.iter().map(|delivery| delivery.recipient.to_string()).collect();
+    let recipients: Vec<String> = how.recipients.iter().map(ToString::to_string).collect();
     added.extend(recipients.iter().map(|recipient| ("X-Original-To", recipient.clone())));
     let value = |name: &str| first(name).map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
     added.extend(value("from").map(|from| ("X-Original-From", from)));
@@ -432,7 +431,7 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
         // A domain may end in the root's dot.
         let is_it = |recipient: &str| recipient.eq_ignore_ascii_case(address.trim_end_matches('.'));
         match how.deliveries.iter().find(|delivery| is_it(&delivery.recipient.to_string())) {
-            Some(delivery) if !delivery.destinations.is_empty() => {
+            Some(delivery) if !how.hide_destinations && !delivery.destinations.is_empty() => {
                 expected.extend(delivery.destinations.iter().map(ToString::to_string));
             }
             _ => expected.push(address),

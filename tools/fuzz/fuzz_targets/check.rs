@@ -14,6 +14,8 @@ pub fn check(message: &[u8], envelope_sender: Option<&str>) {
         email_domain: "in.example",
         envelope_sender,
         deliveries: &deliveries,
+        recipients: &[address("info@in.example")],
+        hide_destinations: false,
         subject_prefix: "",
         tags: &[],
     };

@@ -55,10 +55,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let decision = decide(&notification, &facts, &settings.policy, &routes, &settings.common.email_domain);
     print!("{}", shown(&decision));
     if let Decision::Forward { deliveries, tags, .. } = &decision {
+        let recipients: Vec<_> = deliveries.iter().map(|delivery| delivery.recipient.clone()).collect();
         let how = Rewrite {
             email_domain: &settings.common.email_domain,
             envelope_sender: notification.source.as_deref(),
             deliveries,
+            recipients: &recipients,
+            hide_destinations: false,
             subject_prefix: &settings.subject_prefix,
             tags,
         };

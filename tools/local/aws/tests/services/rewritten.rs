@@ -20,6 +20,8 @@ fn forwarded(message: &[u8], envelope_sender: Option<&str>) -> Vec<u8> {
         email_domain: "in.example",
         envelope_sender,
         deliveries: &deliveries,
+        recipients: &[address("info@in.example")],
+        hide_destinations: false,
         subject_prefix: "",
         tags: &[],
     };

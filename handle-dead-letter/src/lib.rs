@@ -268,7 +268,7 @@ impl Run<'_> {
                 tracing::info!(messageId = id, reason, "dropped meanwhile");
                 return Ok(None);
             }
-            Some((Status::Rejected | Status::Failed, _)) | None => {}
+            Some((Status::Rejected | Status::Failed | Status::Held | Status::Sending, _)) | None => {}
         }
         if known.as_ref().is_none_or(|known| known.status != Status::Rejected) {
             let outcome = self.outcome(&failed, letter, known);
@@ -311,26 +311,13 @@ impl Run<'_> {
     /// The record of a failure; what an earlier one knew of destinations and sends stays.
     fn outcome(&self, failed: &Failed, letter: &Letter<'_>, known: Option<Outcome>) -> Outcome {
         let Failed { notification, received, failure, .. } = failed;
-        let known = known.unwrap_or_else(|| Outcome {
-            message_id: notification.message_id.clone(),
-            timestamp: received.format(&Rfc3339).expect("a time of this era"),
-            status: Status::Failed,
-            reason: None,
-            recipients: notification.recipients.clone(),
-            destinations: Vec::new(),
-            tags: Vec::new(),
-            left_out: Vec::new(),
-            sent: Vec::new(),
-            error: None,
-            request_id: String::new(),
-            bytes: None,
-            forward_millis: None,
-        });
+        let known = known.unwrap_or_else(|| Outcome::new(notification, *received, "", Status::Failed));
         let reason = if known.sent.is_empty() { &failure.code } else { INCOMPLETE };
         Outcome {
             status: Status::Failed,
             reason: Some(reason.to_owned()),
             error: Some(failure.clone()),
+            claimed_until: None,
             request_id: letter.request_id.clone().unwrap_or(known.request_id),
             ..known
         }

@@ -17,7 +17,7 @@ use ses_forwarder_aws::{
     call::{CallError, Kind, Persistence},
     outgoing::{Envelope, MAX_DESTINATIONS, Outgoing},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use crate::{Failure, Handler, Invocation};
 
@@ -77,23 +77,11 @@ impl<'a> Message<'a> {
 
     /// An outcome to fill in. What earlier tries have sent stays in every later record.
     fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
+        let notification = self.notification;
+        let blank = Outcome::new(notification, self.received, self.invocation.request_id, status);
         let (sent, forward_millis) =
             earlier.map_or((Vec::new(), None), |earlier| (earlier.sent, earlier.forward_millis));
-        Outcome {
-            message_id: self.notification.message_id.clone(),
-            timestamp: self.received.format(&Rfc3339).unwrap_or_default(),
-            status,
-            reason: None,
-            recipients: self.notification.recipients.clone(),
-            destinations: Vec::new(),
-            tags: Vec::new(),
-            left_out: Vec::new(),
-            sent,
-            error: None,
-            request_id: self.invocation.request_id.to_owned(),
-            bytes: bytes.map(|bytes| bytes as u64),
-            forward_millis,
-        }
+        Outcome { sent, forward_millis, bytes: bytes.map(|bytes| bytes as u64), ..blank }
     }
 
     /// Whether an earlier try has settled the message: then how it did.
@@ -116,7 +104,9 @@ impl<'a> Message<'a> {
             Status::Dropped if same_request && earlier.reason.as_deref() == Some(Reason::Bounce.word()) => {
                 Some(bounce())
             }
-            Status::Rejected | Status::Dropped | Status::Failed => return None,
+            Status::Rejected | Status::Dropped | Status::Held | Status::Sending | Status::Failed => {
+                return None;
+            }
         };
         Some(Ending { outcome: Some(earlier.clone()), repeated: true, failure })
     }

@@ -63,8 +63,9 @@ impl Report {
             let count = match status {
                 Status::Forwarded => "Forwarded",
                 Status::Dropped => "Dropped",
+                Status::Held => "Held",
                 Status::Rejected => "Rejected",
-                Status::Failed => "Failed",
+                Status::Failed | Status::Sending => "Failed",
             };
             put("FunctionName", message.invocation.function_name.into());
             put(count, 1.into());

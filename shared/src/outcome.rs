@@ -1,8 +1,14 @@
 //! The record under `outcome/`: what became of a message, one JSON object on one line.
+//!
+//! Both functions write it, and two invocations may write it at once. Whoever finds that another was
+//! quicker reads what that one wrote and writes [`Outcome::merge`] of both.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::delivery;
+use crate::{delivery, notification::Notification};
 
 /// What became of a message. Field names are a contract: the analytics tables and the operator's
 /// commands read them.
@@ -37,30 +43,119 @@ pub struct Outcome {
     pub bytes: Option<u64>,
     /// Milliseconds from `timestamp` to SES's acceptance of the last send; absent where nothing was sent.
     pub forward_millis: Option<u64>,
+    /// While it is `sending`: when Lambda ends the invocation that has claimed it, so that afterwards
+    /// another may.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub claimed_until: Option<OffsetDateTime>,
+    /// How often the queue has had it tried again; absent where it has not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tries: u32,
+    /// When the queue has it tried again; absent where it will not.
+    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<OffsetDateTime>,
+    /// What destinations did with it after SES had accepted it; absent where nothing is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivery: Vec<DeliveryEvent>,
 }
 
-/// How a message ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How far a message has come. The order says which of two records written at once prevails: what SES
+/// has accepted is never forgotten, and whoever is sending is not disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// SES accepted every send.
-    Forwarded,
-    /// By verdict, loop or route; no error.
-    Dropped,
-    /// SES refused it for good.
-    Rejected,
     /// Not sent, or not to everyone.
     Failed,
+    /// By verdict, loop or route; no error.
+    Dropped,
+    /// Kept, since its destination refuses mail.
+    Held,
+    /// SES refused it for good.
+    Rejected,
+    /// An invocation has claimed it and is at work.
+    Sending,
+    /// SES accepted every send.
+    Forwarded,
+}
+
+impl Outcome {
+    /// A record of a message to fill in, by the invocation `request_id`; `received` is when SES received it.
+    pub fn new(
+        notification: &Notification,
+        received: OffsetDateTime,
+        request_id: &str,
+        status: Status,
+    ) -> Outcome {
+        Outcome {
+            message_id: notification.message_id.clone(),
+            timestamp: received.format(&Rfc3339).unwrap_or_default(),
+            status,
+            reason: None,
+            recipients: notification.recipients.clone(),
+            destinations: Vec::new(),
+            tags: Vec::new(),
+            left_out: Vec::new(),
+            sent: Vec::new(),
+            error: None,
+            request_id: request_id.to_owned(),
+            bytes: None,
+            forward_millis: None,
+            claimed_until: None,
+            tries: 0,
+            next_try: None,
+            delivery: Vec::new(),
+        }
+    }
+
+    /// What two records of one message, written by two that did not know of each other, say together.
+    ///
+    /// Sends and delivery events of both are in it, and the larger number of tries and of milliseconds.
+    /// All else is that of the record whose [`Status`] prevails. Commutative, associative and idempotent,
+    /// so it does not matter who writes when, or how often.
+    #[must_use]
+    pub fn merge(self, other: Outcome) -> Outcome {
+        let (one, two) = if self.standing() >= other.standing() { (self, other) } else { (other, self) };
+        Outcome {
+            sent: union(one.sent, two.sent),
+            delivery: union(one.delivery, two.delivery),
+            tries: one.tries.max(two.tries),
+            forward_millis: one.forward_millis.max(two.forward_millis),
+            ..one
+        }
+    }
+
+    /// By what one record prevails over another: every field that is taken from one of the two. Where the
+    /// status does not decide, a later claim or a later next try does, and then who knows more.
+    fn standing(&self) -> impl Ord + '_ {
+        let time = (self.status, self.claimed_until, self.next_try);
+        let knowledge = (self.bytes, &self.destinations, &self.error, &self.reason);
+        let rest = (&self.tags, &self.left_out, &self.recipients, &self.request_id);
+        (time, knowledge, rest, &self.timestamp, &self.message_id)
+    }
+}
+
+/// The members of both lists, each once. Where the lists differ they are sorted; SES's ids begin with the
+/// time, so that is about the order of sending.
+fn union<T: Ord>(one: Vec<T>, two: Vec<T>) -> Vec<T> {
+    if one == two {
+        return one;
+    }
+    one.into_iter().chain(two).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Status {
     /// As records, logs and the functions' answers write it.
     pub fn word(self) -> &'static str {
         match self {
-            Status::Forwarded => "forwarded",
-            Status::Dropped => "dropped",
-            Status::Rejected => "rejected",
             Status::Failed => "failed",
+            Status::Dropped => "dropped",
+            Status::Held => "held",
+            Status::Rejected => "rejected",
+            Status::Sending => "sending",
+            Status::Forwarded => "forwarded",
         }
     }
 }
@@ -69,7 +164,7 @@ impl Status {
 pub const INCOMPLETE: &str = "incomplete";
 
 /// A recipient that nothing goes out for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeftOut {
     /// The envelope recipient as SES wrote it.
     pub recipient: String,
@@ -84,7 +179,7 @@ impl From<delivery::LeftOut> for LeftOut {
 }
 
 /// One accepted send.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
     /// The id SES gave the outgoing message; empty if its answer broke off before that.
@@ -94,7 +189,7 @@ pub struct Sent {
 }
 
 /// What failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failure {
     /// The error's name, such as `MessageRejected`.
     pub code: String,
@@ -102,36 +197,154 @@ pub struct Failure {
     pub message: String,
 }
 
+/// What a destination did with a message that SES had accepted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeliveryEvent {
+    /// When, as SES says.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// The address.
+    pub destination: String,
+    /// What it did.
+    pub event: DeliveryKind,
+    /// The enhanced status code (RFC 3463) or SES's word for the kind; absent where it gave none.
+    pub code: Option<String>,
+}
+
+/// What a destination may do with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryKind {
+    /// It took it.
+    Delivered,
+    /// It takes it later, perhaps.
+    Delayed,
+    /// It refused it.
+    Bounced,
+    /// Its owner called it spam.
+    Complained,
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, option, prelude::*, sample::select};
+
     use super::*;
+
+    const STATUSES: [Status; 6] =
+        [Status::Failed, Status::Dropped, Status::Held, Status::Rejected, Status::Sending, Status::Forwarded];
+
+    fn time(text: &str) -> OffsetDateTime {
+        OffsetDateTime::parse(text, &Rfc3339).unwrap()
+    }
+
+    fn second(second: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(second).unwrap()
+    }
+
+    fn blank(status: Status) -> Outcome {
+        let notification = Notification {
+            message_id: "m1".to_owned(),
+            recipients: vec!["info@in.example".to_owned()],
+            ..Notification::default()
+        };
+        Outcome::new(&notification, time("2026-11-23T10:00:00Z"), "r1", status)
+    }
+
+    fn send(id: &str, to: &str) -> Sent {
+        Sent { message_id: id.to_owned(), destinations: vec![to.to_owned()] }
+    }
+
+    /// Few values of everything, so that two records are often alike in some of it.
+    fn outcomes() -> impl Strategy<Value = Outcome> {
+        let words = || select(vec![String::new(), "a".to_owned(), "b".to_owned()]);
+        let times = || option::of((0i64..3).prop_map(second));
+        let sends = vec((words(), vec(words(), 0..2)), 0..3);
+        let events = vec((0i64..2, words(), option::of(words())), 0..3);
+        let numbers = (option::of(0u64..2), option::of(0u64..3), 0u32..3);
+        let texts = (vec(words(), 0..2), option::of(words()), option::of(words()), words());
+        (select(STATUSES.to_vec()), times(), times(), sends, events, numbers, texts).prop_map(
+            |(status, claimed_until, next_try, sends, events, (bytes, forward_millis, tries), texts)| {
+                let (destinations, reason, error, request_id) = texts;
+                let sent =
+                    sends.into_iter().map(|(message_id, destinations)| Sent { message_id, destinations });
+                let delivery = events.into_iter().map(|(at, destination, code)| DeliveryEvent {
+                    at: second(at),
+                    destination,
+                    event: DeliveryKind::Bounced,
+                    code,
+                });
+                Outcome {
+                    claimed_until,
+                    next_try,
+                    sent: sent.collect(),
+                    delivery: delivery.collect(),
+                    bytes,
+                    forward_millis,
+                    tries,
+                    destinations,
+                    reason,
+                    error: error.map(|code| Failure { code, message: String::new() }),
+                    request_id,
+                    ..blank(status)
+                }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_merge_does_not_depend_on_who_wrote_when(a in outcomes(), b in outcomes(), c in outcomes()) {
+            let merged = a.clone().merge(b.clone());
+            prop_assert_eq!(&merged, &b.clone().merge(a.clone()));
+            prop_assert_eq!(merged.clone().merge(c.clone()), a.clone().merge(b.clone().merge(c)));
+            prop_assert_eq!(a.clone().merge(a.clone()), a.clone());
+            prop_assert_eq!(merged.clone().merge(a), merged.clone());
+            prop_assert_eq!(merged.clone().merge(b), merged);
+        }
+
+        #[test]
+        fn a_merge_forgets_no_send_and_no_acceptance(a in outcomes(), b in outcomes()) {
+            let merged = a.clone().merge(b.clone());
+            for sent in a.sent.iter().chain(&b.sent) {
+                prop_assert!(merged.sent.contains(sent));
+            }
+            for event in a.delivery.iter().chain(&b.delivery) {
+                prop_assert!(merged.delivery.contains(event));
+            }
+            prop_assert_eq!(merged.status, a.status.max(b.status));
+            prop_assert_eq!(merged.tries, a.tries.max(b.tries));
+            let forwarded = a.status == Status::Forwarded || b.status == Status::Forwarded;
+            prop_assert_eq!(merged.status == Status::Forwarded, forwarded);
+        }
+    }
+
+    #[test]
+    fn of_two_claims_the_later_prevails() {
+        let claim = |request: &str, until| Outcome {
+            request_id: request.to_owned(),
+            claimed_until: Some(second(until)),
+            ..blank(Status::Sending)
+        };
+        let (earlier, later) = (claim("z", 1), claim("a", 2));
+        assert_eq!(earlier.merge(later.clone()), later);
+    }
 
     #[test]
     fn a_word_is_what_is_recorded() {
-        for status in [Status::Forwarded, Status::Dropped, Status::Rejected, Status::Failed] {
+        for status in STATUSES {
             assert_eq!(serde_json::to_value(status).unwrap(), status.word());
         }
     }
 
     #[test]
-    fn a_record_is_one_line_with_every_field() {
+    fn a_record_is_one_line() {
         let outcome = Outcome {
-            message_id: "m1".to_owned(),
-            timestamp: "2026-11-23T10:00:00Z".to_owned(),
-            status: Status::Forwarded,
-            reason: None,
-            recipients: vec!["info@in.example".to_owned()],
             destinations: vec!["info@out.example".to_owned()],
-            tags: vec![],
-            left_out: vec![],
-            sent: vec![Sent {
-                message_id: "s1".to_owned(),
-                destinations: vec!["info@out.example".to_owned()],
-            }],
-            error: None,
-            request_id: "r1".to_owned(),
+            sent: vec![send("s1", "info@out.example")],
             bytes: Some(7),
             forward_millis: Some(950),
+            ..blank(Status::Forwarded)
         };
         let line = concat!(
             r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"forwarded","reason":null,"#,
@@ -141,11 +354,34 @@ mod tests {
         );
         assert_eq!(serde_json::to_string(&outcome).unwrap(), line);
         assert_eq!(serde_json::from_str::<Outcome>(line).unwrap(), outcome);
-        let left_out = LeftOut { recipient: "x@in.example".to_owned(), reason: "loop".to_owned() };
-        let outcome = Outcome { tags: vec!["spam".to_owned()], left_out: vec![left_out], ..outcome };
-        let more = r#""tags":["spam"],"leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":"#;
-        let line = line.replace(r#""sent":"#, more);
+    }
+
+    #[test]
+    fn a_record_has_more_fields_where_there_is_more_to_say() {
+        let at = time("2026-11-23T10:02:00Z");
+        let outcome = Outcome {
+            tags: vec!["spam".to_owned()],
+            left_out: vec![LeftOut { recipient: "x@in.example".to_owned(), reason: "loop".to_owned() }],
+            claimed_until: Some(at),
+            tries: 3,
+            next_try: Some(at),
+            delivery: vec![DeliveryEvent {
+                at,
+                destination: "y@out.example".to_owned(),
+                event: DeliveryKind::Bounced,
+                code: Some("5.1.1".to_owned()),
+            }],
+            ..blank(Status::Sending)
+        };
+        let line = concat!(
+            r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"sending","reason":null,"#,
+            r#""recipients":["info@in.example"],"destinations":[],"tags":["spam"],"#,
+            r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"error":null,"#,
+            r#""requestId":"r1","bytes":null,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
+            r#""tries":3,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,
+            r#""destination":"y@out.example","event":"bounced","code":"5.1.1"}]}"#,
+        );
         assert_eq!(serde_json::to_string(&outcome).unwrap(), line);
-        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), outcome);
+        assert_eq!(serde_json::from_str::<Outcome>(line).unwrap(), outcome);
     }
 }

@@ -12,7 +12,6 @@ pub mod clients;
 pub mod deployed;
 pub mod doctor;
 pub mod events;
-pub mod policy;
 pub mod replay;
 
 use std::process::ExitCode;

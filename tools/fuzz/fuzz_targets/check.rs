@@ -1,6 +1,10 @@
 //! What every target of header rewriting does with a message.
 
-use ses_forwarder::{address::Address, delivery::Delivery, header::{Rewrite, rewrite, split}};
+use ses_forwarder::{
+    address::Address,
+    delivery::Delivery,
+    header::{Rewrite, rewrite, split},
+};
 use ses_forwarder_checker::violations;
 
 /// Rewrites a message, and what came of it once more, and checks both.

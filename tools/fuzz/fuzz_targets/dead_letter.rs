@@ -2,29 +2,18 @@
 //! message with no field but the notice's.
 
 #![no_main]
-#![allow(dead_code, unreachable_pub, reason = "files of another crate: not all of them is used here")]
-
-#[path = "../../../handle-dead-letter/src/cause.rs"]
-mod cause;
-#[path = "../../../handle-dead-letter/src/channel.rs"]
-mod channel;
-#[path = "../../../handle-dead-letter/src/letter.rs"]
-mod letter;
-#[path = "../../../handle-dead-letter/src/notice.rs"]
-mod notice;
-#[path = "../../../handle-dead-letter/src/text.rs"]
-mod text;
 
 use std::collections::BTreeMap;
 
+use handle_dead_letter::{
+    channel::{Mail, publication},
+    letter::{Attribute, QueueMessage},
+    notice::{Failed, Item, Place, compose},
+};
 use libfuzzer_sys::fuzz_target;
 use mail_parser::MessageParser;
 use ses_forwarder::keys::Prefixes;
 use time::OffsetDateTime;
-
-use channel::{Mail, publication};
-use letter::{Attribute, QueueMessage};
-use notice::{Failed, Item, Place, compose};
 
 const FIELDS: [&str; 9] = [
     "From",

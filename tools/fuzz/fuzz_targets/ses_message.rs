@@ -3,11 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-
-#[path = "../../local/aws/src/ses_address.rs"]
-mod ses_address;
-#[path = "../../local/aws/src/ses_message.rs"]
-mod ses_message;
+use ses_forwarder_local_aws::ses_message;
 
 fuzz_target!(|message: &[u8]| {
     let Ok(checked) = ses_message::check(message) else { return };

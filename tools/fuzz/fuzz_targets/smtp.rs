@@ -2,58 +2,33 @@
 //! are cut, and takes messages for accepted recipients only; any message goes in byte for byte, as one.
 
 #![no_main]
-#![allow(dead_code, unreachable_pub, reason = "a file of another crate: not all of it is used here")]
 
-#[path = "../../local/aws/src/smtp/session.rs"]
-mod session;
+use std::sync::{Mutex, PoisonError};
 
 use libfuzzer_sys::fuzz_target;
+use ses_forwarder_local_aws::{
+    receiving::{Envelope, Refusal},
+    smtp::session::{Inbox, Session, wire},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use receiving::{Envelope, Receiving};
-use session::Session;
+/// Keeps the messages it is handed.
+#[derive(Default)]
+struct Kept(Mutex<Vec<(Envelope, Vec<u8>)>>);
 
-/// What a session hands its messages to; here it keeps them.
-mod receiving {
-    use std::sync::{Mutex, PoisonError};
-
-    #[derive(Debug, PartialEq)]
-    pub struct Envelope {
-        pub from: Option<String>,
-        pub recipients: Vec<String>,
-        pub helo: String,
-        pub peer: String,
-        pub tls: bool,
+impl Inbox for Kept {
+    fn accepts(&self, recipient: &str, tls: bool) -> Result<(), Refusal> {
+        match recipient.split_once('@') {
+            Some((_, "in.example")) => Ok(()),
+            Some((_, "tls.example")) if !tls => Err(Refusal::TlsRequired),
+            _ => Err(Refusal::NoRule),
+        }
     }
 
-    pub enum Refusal {
-        NoRule,
-        TlsRequired,
-    }
-
-    #[derive(Default)]
-    pub struct Receiving {
-        received: Mutex<Vec<(Envelope, Vec<u8>)>>,
-    }
-
-    impl Receiving {
-        pub fn accepts(&self, recipient: &str, tls: bool) -> Result<(), Refusal> {
-            match recipient.split_once('@') {
-                Some((_, "in.example")) => Ok(()),
-                Some((_, "tls.example")) if !tls => Err(Refusal::TlsRequired),
-                _ => Err(Refusal::NoRule),
-            }
-        }
-
-        pub async fn receive(&self, envelope: Envelope, message: &[u8]) -> String {
-            let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-            received.push((envelope, message.to_vec()));
-            received.len().to_string()
-        }
-
-        pub fn into_received(self) -> Vec<(Envelope, Vec<u8>)> {
-            self.received.into_inner().unwrap_or_else(PoisonError::into_inner)
-        }
+    async fn receive(&self, envelope: Envelope, message: &[u8]) -> String {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push((envelope, message.to_vec()));
+        kept.len().to_string()
     }
 }
 
@@ -85,14 +60,14 @@ fuzz_target!(|data: &[u8]| {
 /// What a client that says this, in pieces of that size at most, is answered, and the messages it hands in.
 fn converse(said: &[u8], piece: usize) -> (String, Vec<(Envelope, Vec<u8>)>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let receiving = Receiving::default();
+    let kept = Kept::default();
     let replies = runtime.block_on(async {
         let (client, server) = tokio::io::duplex(piece);
         let (mut from_server, mut to_server) = tokio::io::split(client);
         let serve = async {
-            let mut session = Session::new("inbound.example", &receiving, "192.0.2.1".to_owned());
+            let mut session = Session::new("inbound.example", &kept, "192.0.2.1".to_owned());
             // A client that is gone in the middle of a message is no fault of the server's.
-            let _ = session.open(&mut session::wire(server)).await;
+            let _ = session.open(&mut wire(server)).await;
         };
         let say = async {
             // The server may have ended the session before.
@@ -106,7 +81,7 @@ fn converse(said: &[u8], piece: usize) -> (String, Vec<(Envelope, Vec<u8>)>) {
         };
         tokio::join!(serve, say, hear).2
     });
-    (replies, receiving.into_received())
+    (replies, kept.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// RFC 5321 section 4.5.2: a dot at a line's beginning is doubled.

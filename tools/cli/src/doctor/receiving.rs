@@ -3,14 +3,10 @@
 use anyhow::Context;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_ses::types::{ReceiptAction, ReceiptRule};
+use ses_forwarder_iam::{Call, Decision, Principal, decide};
 
 use super::Finding;
-use crate::{
-    activate,
-    clients::Clients,
-    deployed::Deployed,
-    policy::{Call, allows},
-};
+use crate::{activate, clients::Clients, deployed::Deployed};
 
 pub(super) const ACTIVE: &str = "active rule set";
 pub(super) const RULE: &str = "receipt rule";
@@ -118,20 +114,21 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
 
 /// Whether a policy lets SES do something for the sake of the stack's rule, which is named as its rule
 /// set is.
-fn ses_may(
-    policy: &str,
-    action: &str,
-    resource: &str,
-    deployed: &Deployed,
-) -> Result<bool, serde_json::Error> {
+fn ses_may(policy: &str, action: &str, resource: &str, deployed: &Deployed) -> anyhow::Result<bool> {
     let Deployed { partition, region, account, rule_set, .. } = deployed;
     let rule =
         format!("arn:{partition}:ses:{region}:{account}:receipt-rule-set/{rule_set}:receipt-rule/{rule_set}");
     let context = [
-        ("aws:sourceaccount", account.as_str()),
-        ("aws:referer", account),
-        ("aws:sourcearn", &rule),
-        ("aws:securetransport", "true"),
+        ("aws:SourceAccount", account.as_str()),
+        ("aws:Referer", account),
+        ("aws:SourceArn", &rule),
+        ("aws:SecureTransport", "true"),
     ];
-    allows(policy, &Call { service: "ses.amazonaws.com", action, resource, context: &context })
+    let call = Call {
+        action: action.to_owned(),
+        resource: resource.to_owned(),
+        context: context.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+    };
+    let ses = Principal::Service("ses.amazonaws.com".to_owned());
+    Ok(decide(&serde_json::from_str(policy)?, &ses, &call)? == Decision::Allowed)
 }

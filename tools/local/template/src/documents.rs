@@ -1,88 +1,31 @@
-//! Policy documents, read into [`ses_forwarder_iam`].
+//! Policy documents of a template.
 
-use ses_forwarder_iam::{Condition, Policy, Principal, Statement};
+use ses_forwarder_iam::Policy;
 
-use crate::{
-    error::TemplateError,
-    yaml::{Node, check_keys},
-};
+use crate::{error::TemplateError, yaml::Node};
 
-const VERSION: &str = "2012-10-17";
+/// Condition keys that the services of the local stack set: those that a template may ask for.
+const KEYS: &[&str] = &[
+    "aws:PrincipalArn",
+    "aws:SecureTransport",
+    "aws:SourceAccount",
+    "aws:SourceArn",
+    "s3:prefix",
+    "ses:FromAddress",
+];
 
 /// Reads an evaluated policy document.
 pub(crate) fn policy(document: &Node) -> Result<Policy, TemplateError> {
-    for entry in document.map()? {
-        match entry.key.as_str() {
-            "Statement" => {}
-            "Version" if entry.value.text()? == VERSION => {}
-            "Version" => return Err(entry.value.expected(VERSION)),
-            other => {
-                return Err(TemplateError::at(entry.line, format!("{other} of a policy is not known here")));
-            }
-        }
-    }
-    // Without it IAM takes a document as one of 2008.
-    document.require("Version")?;
-    let statements = document.require("Statement")?.one_or_many().iter().map(statement);
-    Ok(Policy { statements: statements.collect::<Result<_, _>>()? })
-}
-
-fn statement(node: &Node) -> Result<Statement, TemplateError> {
-    check_keys(node, "a statement", &["Action", "Condition", "Effect", "Principal", "Resource", "Sid"])?;
-    let effect = node.require("Effect")?;
-    let mut conditions = vec![];
-    for operator in node.get("Condition").map(Node::map).transpose()?.unwrap_or_default() {
-        for key in operator.value.map()? {
-            let condition = Condition::new(&operator.key, &key.key, texts(&key.value)?);
-            conditions.push(condition.map_err(|message| TemplateError::at(key.line, message))?);
-        }
-    }
-    Ok(Statement {
-        sid: node.get("Sid").map(|sid| sid.text().map(str::to_owned)).transpose()?,
-        allow: match effect.text()? {
-            "Allow" => true,
-            "Deny" => false,
-            _ => return Err(effect.expected("Allow or Deny")),
-        },
-        principals: node.get("Principal").map_or(Ok(vec![]), principals)?,
-        actions: texts(node.require("Action")?)?,
-        // A trust policy is about the role it belongs to and names no resource.
-        resources: node.get("Resource").map_or(Ok(vec!["*".to_owned()]), texts)?,
-        conditions,
+    Policy::read(&document.json()?, KEYS).map_err(|misread| {
+        let keys = misread.pointer.split('/').skip(1);
+        TemplateError::at(keys.fold(document, Node::inner).line, misread.message)
     })
-}
-
-fn principals(node: &Node) -> Result<Vec<Principal>, TemplateError> {
-    if node.text() == Ok("*") {
-        return Ok(vec![Principal::Everyone]);
-    }
-    let mut principals = vec![];
-    for entry in node.map()? {
-        for name in texts(&entry.value)? {
-            principals.push(match (entry.key.as_str(), name.as_str()) {
-                ("AWS", "*") => Principal::Everyone,
-                ("AWS", arn) if arn.contains(":role/") => Principal::Role(name),
-                ("Service", _) => Principal::Service(name),
-                _ => {
-                    let message = format!("principal {}: {name} is not known here", entry.key);
-                    return Err(TemplateError::at(entry.line, message));
-                }
-            });
-        }
-    }
-    Ok(principals)
-}
-
-fn texts(node: &Node) -> Result<Vec<String>, TemplateError> {
-    let texts = node.one_or_many().iter().map(|item| match item.text()? {
-        variable if variable.contains("${") => Err(item.expected("a text without a policy variable")),
-        text => Ok(text.to_owned()),
-    });
-    texts.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use ses_forwarder_iam::{Condition, Principal, Statement};
+
     use super::*;
     use crate::yaml;
 

@@ -183,6 +183,31 @@ impl Node {
         }
     }
 
+    /// As JSON; an error if something is not evaluated.
+    pub(crate) fn json(&self) -> Result<serde_json::Value, TemplateError> {
+        Ok(match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Scalar(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Node::json).collect::<Result<Vec<_>, _>>()?.into(),
+            Value::Map(entries) => serde_json::Value::Object(
+                entries.iter().map(|entry| Ok((entry.key.clone(), entry.value.json()?))).collect::<Result<
+                    _,
+                    TemplateError,
+                >>(
+                )?,
+            ),
+            Value::Call(..) => return Err(self.expected("a value")),
+        })
+    }
+
+    /// What stands under a key or an index, or this node itself if nothing does.
+    pub(crate) fn inner(&self, key: &str) -> &Node {
+        match &self.value {
+            Value::List(items) => key.parse().ok().and_then(|index: usize| items.get(index)).unwrap_or(self),
+            _ => self.get(key).unwrap_or(self),
+        }
+    }
+
     /// The value of a key; `None` if it is absent or this is no mapping.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let Value::Map(entries) = &self.value else { return None };

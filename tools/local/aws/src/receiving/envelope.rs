@@ -1,7 +1,7 @@
 //! What SMTP says of a message.
 
 /// Who sends to whom, and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// Reverse-path; `None` if it is null.
     pub from: Option<String>,

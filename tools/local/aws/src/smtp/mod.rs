@@ -6,7 +6,7 @@
 //!
 //! RFC 5321; RFC 3207 (STARTTLS); limits: <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
 
-mod session;
+pub mod session;
 
 use std::{io, sync::Arc};
 
@@ -20,13 +20,23 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
 };
 
-use self::session::{Ending, SILENCE_LIMIT, Session, wire};
-use crate::receiving::Receiving;
+use self::session::{Ending, Inbox, SILENCE_LIMIT, Session, wire};
+use crate::receiving::{Envelope, Receiving, Refusal};
 
 pub use self::session::MAX_MESSAGE;
 
 /// Sessions at once; with [`MAX_MESSAGE`] each this bounds the memory.
 const MAX_SESSIONS: usize = 50;
+
+impl Inbox for Receiving {
+    fn accepts(&self, recipient: &str, tls: bool) -> Result<(), Refusal> {
+        Receiving::accepts(self, recipient, tls)
+    }
+
+    async fn receive(&self, envelope: Envelope, message: &[u8]) -> String {
+        Receiving::receive(self, envelope, message).await
+    }
+}
 
 /// Serves until dropped.
 pub async fn serve(listener: TcpListener, receiving: Receiving) -> anyhow::Result<()> {

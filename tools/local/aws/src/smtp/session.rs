@@ -1,7 +1,7 @@
 //! The conversation of one SMTP session, over any stream. Commands are parsed by `smtp-proto`; only
 //! CRLF.CRLF ends a message, so nothing can be smuggled behind it.
 
-use std::{io, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use smtp_proto::{
     Error, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MAIL_SMTPUTF8, MailFrom, RcptTo, Request,
@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::receiving::{Envelope, Receiving, Refusal};
+use crate::receiving::{Envelope, Refusal};
 
 /// What SES takes, header fields included.
 pub const MAX_MESSAGE: usize = 40 * 1024 * 1024;
@@ -34,10 +34,20 @@ const NO_SMTPUTF8: &str = "553 5.6.7 SMTPUTF8 is not offered here";
 /// Also of an extension that is known but not offered. RFC 5321 section 4.1.1.11.
 const UNKNOWN_PARAMETER: &str = "555 5.5.4 A parameter is unknown or malformed";
 
-/// What a session knows.
-pub(super) struct Session<'a> {
+/// Where a session's messages go.
+pub trait Inbox {
+    /// Whether a recipient is taken.
+    fn accepts(&self, recipient: &str, tls: bool) -> Result<(), Refusal>;
+
+    /// Takes a message and returns its id.
+    fn receive(&self, envelope: Envelope, message: &[u8]) -> impl Future<Output = String> + Send;
+}
+
+/// One client's conversation, and what is known of the client.
+#[derive(Debug)]
+pub struct Session<'a, I> {
     host: &'a str,
-    receiving: &'a Receiving,
+    inbox: &'a I,
     peer: String,
     tls: bool,
     helo: Option<String>,
@@ -46,16 +56,18 @@ pub(super) struct Session<'a> {
 }
 
 /// A message being submitted.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Transaction {
     from: Option<String>,
     recipients: Vec<String>,
 }
 
 /// How a conversation over one stream ends.
-#[derive(PartialEq)]
-pub(super) enum Ending {
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client left, or was told to.
     Closed,
+    /// The client wants TLS.
     StartTls,
 }
 
@@ -67,20 +79,21 @@ enum Next {
 }
 
 /// A buffered connection.
-pub(super) type Wire<S> = BufReader<BufWriter<S>>;
+pub type Wire<S> = BufReader<BufWriter<S>>;
 
-pub(super) fn wire<S: AsyncRead + AsyncWrite>(stream: S) -> Wire<S> {
+/// Buffers a connection.
+pub fn wire<S: AsyncRead + AsyncWrite>(stream: S) -> Wire<S> {
     BufReader::new(BufWriter::new(stream))
 }
 
-impl<'a> Session<'a> {
+impl<'a, I: Inbox> Session<'a, I> {
     /// Of a client at that IP address.
-    pub(super) fn new(host: &'a str, receiving: &'a Receiving, peer: String) -> Session<'a> {
-        Session { host, receiving, peer, tls: false, helo: None, transaction: None, errors: 0 }
+    pub fn new(host: &'a str, inbox: &'a I, peer: String) -> Session<'a, I> {
+        Session { host, inbox, peer, tls: false, helo: None, transaction: None, errors: 0 }
     }
 
     /// Greets, and answers until the client leaves or wants TLS.
-    pub(super) async fn open<S>(&mut self, stream: &mut Wire<S>) -> io::Result<Ending>
+    pub async fn open<S>(&mut self, stream: &mut Wire<S>) -> io::Result<Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -89,7 +102,7 @@ impl<'a> Session<'a> {
     }
 
     /// Goes on over TLS. All that the client said before is forgotten (RFC 3207 section 4.2).
-    pub(super) async fn secured<S>(&mut self, stream: &mut Wire<S>) -> io::Result<()>
+    pub async fn secured<S>(&mut self, stream: &mut Wire<S>) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -227,7 +240,7 @@ impl<'a> Session<'a> {
         if transaction.recipients.len() == MAX_RECIPIENTS {
             return format!("452 4.5.3 A message can have {MAX_RECIPIENTS} recipients");
         }
-        match self.receiving.accepts(&to.address, self.tls) {
+        match self.inbox.accepts(&to.address, self.tls) {
             Ok(()) => {
                 transaction.recipients.push(to.address);
                 "250 2.1.5 OK".to_owned()
@@ -275,7 +288,7 @@ impl<'a> Session<'a> {
             peer: self.peer.clone(),
             tls: self.tls,
         };
-        Ok(format!("250 OK {}", self.receiving.receive(envelope, &message).await))
+        Ok(format!("250 OK {}", self.inbox.receive(envelope, &message).await))
     }
 }
 

@@ -84,9 +84,9 @@ fn description(rule: &ReceiptRule) -> String {
             let (bucket, prefix) = (element("BucketName", bucket), element("ObjectKeyPrefix", prefix));
             format!("<member><S3Action>{bucket}{prefix}</S3Action></member>")
         }
-        RuleAction::Lambda { function_arn, asynchronous } => {
+        RuleAction::Lambda { function_arn } => {
             let function = element("FunctionArn", function_arn);
-            let kind = element("InvocationType", if *asynchronous { "Event" } else { "RequestResponse" });
+            let kind = element("InvocationType", "Event");
             format!("<member><LambdaAction>{function}{kind}</LambdaAction></member>")
         }
     };

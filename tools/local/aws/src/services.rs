@@ -85,7 +85,7 @@ impl Services {
         Ok(Services(Arc::new(Inner {
             region: deployment.region.clone(),
             buckets: Buckets::new(data, deployment, callers.clone())?,
-            queues: Queues::new(deployment)?,
+            queues: Queues::new(deployment),
             topics: Topics::new(deployment),
             ses: ses::Sender::new(deployment, options.ses, delivery),
             rule_sets: RuleSets::new(deployment),

@@ -77,8 +77,6 @@ pub enum RuleAction {
     Lambda {
         /// ARN of the function.
         function_arn: String,
-        /// `Event` (asynchronous) rather than `RequestResponse`.
-        asynchronous: bool,
     },
 }
 
@@ -105,8 +103,6 @@ pub struct Function {
     pub permissions: Vec<Permission>,
     /// ARN of the dead-letter queue for asynchronous invocations.
     pub dead_letter_arn: Option<String>,
-    /// ARN of an on-failure destination.
-    pub on_failure_arn: Option<String>,
     /// Retries of an asynchronous invocation, 0 to 2.
     pub maximum_retry_attempts: u32,
     /// How long an asynchronous event may wait.
@@ -180,8 +176,6 @@ pub struct Queue {
     pub visibility_timeout: Duration,
     /// `MessageRetentionPeriod`.
     pub retention: Duration,
-    /// ARN and receive count of a redrive policy.
-    pub redrive: Option<(String, u32)>,
 }
 
 /// A topic.

@@ -70,13 +70,7 @@ pub(crate) fn function(
         timeout,
         memory_mb: number(Some(properties), "MemorySize", &MEMORY_MB)?,
         permissions: vec![],
-        dead_letter_arn: target(properties.get("DeadLetterQueue"), "TargetArn")?,
-        on_failure_arn: target(
-            invoke
-                .and_then(|invoke| invoke.get("DestinationConfig"))
-                .and_then(|config| config.get("OnFailure")),
-            "Destination",
-        )?,
+        dead_letter_arn: properties.get("DeadLetterQueue").map(dead_letter_queue).transpose()?,
         maximum_retry_attempts: u32::try_from(number(invoke, "MaximumRetryAttempts", &RETRIES)?)
             .expect("the limit is 2"),
         maximum_event_age: Duration::from_secs(number(
@@ -97,12 +91,8 @@ pub(crate) fn function(
         name,
         arn,
     };
-    for (arn, property) in
-        [(&function.dead_letter_arn, "DeadLetterQueue"), (&function.on_failure_arn, "EventInvokeConfig")]
-    {
-        if let (Some(arn), Some(node)) = (arn, properties.get(property)) {
-            require(&function.role, "sqs:SendMessage", arn, node)?;
-        }
+    if let (Some(arn), Some(node)) = (&function.dead_letter_arn, properties.get("DeadLetterQueue")) {
+        require(&function.role, "sqs:SendMessage", arn, node)?;
     }
     Ok(function)
 }
@@ -150,14 +140,13 @@ fn logging(config: Option<&Node>, function: &str) -> Result<(String, LogFormat, 
     Ok((log_group, log_format, log_level.to_owned()))
 }
 
-/// The queue that a dead-letter queue or destination names.
-fn target(node: Option<&Node>, key: &str) -> Result<Option<String>, TemplateError> {
-    let Some(node) = node else { return Ok(None) };
+/// The queue that dead letters go to.
+fn dead_letter_queue(node: &Node) -> Result<String, TemplateError> {
     let kind = node.require("Type")?;
     if kind.text()? != "SQS" {
         return Err(kind.expected("SQS, the only target played here"));
     }
-    Ok(Some(node.require(key)?.text()?.to_owned()))
+    Ok(node.require("TargetArn")?.text()?.to_owned())
 }
 
 fn queue_sources(

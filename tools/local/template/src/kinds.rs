@@ -72,14 +72,7 @@ const KINDS: &[Kind] = &[
             ("Environment", Map(&[("Variables", Named(&Played))])),
             (
                 "EventInvokeConfig",
-                Map(&[
-                    ("MaximumEventAgeInSeconds", Played),
-                    ("MaximumRetryAttempts", Played),
-                    (
-                        "DestinationConfig",
-                        Map(&[("OnFailure", Map(&[("Type", Played), ("Destination", Played)]))]),
-                    ),
-                ]),
+                Map(&[("MaximumEventAgeInSeconds", Played), ("MaximumRetryAttempts", Played)]),
             ),
             (
                 "Events",
@@ -186,7 +179,6 @@ const KINDS: &[Kind] = &[
         properties: Map(&[
             ("MessageRetentionPeriod", Played),
             ("QueueName", Played),
-            ("RedrivePolicy", Map(&[("deadLetterTargetArn", Played), ("maxReceiveCount", Played)])),
             ("SqsManagedSseEnabled", Not("queues live in memory")),
             ("Tags", Not(NO_TAGS)),
             ("VisibilityTimeout", Played),

@@ -235,15 +235,14 @@ fn action(node: &Node) -> Result<RuleAction, TemplateError> {
                 .get("ObjectKeyPrefix")
                 .map_or(Ok(String::new()), |prefix| prefix.text().map(str::to_owned))?,
         }),
-        [only] if only.key == "LambdaAction" => Ok(RuleAction::Lambda {
-            function_arn: only.value.require("FunctionArn")?.text()?.to_owned(),
-            asynchronous: match only.value.get("InvocationType").map(|kind| (kind, kind.text())) {
-                None | Some((_, Ok("Event"))) => true,
-                Some((kind, _)) => {
-                    return Err(kind.expected("Event, the only InvocationType played here"));
-                }
-            },
-        }),
+        [only] if only.key == "LambdaAction" => match only.value.get("InvocationType") {
+            Some(kind) if kind.text() != Ok("Event") => {
+                Err(kind.expected("Event, the only InvocationType played here"))
+            }
+            _ => {
+                Ok(RuleAction::Lambda { function_arn: only.value.require("FunctionArn")?.text()?.to_owned() })
+            }
+        },
         _ => Err(node.expected("one action")),
     }
 }
@@ -253,18 +252,12 @@ fn queue(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Resul
         let number = properties.get(key).map_or(Ok(*default), |node| node.number(limits.clone()));
         number.map(Duration::from_secs)
     };
-    let redrive = |node: &Node| {
-        let arn = node.require("deadLetterTargetArn")?.text()?.to_owned();
-        let count = node.require("maxReceiveCount")?.number(1..=1_000)?;
-        Ok::<_, TemplateError>((arn, u32::try_from(count).expect("the limit is 1000")))
-    };
     Ok(Queue {
         name: scope.attribute_of(resource, "QueueName", resource.line)?,
         arn: scope.attribute_of(resource, "Arn", resource.line)?,
         url: scope.reference_to(resource)?,
         visibility_timeout: seconds("VisibilityTimeout", &VISIBILITY_SECONDS)?,
         retention: seconds("MessageRetentionPeriod", &RETENTION_SECONDS)?,
-        redrive: properties.get("RedrivePolicy").map(redrive).transpose()?,
     })
 }
 

@@ -80,15 +80,6 @@ impl<'t> Scope<'t> {
                 let texts = items.iter().map(Node::text).collect::<Result<Vec<_>, _>>()?;
                 scalar(texts.join(&self.string(separator)?))
             }
-            "Select" => {
-                let [index, items] = arguments(argument)?;
-                let items = self.items(items)?;
-                let Some(last) = (items.len() as u64).checked_sub(1) else {
-                    return Err(TemplateError::at(line, "can't select from an empty list"));
-                };
-                let index = Node::scalar(index.line, self.string(index)?).number(0..=last)?;
-                Ok(items.into_iter().nth(usize::try_from(index).expect("an index into a list in memory")))
-            }
             _ => Err(TemplateError::at(line, format!("!{name} yields a condition and can't stand here"))),
         }
     }
@@ -238,11 +229,6 @@ impl<'t> Scope<'t> {
                 }
                 Ok(if function == "And" { all.iter().all(|&holds| holds) } else { all.contains(&true) })
             }
-            "Contains" => {
-                let [items, wanted] = arguments(argument)?;
-                let wanted = self.string(wanted)?;
-                Ok(self.items(items)?.iter().any(|item| item.text() == Ok(&wanted)))
-            }
             _ => Err(node.expected("a condition")),
         }
     }
@@ -390,11 +376,10 @@ Other: !Condition Self
             ("{'Fn::GetAtt': [Queue, QueueName]}", "mail-Queue"),
             ("!Sub 'a-${Name}-${AWS::Region}-${Queue.QueueName}'", "a-in.example-eu-west-1-mail-Queue"),
             ("!Sub 's3://x/${!day}/${Empty}'", "s3://x/${day}/"),
-            ("!Sub ['${Name}${Other}', {Name: !Ref Empty, Other: !Select [1, !Ref List]}]", "b"),
+            ("!Sub ['${Name}${Other}', {Name: !Ref Empty, Other: !Join ['', [b]]}]", "b"),
             ("!Join ['-', [a, !Ref Name]]", "a-in.example"),
             ("!Join ['', !Ref List]", "abc"),
             ("!Join [',', [a, !Ref 'AWS::NoValue', b]]", "a,b"),
-            ("!Select [0, [x, y]]", "x"),
             ("!If [Yes, !Ref Name, !Ref Nowhere]", "in.example"),
             ("!If [No, !Ref Nowhere, other]", "other"),
         ];
@@ -423,8 +408,6 @@ Other: !Condition Self
             ("!Sub '${List}'", "expected a string, but found a list"),
             ("!Join [',']", "expected 2 arguments, but found 1"),
             ("!Join [',', a]", "expected a list, but found \"a\""),
-            ("!Select [3, !Ref List]", "expected a number from 0 to 2, but found \"3\""),
-            ("!Select [0, []]", "can't select from an empty list"),
             ("!If [Maybe, a, b]", "there is no condition Maybe"),
             ("!If [Self, a, b]", "condition Self depends on itself"),
             ("!Equals [a, b]", "!Equals yields a condition and can't stand here"),
@@ -446,8 +429,6 @@ Other: !Condition Self
             ("!And [!Condition Yes, {Condition: No}]", Ok(false)),
             ("!Or [!Condition No, !Equals [a, a]]", Ok(true)),
             ("!Or [!Condition No, !Equals [a, b]]", Ok(false)),
-            ("!Contains [!Ref List, b]", Ok(true)),
-            ("!Contains [[a], b]", Ok(false)),
             ("!And [!Condition Yes]", Err("template line 1: !And takes 2 to 10 conditions")),
             ("!Equals [a]", Err("template line 1: expected 2 arguments, but found 1")),
             ("!Ref Name", Err("template line 1: expected a condition, but found !Ref")),

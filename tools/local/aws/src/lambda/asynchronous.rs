@@ -1,9 +1,8 @@
 //! Asynchronous invocation: an event waits for a free instance, is tried again one and two minutes after a
-//! failure with the same request id, and goes to the dead-letter queue and the on-failure destination
-//! when its tries or its time are used up.
+//! failure with the same request id, and goes to the dead-letter queue when its tries or its time are used up.
 //!
 //! Deviation: on Lambda a throttled event is put back and read again after a growing delay; here it
-//! waits its turn. Success destinations and targets other than SQS are not played.
+//! waits its turn. Destinations, and dead letters to anything other than SQS, are not played.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>
 
@@ -13,9 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
 use ses_forwarder_iam::Call;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     attempt::{self, Means, note_for_each, note_returned},
@@ -69,7 +66,7 @@ pub(super) async fn see_through(means: Means, pool: Arc<Pool>, work: Work) {
             Some(delay) => clock.sleep(delay, means.pace.scale(delay)).await,
         }
     };
-    give_up(&means, &pool, &work, attempt, condition, last_error.as_ref());
+    give_up(&means, &pool, &work, condition, last_error.as_ref());
 }
 
 /// An event's age, as if delays were not shortened.
@@ -90,58 +87,33 @@ impl Clock {
 }
 
 /// Keeps an event where the template says, in the function's name and if its role allows.
-fn give_up(
-    means: &Means,
-    pool: &Pool,
-    work: &Work,
-    attempts: u32,
-    condition: Condition,
-    error: Option<&InvocationError>,
-) {
+fn give_up(means: &Means, pool: &Pool, work: &Work, condition: Condition, error: Option<&InvocationError>) {
     let function = pool.function();
-    let body = String::from_utf8_lossy(&work.payload).into_owned();
     let reason = error.map_or_else(|| format!("{condition:?}"), ToString::to_string);
-    let mut kept = false;
-    let mut keep = |queue_arn: &Option<String>, body: &str, attributes: BTreeMap<String, Attribute>| {
-        let Some(queue_arn) = queue_arn else { return };
-        match send(means, pool, queue_arn, body, attributes) {
-            Ok(queue) => {
-                kept = true;
-                note_for_each(
-                    &means.journal,
-                    &work.messages,
-                    &Event::DeadLettered { queue, error: reason.clone() },
-                );
-            }
-            Err(refusal) => {
-                let error = format!("{reason}; and it could not be kept: {refusal}");
-                let event = Event::Lost { function: function.name.clone(), error };
-                note_for_each(&means.journal, &work.messages, &event);
-            }
-        }
+    let lost = |error| Event::Lost { function: function.name.clone(), error };
+    let event = match &function.dead_letter_arn {
+        None => lost(reason),
+        Some(queue) => match send(means, pool, queue, work, error) {
+            Ok(queue) => Event::DeadLettered { queue, error: reason },
+            Err(refusal) => lost(format!("{reason}; and it could not be kept: {refusal}")),
+        },
     };
-    keep(&function.dead_letter_arn, &body, dead_letter_attributes(work, error));
-    let record = destination_record(&function.arn, work, attempts, condition, error);
-    keep(&function.on_failure_arn, &record.to_string(), BTreeMap::new());
-    if !kept && function.dead_letter_arn.is_none() && function.on_failure_arn.is_none() {
-        let event = Event::Lost { function: function.name.clone(), error: reason };
-        note_for_each(&means.journal, &work.messages, &event);
-    }
+    note_for_each(&means.journal, &work.messages, &event);
 }
 
-/// Puts a message on a queue and returns the queue's name.
+/// Puts an event on a queue and returns the queue's name.
 fn send(
     means: &Means,
     pool: &Pool,
     queue_arn: &str,
-    body: &str,
-    attributes: BTreeMap<String, Attribute>,
+    work: &Work,
+    error: Option<&InvocationError>,
 ) -> Result<String, String> {
     let call =
         Call { action: "sqs:SendMessage".into(), resource: queue_arn.to_owned(), context: BTreeMap::new() };
     pool.function().role.check(&call)?;
     let queue = means.queues.by_arn(queue_arn).ok_or_else(|| format!("there is no queue {queue_arn}"))?;
-    queue.send(body, attributes);
+    queue.send(&String::from_utf8_lossy(&work.payload), dead_letter_attributes(work, error));
     Ok(queue.name().to_owned())
 }
 
@@ -159,33 +131,6 @@ fn dead_letter_attributes(work: &Work, error: Option<&InvocationError>) -> BTree
         attributes.insert("ErrorMessage".to_owned(), attribute("String", message));
     }
     attributes
-}
-
-fn destination_record(
-    function_arn: &str,
-    work: &Work,
-    attempts: u32,
-    condition: Condition,
-    error: Option<&InvocationError>,
-) -> Value {
-    let payload: Value = serde_json::from_slice(&work.payload).unwrap_or(Value::Null);
-    let mut record = json!({
-        "version": "1.0",
-        "timestamp": OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
-        "requestContext": {
-            "requestId": work.request_id,
-            "functionArn": format!("{function_arn}:$LATEST"),
-            "condition": format!("{condition:?}"),
-            "approximateInvokeCount": attempts,
-        },
-        "requestPayload": payload,
-    });
-    if let Some(error) = error {
-        record["responseContext"] =
-            json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"});
-        record["responsePayload"] = json!(error);
-    }
-    record
 }
 
 fn truncate(text: &str, bytes: usize) -> &str {
@@ -227,31 +172,5 @@ mod tests {
         );
         let long = dead_letter_attributes(&work(), Some(&error(&format!("x{}", "é".repeat(1000)))));
         assert_eq!(long["ErrorMessage"].value, format!("x{}", "é".repeat(511)));
-    }
-
-    #[test]
-    fn a_destination_record_holds_the_event_and_the_error() {
-        let arn = "arn:aws:lambda:us-east-1:123456789012:function:f";
-        let mut record = destination_record(arn, &work(), 3, Condition::RetriesExhausted, Some(&error("no")));
-        record["timestamp"] = json!("t");
-        assert_eq!(
-            record,
-            json!({
-                "version": "1.0",
-                "timestamp": "t",
-                "requestContext": {
-                    "requestId": "r-1",
-                    "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:f:$LATEST",
-                    "condition": "RetriesExhausted",
-                    "approximateInvokeCount": 3,
-                },
-                "requestPayload": {"a": 1},
-                "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
-                "responsePayload": {"errorType": "Transient", "errorMessage": "no"},
-            })
-        );
-        let record = destination_record(arn, &work(), 0, Condition::EventAgeExceeded, None);
-        assert_eq!(record["requestContext"]["condition"], "EventAgeExceeded");
-        assert_eq!(record.get("responsePayload"), None);
     }
 }

@@ -146,21 +146,14 @@ impl Receiving {
                     put.await.map_err(|error| format!("S3 action to s3://{bucket}/{key}: {error}"))?;
                     self.journal.note(Some(about.id), Event::Stored { bucket: bucket.clone(), key });
                 }
-                RuleAction::Lambda { function_arn, asynchronous } => {
+                RuleAction::Lambda { function_arn } => {
                     let function = self.lambda.function(function_arn);
                     let function = function
                         .ok_or_else(|| format!("Lambda action: there is no function {function_arn}"))?;
                     self.may_invoke(function, source_arn)?;
-                    let event = about.lambda_event(function_arn, *asynchronous);
+                    let event = about.lambda_event(function_arn);
                     let failed = |error| format!("Lambda action to {function_arn}: {error}");
-                    if *asynchronous {
-                        self.lambda.invoke_async(function_arn, event).map_err(failed)?;
-                    } else {
-                        let answer = self.lambda.invoke(function_arn, event).await.map_err(failed)?;
-                        if stops(&answer) {
-                            return Ok(());
-                        }
-                    }
+                    self.lambda.invoke_async(function_arn, event).map_err(failed)?;
                 }
             }
         }
@@ -178,13 +171,6 @@ impl Receiving {
             function.logical_id
         ))
     }
-}
-
-/// Whether a function called with an answer asks to end the rule.
-/// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-action-lambda.html>
-fn stops(answer: &[u8]) -> bool {
-    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    matches!(answer["disposition"].as_str(), Some("STOP_RULE" | "STOP_RULE_SET"))
 }
 
 /// Whether one of a rule's recipients is an address, its domain, or with a leading dot a domain above that.

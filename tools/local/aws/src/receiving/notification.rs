@@ -103,9 +103,8 @@ struct LambdaAction<'a> {
 
 impl About<'_> {
     /// The event of a Lambda action.
-    pub(super) fn lambda_event(&self, function_arn: &str, asynchronous: bool) -> Bytes {
-        let invocation_type = if asynchronous { "Event" } else { "RequestResponse" };
-        let action = LambdaAction { r#type: "Lambda", function_arn, invocation_type };
+    pub(super) fn lambda_event(&self, function_arn: &str) -> Bytes {
+        let action = LambdaAction { r#type: "Lambda", function_arn, invocation_type: "Event" };
         let event = json!({"Records": [{
             "eventSource": "aws:ses",
             "eventVersion": "1.0",
@@ -231,7 +230,7 @@ mod tests {
             message: message.as_bytes(),
             at: datetime!(2026-11-25 01:02:03.004 UTC),
         };
-        serde_json::from_slice(&about.lambda_event("arn:f", true)).unwrap()
+        serde_json::from_slice(&about.lambda_event("arn:f")).unwrap()
     }
 
     #[test]

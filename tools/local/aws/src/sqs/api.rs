@@ -227,10 +227,6 @@ impl Queue {
             ("VisibilityTimeout", self.0.visibility_timeout.as_secs().to_string()),
             ("MessageRetentionPeriod", self.0.retention.as_secs().to_string()),
         ]);
-        if let Some((target, limit)) = self.0.redrive.get() {
-            let policy = json!({ "deadLetterTargetArn": target.arn(), "maxReceiveCount": limit });
-            attributes.insert("RedrivePolicy", policy.to_string());
-        }
         attributes.retain(|name, _| asked.iter().any(|asked| asked == "All" || asked == name));
         attributes
     }

@@ -1,15 +1,14 @@
-//! Standard queues in memory, with visibility time-outs, retention and redrive.
+//! Standard queues in memory, with visibility time-outs and retention.
 //!
-//! Not supported: FIFO queues, delays of a whole queue, binary attributes, creating and deleting queues.
+//! Not supported: FIFO queues, redrive, delays of a whole queue, binary attributes, creating and deleting queues.
 //! Delivery is in order, which a standard queue does not promise.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context;
 use md5::{Digest, Md5};
 use ses_forwarder_local_template::deployment::{self, Deployment};
 use tokio::{sync::Notify, time::Instant};
@@ -21,18 +20,10 @@ use crate::auth::hex;
 pub struct Queues(pub(super) Arc<BTreeMap<String, Queue>>);
 
 impl Queues {
-    /// Creates the deployment's queues and ties those with a redrive policy to their dead-letter queue.
-    pub(crate) fn new(deployment: &Deployment) -> anyhow::Result<Queues> {
-        let queues: BTreeMap<_, _> =
-            deployment.queues.iter().map(|queue| (queue.arn.clone(), Queue::new(queue))).collect();
-        for queue in &deployment.queues {
-            let Some((target, limit)) = &queue.redrive else { continue };
-            let target = queues
-                .get(target)
-                .with_context(|| format!("queue {} redrives to {target}, which is no queue", queue.name))?;
-            let _ = queues[&queue.arn].0.redrive.set((target.clone(), *limit));
-        }
-        Ok(Queues(Arc::new(queues)))
+    /// Creates the deployment's queues.
+    pub(crate) fn new(deployment: &Deployment) -> Queues {
+        let queues = deployment.queues.iter().map(|queue| (queue.arn.clone(), Queue::new(queue)));
+        Queues(Arc::new(queues.collect()))
     }
 
     /// A queue by its ARN.
@@ -55,8 +46,6 @@ pub(super) struct Inner {
     arn: String,
     pub(super) visibility_timeout: Duration,
     pub(super) retention: Duration,
-    /// Dead-letter queue, and how often a message is received before it goes there.
-    pub(super) redrive: OnceLock<(Queue, u32)>,
     messages: Mutex<VecDeque<Stored>>,
     /// Told when a message may have become visible.
     changed: Notify,
@@ -109,7 +98,6 @@ impl Queue {
             arn: queue.arn.clone(),
             visibility_timeout: queue.visibility_timeout,
             retention: queue.retention,
-            redrive: OnceLock::new(),
             messages: Mutex::default(),
             changed: Notify::new(),
         }))
@@ -211,11 +199,9 @@ impl Queue {
         self.lock().clear();
     }
 
-    /// Takes what is visible, and says when the next message becomes so. What was received too often
-    /// goes to the dead-letter queue instead.
+    /// Takes what is visible, and says when the next message becomes so.
     fn take(&self, max: usize, visibility: Duration) -> (Vec<Message>, Option<Instant>) {
         let now = Instant::now();
-        let mut dead = Vec::new();
         let mut taken = Vec::new();
         let mut messages = self.lock();
         messages.retain_mut(|message| {
@@ -225,12 +211,6 @@ impl Queue {
             if taken.len() == max || message.visible > now {
                 return true;
             }
-            if let Some((_, limit)) = self.0.redrive.get()
-                && message.receive_count >= *limit
-            {
-                dead.push(message.clone());
-                return false;
-            }
             message.receive_count += 1;
             message.first_received.get_or_insert_with(SystemTime::now);
             message.visible = now + visibility;
@@ -239,13 +219,6 @@ impl Queue {
             true
         });
         let next = messages.iter().map(|message| message.visible).filter(|visible| *visible > now).min();
-        drop(messages);
-        if let Some((target, _)) = self.0.redrive.get() {
-            for message in dead {
-                // It keeps its id and when it was sent, so that the target's retention counts from then.
-                target.push(Stored { receipt_handle: None, receive_count: 0, visible: now, ..message });
-            }
-        }
         (taken, next)
     }
 
@@ -288,19 +261,14 @@ mod tests {
 
     const HIDDEN: Duration = Duration::from_secs(30);
 
-    fn queue(redrive: Option<(Queue, u32)>) -> Queue {
-        let queue = Queue::new(&deployment::Queue {
+    fn queue() -> Queue {
+        Queue::new(&deployment::Queue {
             name: "q".to_owned(),
             url: String::new(),
             arn: "arn:aws:sqs:us-east-1:123456789012:q".to_owned(),
             visibility_timeout: HIDDEN,
             retention: Duration::from_secs(3600),
-            redrive: None,
-        });
-        if let Some(redrive) = redrive {
-            queue.0.redrive.set(redrive).unwrap();
-        }
-        queue
+        })
     }
 
     async fn bodies(queue: &Queue) -> Vec<String> {
@@ -309,7 +277,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn hides_what_is_received_until_its_time_is_over() {
-        let queue = queue(None);
+        let queue = queue();
         queue.send("a", BTreeMap::new());
         queue.send("b", BTreeMap::new());
         let first = queue.receive(1, Duration::ZERO, None).await;
@@ -331,7 +299,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_for_a_message_no_longer_than_asked() {
-        let queue = queue(None);
+        let queue = queue();
         let started = Instant::now();
         assert_eq!(queue.receive(1, Duration::from_secs(5), None).await, []);
         assert_eq!(started.elapsed(), Duration::from_secs(5));
@@ -347,22 +315,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn redrives_what_is_received_too_often() {
-        let dead = queue(None);
-        let queue = queue(Some((dead.clone(), 2)));
-        let id = queue.send("a", BTreeMap::new());
-        for _ in 0..2 {
-            assert_eq!(bodies(&queue).await, ["a"]);
-            tokio::time::advance(HIDDEN).await;
-        }
-        assert_eq!(bodies(&queue).await, [""; 0]);
-        let redriven = dead.receive(1, Duration::ZERO, None).await;
-        assert_eq!((redriven[0].message_id.as_str(), redriven[0].body.as_str()), (id.as_str(), "a"));
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn forgets_what_is_older_than_its_retention() {
-        let queue = queue(None);
+        let queue = queue();
         queue.send("a", BTreeMap::new());
         tokio::time::advance(Duration::from_secs(3600)).await;
         assert_eq!(queue.depth(), (0, 0));

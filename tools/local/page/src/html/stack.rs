@@ -116,9 +116,8 @@ fn action(action: &RuleAction) -> Markup {
     html! {
         @match action {
             RuleAction::S3 { bucket, prefix } => { "store in " code { "s3://" (bucket) "/" (prefix) } },
-            RuleAction::Lambda { function_arn, asynchronous } => {
+            RuleAction::Lambda { function_arn } => {
                 "invoke " code { (function_arn) }
-                (if *asynchronous { ", asynchronously" } else { ", and wait" })
             },
         }
     }

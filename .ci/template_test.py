@@ -49,6 +49,7 @@ SETS = {
         "ConfigurationSet": "forwarded",
         "SilenceAlarmHours": 24,
         "SubjectPrefix": "[in.example]",
+        "HideDestinations": "true",
         "MessageRetentionDays": 3650,
         "LogRetentionDays": 3653,
     },
@@ -189,6 +190,7 @@ class Parameters(unittest.TestCase):
             "SilenceAlarmHours": [-1, 169],
             "LogRetentionDays": [2],
             "OnSpam": ["Drop", ""],
+            "HideDestinations": ["yes", ""],
             "Analytics": ["on", ""],
             "TlsPolicy": ["require"],
             "Architecture": ["arm"],
@@ -307,6 +309,7 @@ class Wiring(unittest.TestCase):
                     "ON_DMARC_REJECT": "drop",
                     "ON_UNAUTHENTICATED": "forward",
                     "SUBJECT_PREFIX": "",
+                    "HIDE_DESTINATIONS": "false",
                     "CONFIGURATION_SET": "forwarded",
                 },
                 "HandleDeadLetterFunction": both

@@ -5,17 +5,19 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use ses_forwarder::{
     decision::{Decision, decide, judge},
     delivery::Reason,
-    header::{self, HeaderFacts, Rewrite},
+    header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
     notification::Notification,
     outcome::{self, INCOMPLETE, Outcome, Sent, Status},
+    sends::{Send, sends},
     settings::EmailSettings,
 };
 use ses_forwarder_aws::{
     call::{CallError, Kind, Persistence},
-    outgoing::{Envelope, MAX_DESTINATIONS, Outgoing},
+    outgoing::{Envelope, Outgoing},
 };
 use time::OffsetDateTime;
 
@@ -49,6 +51,24 @@ pub(crate) struct Ending {
     pub(crate) repeated: bool,
     /// What the invocation fails with.
     pub(crate) failure: Option<Failure>,
+}
+
+/// A message to be forwarded. Its header is written for each send anew, as each names its own recipients.
+struct Draft<'a> {
+    block: &'a HeaderBlock<'a>,
+    body: Bytes,
+    /// For no recipient yet.
+    how: Rewrite<'a>,
+}
+
+impl Draft<'_> {
+    /// The sends that no accepted one stands for.
+    fn missing(&self, outcome: &Outcome) -> Vec<Send> {
+        let sent: HashSet<&str> =
+            outcome.sent.iter().flat_map(|sent| &sent.destinations).map(String::as_str).collect();
+        let named = header::named(self.block, self.how.deliveries);
+        sends(self.how.deliveries, &named, |destination| sent.contains(destination))
+    }
 }
 
 impl<'a> Message<'a> {
@@ -178,31 +198,22 @@ impl Handler {
                 self.drop(message, reason, outcome).await
             }
             Decision::Forward { deliveries, destinations, tags, left_out } => {
-                let recipients: Vec<_> =
-                    deliveries.iter().map(|delivery| delivery.recipient.clone()).collect();
-                let rewritten = header::rewrite(
-                    &block,
-                    &Rewrite {
-                        email_domain: &common.email_domain,
-                        envelope_sender: message.notification.source.as_deref(),
-                        deliveries: &deliveries,
-                        recipients: &recipients,
-                        hide_destinations: false,
-                        subject_prefix,
-                        tags: &tags,
-                    },
-                );
-                for note in &rewritten.notes {
-                    tracing::info!(messageId = message.notification.message_id, "{note}");
-                }
-                let outgoing =
-                    Outgoing { header: rewritten.header.into(), body: stored.slice(block.body_at..) };
+                let how = Rewrite {
+                    email_domain: &common.email_domain,
+                    envelope_sender: message.notification.source.as_deref(),
+                    deliveries: &deliveries,
+                    recipients: &[],
+                    hide_destinations: self.settings.hide_destinations,
+                    subject_prefix,
+                    tags: &tags,
+                };
+                let draft = Draft { block: &block, body: stored.slice(block.body_at..), how };
                 let mut outcome = message.outcome(Status::Failed, earlier, Some(stored.len()));
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
                 outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 outcome.reason = reason.map(|reason| reason.word().to_owned());
-                self.send(message, &outgoing, &rewritten.from, outcome).await
+                self.send(message, &draft, outcome).await
             }
         }
     }
@@ -220,28 +231,34 @@ impl Handler {
         Ok(Ending { outcome: Some(outcome), repeated: false, failure })
     }
 
-    /// Sends to all destinations that have not been sent to, fifty at a time, and records the end.
-    /// A batch that fails keeps no other from being sent.
+    /// Makes the sends that no earlier try made, and records the end. One that fails keeps no other from
+    /// being made.
     async fn send(
         &self,
         message: &Message<'_>,
-        outgoing: &Outgoing,
-        from: &str,
+        draft: &Draft<'_>,
         mut outcome: Outcome,
     ) -> Result<Ending, Failure> {
         let Invocation { bucket, mailer, .. } = message.invocation;
         let key = &message.keys.outcome;
         let (mut refused, mut hindered) = (None, None);
         let reason = outcome.reason.take();
-        let missing = missing(&outcome);
-        let mut batches = missing.chunks(MAX_DESTINATIONS).peekable();
-        while let Some(batch) = batches.next() {
+        let mut missing = draft.missing(&outcome).into_iter().enumerate().peekable();
+        while let Some((number, Send { recipients, destinations })) = missing.next() {
+            let Rewritten { header, from, notes } =
+                header::rewrite(draft.block, &Rewrite { recipients: &recipients, ..draft.how });
+            // What is dropped is the same for all.
+            for note in notes.iter().filter(|_| number == 0) {
+                tracing::info!(messageId = message.notification.message_id, "{note}");
+            }
+            let outgoing = Outgoing { header: header.into(), body: draft.body.clone() };
             let configuration_set = self.settings.configuration_set.as_deref();
-            match mailer.send(outgoing, Envelope { from, to: batch, configuration_set }).await {
+            let envelope = Envelope { from: &from, to: &destinations, configuration_set };
+            match mailer.send(&outgoing, envelope).await {
                 Ok(message_id) => {
-                    outcome.sent.push(Sent { message_id, destinations: batch.to_vec() });
+                    outcome.sent.push(Sent { message_id, destinations });
                     outcome.forward_millis = message.age();
-                    if batches.peek().is_some() {
+                    if missing.peek().is_some() {
                         outcome.reason = Some(INCOMPLETE.to_owned());
                         // The last record tells of this send too; that one has to be written.
                         if let Err(error) = self.ledger.write_after_send(bucket, key, &outcome).await {
@@ -249,7 +266,9 @@ impl Handler {
                         }
                     }
                 }
-                Err(error) if error.kind == Kind::Permanent => refused = refused.or(Some(error)),
+                Err(error) if error.kind == Kind::Permanent => {
+                    refused = refused.or(Some((error, outgoing)));
+                }
                 Err(error) => hindered = hindered.or(Some(error)),
             }
         }
@@ -266,7 +285,7 @@ impl Handler {
                 self.ledger.write_after_send(bucket, key, &outcome).await.map_err(not_recorded)?;
                 Ok(Ending { outcome: Some(outcome), repeated: false, failure: Some(error.into()) })
             }
-            (None, Some(error)) => Ok(self.reject(message, outgoing, outcome, error).await),
+            (None, Some((error, outgoing))) => Ok(self.reject(message, &outgoing, outcome, error).await),
         }
     }
 
@@ -296,12 +315,6 @@ impl Handler {
         }
         Ending { outcome: Some(outcome), repeated: false, failure: Some(failure) }
     }
-}
-
-/// The destinations that no accepted send names.
-fn missing(outcome: &Outcome) -> Vec<String> {
-    let sent: HashSet<_> = outcome.sent.iter().flat_map(|sent| &sent.destinations).collect();
-    outcome.destinations.iter().filter(|destination| !sent.contains(destination)).cloned().collect()
 }
 
 fn recorded(error: &CallError) -> outcome::Failure {

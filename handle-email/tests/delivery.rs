@@ -204,6 +204,66 @@ async fn many_destinations_take_several_sends_and_a_retry_makes_only_the_missing
     assert_eq!(outcome(&stack, "m1").await["status"], "forwarded");
 }
 
+/// The recipients that a message says it is for, and where it went.
+fn told(stack: &Stack) -> Vec<(Vec<String>, Vec<String>)> {
+    let sends = stack.sent().into_iter().map(|mail| {
+        let raw = String::from_utf8(mail.raw).expect("it is ASCII");
+        let values = |name: &str| -> Vec<String> {
+            raw.lines().filter_map(|line| Some(line.strip_prefix(name)?.trim().to_owned())).collect()
+        };
+        assert_eq!(values("X-Original-To:"), values("X-Loop:"), "{raw}");
+        (values("X-Original-To:"), mail.destinations)
+    });
+    sends.collect()
+}
+
+fn send_of(recipients: &[&str], destinations: &[&str]) -> (Vec<String>, Vec<String>) {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    (owned(recipients), owned(destinations))
+}
+
+#[tokio::test]
+async fn blind_recipients_have_a_send_of_their_own_and_a_retry_makes_only_the_missing_one() {
+    let stack = stack(&["ses:SendEmail=access-denied@2"]).await;
+    let message = "From: Ann <ann@else.example>\r\nTo: Info <INFO@in.example>\r\nCc: <sales@in.example>\r\n\
+                   Bcc: boss@in.example\r\nSubject: Hello\r\n\r\nHi there\r\n";
+    store(&stack, "m1", message).await;
+    let event = event(&[notification(
+        "m1",
+        &["boss@in.example", "info@in.example", "hr@in.example", "sales@in.example"],
+    )]);
+    let visible =
+        send_of(&["info@in.example", "sales@in.example"], &["info@out.example", "sales@out.example"]);
+    let boss = send_of(&["boss@in.example"], &["boss@out.example"]);
+    let hr = send_of(&["hr@in.example"], &["hr@out.example"]);
+
+    let error = stack.invoke(FUNCTION, &event).await.unwrap_err();
+    assert_eq!(error.error_type, "AccessDeniedException");
+    assert_eq!(told(&stack), [visible.clone(), hr.clone()]);
+    assert_eq!(stack.invoke(FUNCTION, &event).await, Ok(answer(&["forwarded"])));
+    assert_eq!(told(&stack), [visible, hr, boss]);
+    let sent = json!([
+        {"destinations": ["info@out.example", "sales@out.example"]},
+        {"destinations": ["hr@out.example"]},
+        {"destinations": ["boss@out.example"]},
+    ]);
+    let record = outcome(&stack, "m1").await;
+    assert_eq!((&record["status"], &record["sent"]), (&json!("forwarded"), &sent));
+}
+
+#[tokio::test]
+async fn to_and_cc_stay_where_destinations_are_hidden() {
+    for (hide, to) in [("false", "info@out.example"), ("true", "info@in.example")] {
+        let mut config = Config::default();
+        config.parameters.insert("HideDestinations".to_owned(), hide.to_owned());
+        let stack = Stack::start(config).await.expect("the stack starts");
+        store(&stack, "m1", message()).await;
+        assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+        let sent = String::from_utf8(stack.sent()[0].raw.clone()).unwrap();
+        assert!(sent.contains(&format!("\r\nTo: {to}\r\n")), "{sent}");
+    }
+}
+
 #[tokio::test]
 async fn routes_that_are_wrong_fail_the_message_and_name_the_place_until_they_are_mended() {
     let stack = stack(&[]).await;

@@ -14,4 +14,5 @@ pub mod notice;
 pub mod notification;
 pub mod outcome;
 pub mod routes;
+pub mod sends;
 pub mod settings;

@@ -39,6 +39,8 @@ pub mod names {
     pub const ON_UNAUTHENTICATED: &str = "ON_UNAUTHENTICATED";
     /// Put before every subject.
     pub const SUBJECT_PREFIX: &str = "SUBJECT_PREFIX";
+    /// Whether To and Cc keep the recipients that they name.
+    pub const HIDE_DESTINATIONS: &str = "HIDE_DESTINATIONS";
     /// SES configuration set of forwarded mail.
     pub const CONFIGURATION_SET: &str = "CONFIGURATION_SET";
     /// Where notices go by mail.
@@ -90,6 +92,8 @@ pub struct EmailSettings {
     pub policy: Policy,
     /// `SUBJECT_PREFIX`; empty for none.
     pub subject_prefix: String,
+    /// `HIDE_DESTINATIONS`: no destination takes the place of a recipient in To and Cc.
+    pub hide_destinations: bool,
     /// `CONFIGURATION_SET`.
     pub configuration_set: Option<String>,
 }
@@ -118,6 +122,7 @@ impl EmailSettings {
         };
         let subject_prefix =
             lookup.optional(names::SUBJECT_PREFIX, SUBJECT, subject_prefix).unwrap_or_default();
+        let hide_destinations = lookup.or_default(names::HIDE_DESTINATIONS, "false", FLAG, flag);
         let configuration_set = lookup.optional(names::CONFIGURATION_SET, CONFIGURATION, configuration_set);
         lookup.finish()?;
         let common = common.expect("finish reports what is missing");
@@ -127,6 +132,7 @@ impl EmailSettings {
             routes_key,
             policy,
             subject_prefix,
+            hide_destinations,
             configuration_set,
         })
     }
@@ -247,6 +253,7 @@ const DOMAIN: &str = "a domain such as example.com";
 const PREFIX: &str = "a key prefix that ends in a slash, such as mail/messages/, and does not begin with one";
 const KEY: &str = "an S3 key such as config/routes.toml, without a slash at its beginning or end";
 const ACTION: &str = "forward, tag or drop";
+const FLAG: &str = "true or false";
 const SUBJECT: &str = "at most 64 characters of text without line breaks";
 const CONFIGURATION: &str =
     "the name of a configuration set: 1 to 64 letters, digits, hyphens and underscores";
@@ -282,6 +289,10 @@ fn action(value: &str) -> Option<Action> {
         "drop" => Some(Action::Drop),
         _ => None,
     }
+}
+
+fn flag(value: &str) -> Option<bool> {
+    value.parse().ok()
 }
 
 fn subject_prefix(value: &str) -> Option<String> {
@@ -325,6 +336,7 @@ mod tests {
                 unauthenticated: Action::Forward,
             },
             subject_prefix: String::new(),
+            hide_destinations: false,
             configuration_set: None,
         }
     }
@@ -359,6 +371,7 @@ mod tests {
             ("ON_DMARC_REJECT", "tag"),
             ("ON_UNAUTHENTICATED", "drop"),
             ("SUBJECT_PREFIX", "[Firma ü] "),
+            ("HIDE_DESTINATIONS", "true"),
             ("CONFIGURATION_SET", "set-1"),
         ]);
         let mut all = expected();
@@ -377,6 +390,7 @@ mod tests {
             unauthenticated: Action::Drop,
         };
         all.subject_prefix = "[Firma ü] ".to_owned();
+        all.hide_destinations = true;
         all.configuration_set = Some("set-1".to_owned());
         assert_eq!(read(&variables), Ok(all));
     }
@@ -415,6 +429,7 @@ mod tests {
             ("ON_DMARC_REJECT", "reject"),
             ("ON_UNAUTHENTICATED", "FORWARD"),
             ("SUBJECT_PREFIX", "a\r\nBcc: x@y.example"),
+            ("HIDE_DESTINATIONS", "yes"),
             ("CONFIGURATION_SET", "two words"),
         ];
         for (name, value) in cases {

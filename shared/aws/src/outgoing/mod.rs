@@ -24,10 +24,6 @@ use bytes::Bytes;
 use self::content::Content;
 use crate::call::{self, CallError, Deadline, Kind, Persistence, persist, sent};
 
-/// Recipients that one SendEmail takes.
-/// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
-pub const MAX_DESTINATIONS: usize = 50;
-
 /// Bytes that a message may have after base64 encoding.
 /// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
 pub const MAX_ENCODED: u64 = 40 * 1024 * 1024;
@@ -49,7 +45,7 @@ pub struct Outgoing {
 pub struct Envelope<'a> {
     /// `FromEmailAddress`.
     pub from: &'a str,
-    /// `Destination.ToAddresses`, at most [`MAX_DESTINATIONS`].
+    /// `Destination.ToAddresses`, at most [`MAX_DESTINATIONS`](ses_forwarder::sends::MAX_DESTINATIONS).
     pub to: &'a [String],
     /// `ConfigurationSetName`.
     pub configuration_set: Option<&'a str>,

@@ -9,6 +9,7 @@ use ses_forwarder::{
     decision::{Decision, decide},
     header::{self, HeaderBlock, HeaderFacts, Rewrite},
     notification::{Notification, Verdict},
+    sends::{Send, sends},
 };
 
 use super::{
@@ -55,17 +56,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let decision = decide(&notification, &facts, &settings.policy, &routes, &settings.common.email_domain);
     print!("{}", shown(&decision));
     if let Decision::Forward { deliveries, tags, .. } = &decision {
-        let recipients: Vec<_> = deliveries.iter().map(|delivery| delivery.recipient.clone()).collect();
-        let how = Rewrite {
-            email_domain: &settings.common.email_domain,
-            envelope_sender: notification.source.as_deref(),
-            deliveries,
-            recipients: &recipients,
-            hide_destinations: false,
-            subject_prefix: &settings.subject_prefix,
-            tags,
-        };
-        print!("{}", rewritten(&message, &block, &how));
+        let sends = sends(deliveries, &header::named(&block, deliveries), |_| false);
+        for Send { recipients, destinations } in &sends {
+            if sends.len() > 1 {
+                println!("\nsent to {}:", destinations.join(", "));
+            }
+            let how = Rewrite {
+                email_domain: &settings.common.email_domain,
+                envelope_sender: notification.source.as_deref(),
+                deliveries,
+                recipients,
+                hide_destinations: settings.hide_destinations,
+                subject_prefix: &settings.subject_prefix,
+                tags,
+            };
+            print!("{}", rewritten(&message, &block, &how));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,10 +3,11 @@
 //! On the way of a message that is forwarded three calls follow one another: it is read, sent, and
 //! recorded. Everything else runs beside them.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use ses_forwarder::{
+    body::Recoding,
     decision::{Decision, decide, judge},
     delivery::Reason,
     header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
@@ -57,11 +58,22 @@ pub(crate) struct Ending {
 struct Draft<'a> {
     block: &'a HeaderBlock<'a>,
     body: Bytes,
+    recoding: Option<Arc<Recoding>>,
     /// For no recipient yet.
     how: Rewrite<'a>,
 }
 
 impl Draft<'_> {
+    /// What is sent under a header.
+    fn outgoing(&self, header: Vec<u8>) -> Outgoing {
+        let (body, recoding) = (self.body.clone(), self.recoding.clone());
+        let header = match &recoding {
+            Some(recoding) => recoding.declared_in(header),
+            None => header,
+        };
+        Outgoing { header: header.into(), body, recoding }
+    }
+
     /// The sends that no accepted one stands for.
     fn missing(&self, outcome: &Outcome) -> Vec<Send> {
         let sent: HashSet<&str> =
@@ -207,8 +219,11 @@ impl Handler {
                     subject_prefix,
                     tags: &tags,
                 };
-                let draft = Draft { block: &block, body: stored.slice(block.body_at..), how };
+                let body = stored.slice(block.body_at..);
+                let recoding = Recoding::of(&block, &body).map(Arc::new);
+                let draft = Draft { block: &block, body, recoding, how };
                 let mut outcome = message.outcome(Status::Failed, earlier, Some(stored.len()));
+                outcome.reencoded = draft.recoding.is_some();
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
                 outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
@@ -251,7 +266,7 @@ impl Handler {
             for note in notes.iter().filter(|_| number == 0) {
                 tracing::info!(messageId = message.notification.message_id, "{note}");
             }
-            let outgoing = Outgoing { header: header.into(), body: draft.body.clone() };
+            let outgoing = draft.outgoing(header);
             let configuration_set = self.settings.configuration_set.as_deref();
             let envelope = Envelope { from: &from, to: &destinations, configuration_set };
             match mailer.send(&outgoing, envelope).await {

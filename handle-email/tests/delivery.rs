@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::End;
 use ses_forwarder_local_stack::{Config, Stack};
 
-use self::common::{FUNCTION, about, calls, event, message, notification, outcome, stack, store};
+use self::common::{
+    FUNCTION, about, calls, event, message, notification, outcome, refused_message, stack, store,
+};
 
 fn forwarded(message_id: &str, bytes: usize) -> Value {
     json!({
@@ -112,25 +114,25 @@ async fn one_record_that_fails_keeps_no_other_from_being_forwarded() {
 #[tokio::test]
 async fn a_refusal_is_recorded_and_not_tried_again_until_asked_for() {
     let stack = stack(&[]).await;
-    let refused = format!("{}{}\r\n", message(), "x".repeat(999));
+    let refused = refused_message();
     let id = stack.send(Some("ann@else.example"), &["info@in.example"], refused.as_bytes()).await.unwrap();
     assert_eq!(stack.settled(&id).await, End::Noticed);
     assert_eq!(calls(&stack, "ses:SendEmail"), 2, "one of the message in three tries, one of the notice");
     let record = stack.outcome(&id).await.expect("an outcome");
     assert_eq!(record["status"], "rejected");
-    assert_eq!(record["reason"], "BadRequestException");
+    assert_eq!(record["reason"], "MessageRejected");
     let mut kept = stack.keys("error/").await;
     kept.retain(|key| key.ends_with(&format!("/{id}.eml")));
     assert_eq!(kept.len(), 1);
     let kept = stack.object(&kept[0]).await.expect("an error copy");
     assert!(kept.starts_with(b"X-Original-To: info@in.example\r\n"), "it is what was to be sent");
-    assert!(kept.ends_with(format!("Hi there\r\n{}\r\n", "x".repeat(999)).as_bytes()));
+    assert!(kept.ends_with(b"; name=\"a.exe\"\r\n\r\nHi there\r\n"));
 
     let index = stack.keys("index/").await;
     let notification = stack.object(&index[0]).await.expect("an index");
     let again = event(&[serde_json::from_slice(&notification).unwrap()]);
     let error = stack.invoke(FUNCTION, &again).await.unwrap_err();
-    assert_eq!(error.error_type, "BadRequestException");
+    assert_eq!(error.error_type, "MessageRejected");
     assert_eq!(calls(&stack, "ses:SendEmail"), 3, "another request tries again");
 }
 
@@ -262,6 +264,33 @@ async fn to_and_cc_stay_where_destinations_are_hidden() {
         let sent = String::from_utf8(stack.sent()[0].raw.clone()).unwrap();
         assert!(sent.contains(&format!("\r\nTo: {to}\r\n")), "{sent}");
     }
+}
+
+#[tokio::test]
+async fn a_part_with_a_line_that_is_too_long_is_re_encoded_and_the_outcome_says_so() {
+    let stack = stack(&[]).await;
+    let head = "From: Ann <ann@else.example>\r\nTo: info@in.example\r\nMIME-Version: 1.0\r\n\
+                Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n50 = 50\r\n--b\r\n";
+    let tail = "\r\n--b--\r\n";
+    let long = "x".repeat(999);
+    store(&stack, "m1", format!("{head}Content-Type: text/html\r\n\r\n{long}{tail}")).await;
+    assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
+    let sent = String::from_utf8(stack.sent()[0].raw.clone()).unwrap();
+    let expected = format!(
+        "--b\r\n\r\n50 = 50\r\n--b\r\nContent-Type: text/html\r\n\
+         Content-Transfer-Encoding: quoted-printable\r\n\r\n{}{}{tail}",
+        format!("{}=\r\n", "x".repeat(75)).repeat(13),
+        "x".repeat(999 - 13 * 75),
+    );
+    assert!(sent.ends_with(&expected), "{sent}");
+    assert_eq!(outcome(&stack, "m1").await["reencoded"], true);
+
+    // What is signed stays as it is, and so is refused.
+    let signed = head.replace("mixed", "signed");
+    store(&stack, "m2", format!("{signed}\r\n{long}{tail}")).await;
+    let error = stack.invoke(FUNCTION, &about("m2")).await.unwrap_err();
+    assert_eq!(error.error_type, "BadRequestException");
+    assert_eq!(outcome(&stack, "m2").await["reencoded"], Value::Null);
 }
 
 #[tokio::test]

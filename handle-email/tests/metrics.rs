@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use self::common::{FUNCTION, message, stack};
+use self::common::{FUNCTION, message, refused_message, stack};
 
 /// A metric as CloudWatch keeps it: name, unit and names of its dimensions.
 type Metric = (String, String, Vec<String>);
@@ -53,7 +53,7 @@ fn dashboard() -> BTreeSet<String> {
 #[tokio::test]
 async fn each_end_of_a_message_is_counted_and_shown() {
     let stack = stack(&[]).await;
-    let refused = format!("{}{}\r\n", message(), "x".repeat(999));
+    let refused = refused_message();
     let mut ids = Vec::new();
     for (to, message) in [
         ("info@in.example", message()),

@@ -6,6 +6,7 @@
 //! to AWS are in the crate `ses-forwarder-aws`.
 
 pub mod address;
+pub mod body;
 pub mod decision;
 pub mod delivery;
 pub mod header;

@@ -41,6 +41,10 @@ pub struct Outcome {
     pub request_id: String,
     /// Size of the stored message in bytes; absent where it was not read.
     pub bytes: Option<u64>,
+    /// Whether a part of the body was re-encoded, as a line of it was too long to be sent; absent where
+    /// the body was sent byte for byte.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reencoded: bool,
     /// Milliseconds from `timestamp` to SES's acceptance of the last send; absent where nothing was sent.
     pub forward_millis: Option<u64>,
     /// While it is `sending`: when Lambda ends the invocation that has claimed it, so that afterwards
@@ -98,6 +102,7 @@ impl Outcome {
             error: None,
             request_id: request_id.to_owned(),
             bytes: None,
+            reencoded: false,
             forward_millis: None,
             claimed_until: None,
             tries: 0,
@@ -127,7 +132,7 @@ impl Outcome {
     /// status does not decide, a later claim or a later next try does, and then who knows more.
     fn standing(&self) -> impl Ord + '_ {
         let time = (self.status, self.claimed_until, self.next_try);
-        let knowledge = (self.bytes, &self.destinations, &self.error, &self.reason);
+        let knowledge = (self.bytes, self.reencoded, &self.destinations, &self.error, &self.reason);
         let rest = (&self.tags, &self.left_out, &self.recipients, &self.request_id);
         (time, knowledge, rest, &self.timestamp, &self.message_id)
     }
@@ -140,6 +145,10 @@ fn union<T: Ord>(one: Vec<T>, two: Vec<T>) -> Vec<T> {
         return one;
     }
     one.into_iter().chain(two).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -280,6 +289,7 @@ mod tests {
                     sent: sent.collect(),
                     delivery: delivery.collect(),
                     bytes,
+                    reencoded: bytes == Some(1),
                     forward_millis,
                     tries,
                     destinations,
@@ -362,6 +372,7 @@ mod tests {
         let outcome = Outcome {
             tags: vec!["spam".to_owned()],
             left_out: vec![LeftOut { recipient: "x@in.example".to_owned(), reason: "loop".to_owned() }],
+            reencoded: true,
             claimed_until: Some(at),
             tries: 3,
             next_try: Some(at),
@@ -377,7 +388,7 @@ mod tests {
             r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"sending","reason":null,"#,
             r#""recipients":["info@in.example"],"destinations":[],"tags":["spam"],"#,
             r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"error":null,"#,
-            r#""requestId":"r1","bytes":null,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
+            r#""requestId":"r1","bytes":null,"reencoded":true,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
             r#""tries":3,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,
             r#""destination":"y@out.example","event":"bounced","code":"5.1.1"}]}"#,
         );

@@ -68,6 +68,11 @@ pub(crate) const fn message() -> &'static str {
     "From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\r\nHi there\r\n"
 }
 
+/// One that SES refuses for the name of an attachment.
+pub(crate) fn refused_message() -> String {
+    message().replace("\r\n\r\n", "\r\nContent-Type: application/octet-stream; name=\"a.exe\"\r\n\r\n")
+}
+
 /// The outcome without what differs from run to run.
 pub(crate) async fn outcome(stack: &Stack, message_id: &str) -> Value {
     let Some(mut outcome) = stack.outcome(message_id).await else { return Value::Null };

@@ -115,7 +115,7 @@ impl HttpConnector for Endpoint {
 fn message(header: usize, body: usize) -> Outgoing {
     let bytes: Vec<u8> = (0..header + body).map(|i: usize| (i * 31 + i / 253) as u8).collect();
     let bytes = Bytes::from(bytes);
-    Outgoing { header: bytes.slice(..header), body: bytes.slice(header..) }
+    Outgoing { header: bytes.slice(..header), body: bytes.slice(header..), recoding: None }
 }
 
 async fn send(

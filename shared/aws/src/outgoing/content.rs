@@ -7,6 +7,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -14,7 +15,10 @@ use aws_smithy_types::body::SdkBody;
 use base64_simd::STANDARD;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use ses_forwarder::body::{Cursor, Recoding};
 use sha2::{Digest, Sha256};
+
+use super::Outgoing;
 
 /// Bytes encoded at a time: large enough for few system calls, small enough for the processor's cache.
 const FRAME: usize = 64 * 1024;
@@ -34,12 +38,37 @@ enum Section {
     Plain(Bytes),
     /// Of whole groups unless no other follows, so that only the end is padded.
     Base64(Bytes),
+    /// A body with lines that are too long, made as it goes.
+    Recoded(Recoded),
+}
+
+/// A body that is re-encoded while it is sent.
+#[derive(Debug, Clone)]
+struct Recoded {
+    /// What stands before it in the same group: the end of the header.
+    seam: Bytes,
+    body: Bytes,
+    recoding: Arc<Recoding>,
+    in_base64: bool,
 }
 
 impl Content {
-    /// `prefix`, the base64 of `header` and `body` as one text, `suffix`.
-    pub(super) fn base64(prefix: Bytes, header: &Bytes, body: &Bytes, suffix: Bytes) -> Content {
+    /// `prefix`, the base64 of the message as one text, `suffix`.
+    pub(super) fn base64(prefix: Bytes, message: &Outgoing, suffix: Bytes) -> Content {
+        let Outgoing { header, body, recoding } = message;
         let whole = header.len() - header.len() % GROUP;
+        if let Some(recoding) = recoding {
+            let (seam, recoding) = (header.slice(whole..), recoding.clone());
+            return Content {
+                sections: [
+                    Section::Plain(prefix),
+                    Section::Base64(header.slice(..whole)),
+                    Section::Recoded(Recoded { seam, body: body.clone(), recoding, in_base64: true }),
+                    Section::Plain(suffix),
+                    Section::Plain(Bytes::new()),
+                ],
+            };
+        }
         let borrowed = if whole == header.len() { 0 } else { body.len().min(GROUP - header.len() % GROUP) };
         let seam = [&header[whole..], &body[..borrowed]].concat();
         Content {
@@ -53,10 +82,17 @@ impl Content {
         }
     }
 
-    /// `header` and `body` as they are.
-    pub(super) fn plain(header: Bytes, body: Bytes) -> Content {
+    /// The message as it is.
+    pub(super) fn plain(message: &Outgoing) -> Content {
+        let Outgoing { header, body, recoding } = message.clone();
         let nothing = || Section::Plain(Bytes::new());
-        Content { sections: [Section::Plain(header), Section::Plain(body), nothing(), nothing(), nothing()] }
+        let body = match recoding {
+            None => Section::Plain(body),
+            Some(recoding) => {
+                Section::Recoded(Recoded { seam: Bytes::new(), body, recoding, in_base64: false })
+            }
+        };
+        Content { sections: [Section::Plain(header), body, nothing(), nothing(), nothing()] }
     }
 
     /// Bytes on the wire.
@@ -83,18 +119,15 @@ impl Content {
 }
 
 impl Section {
-    fn bytes(&self) -> &Bytes {
-        match self {
-            Section::Plain(bytes) | Section::Base64(bytes) => bytes,
-        }
-    }
-
     fn len(&self) -> u64 {
-        let bytes = match self {
-            Section::Plain(bytes) => bytes.len(),
-            Section::Base64(bytes) => STANDARD.encoded_length(bytes.len()),
-        };
-        bytes as u64
+        match self {
+            Section::Plain(bytes) => bytes.len() as u64,
+            Section::Base64(bytes) => STANDARD.encoded_length(bytes.len()) as u64,
+            Section::Recoded(Recoded { seam, recoding, in_base64, .. }) => {
+                let bytes = seam.len() as u64 + recoding.len();
+                if *in_base64 { bytes.div_ceil(GROUP as u64) * 4 } else { bytes }
+            }
+        }
     }
 }
 
@@ -105,6 +138,9 @@ struct Frames {
     /// The section in turn, and the offset in it.
     section: usize,
     at: usize,
+    /// How far a body that is re-encoded has been read, and what of it is not sent yet.
+    cursor: Cursor,
+    pending: Vec<u8>,
     /// Bytes still to come.
     left: u64,
 }
@@ -112,24 +148,35 @@ struct Frames {
 impl Frames {
     fn of(content: Content) -> Frames {
         let left = content.len();
-        Frames { content, section: 0, at: 0, left }
+        Frames { content, section: 0, at: 0, cursor: Cursor::default(), pending: Vec::new(), left }
     }
 
     /// Appends to `frame`, which is empty, up to [`FRAME`] bytes; `false` if there are none left.
     fn fill(&mut self, frame: &mut Vec<u8>) -> bool {
         while let Some(section) = self.content.sections.get(self.section) {
-            let rest = &section.bytes()[self.at..];
             let room = FRAME - frame.len();
-            let taken = match section {
-                Section::Plain(_) => rest.len().min(room),
-                Section::Base64(_) => rest.len().min(room / 4 * GROUP),
+            let is_done = match section {
+                Section::Plain(bytes) => {
+                    let taken = (bytes.len() - self.at).min(room);
+                    frame.extend_from_slice(&bytes[self.at..][..taken]);
+                    self.at += taken;
+                    self.at == bytes.len()
+                }
+                Section::Base64(bytes) => {
+                    let taken = (bytes.len() - self.at).min(room / 4 * GROUP);
+                    STANDARD.encode_append(&bytes[self.at..][..taken], frame);
+                    self.at += taken;
+                    self.at == bytes.len()
+                }
+                Section::Recoded(recoded) => {
+                    if self.at == 0 {
+                        self.pending.extend_from_slice(&recoded.seam);
+                        self.at = 1;
+                    }
+                    recoded.fill(&mut self.cursor, &mut self.pending, frame, room)
+                }
             };
-            match section {
-                Section::Plain(_) => frame.extend_from_slice(&rest[..taken]),
-                Section::Base64(_) => STANDARD.encode_append(&rest[..taken], frame),
-            }
-            if taken < rest.len() {
-                self.at += taken;
+            if !is_done {
                 break;
             }
             self.section += 1;
@@ -137,6 +184,30 @@ impl Frames {
         }
         self.left -= frame.len() as u64;
         !frame.is_empty()
+    }
+}
+
+impl Recoded {
+    /// Appends up to `room` bytes to `frame`; `true` if those were the last. What was read beyond that, or is
+    /// no whole group, stays in `pending`.
+    fn fill(&self, cursor: &mut Cursor, pending: &mut Vec<u8>, frame: &mut Vec<u8>, room: usize) -> bool {
+        let wanted = if self.in_base64 { room / 4 * GROUP } else { room };
+        let mut more = true;
+        while more && pending.len() < wanted {
+            more = self.recoding.read(&self.body, cursor, pending, wanted - pending.len());
+        }
+        let taken = match pending.len().min(wanted) {
+            // Only the end is padded.
+            taken if self.in_base64 && more => taken - taken % GROUP,
+            taken => taken,
+        };
+        if self.in_base64 {
+            STANDARD.encode_append(&pending[..taken], frame);
+        } else {
+            frame.extend_from_slice(&pending[..taken]);
+        }
+        pending.drain(..taken);
+        !more && pending.is_empty()
     }
 }
 
@@ -166,6 +237,7 @@ impl Body for Frames {
 #[cfg(test)]
 mod tests {
     use aws_smithy_types::byte_stream::ByteStream;
+    use ses_forwarder::header::split;
 
     use super::*;
 
@@ -182,8 +254,9 @@ mod tests {
         for body in (0..8).chain(around_a_frame).chain([2 * FRAME + 1]) {
             for header in 0..8 {
                 let (header, body) = (input.slice(..header), input.slice(header..header + body));
-                let content = Content::base64("{\"a\":\"".into(), &header, &body, "\"}".into());
                 let message = [&header[..], &body[..]].concat();
+                let outgoing = Outgoing { header: header.clone(), body: body.clone(), recoding: None };
+                let content = Content::base64("{\"a\":\"".into(), &outgoing, "\"}".into());
                 let expected = format!("{{\"a\":\"{}\"}}", STANDARD.encode_to_string(message));
                 let lengths = (header.len(), body.len());
                 assert_eq!(content.len(), expected.len() as u64, "{lengths:?}");
@@ -197,17 +270,44 @@ mod tests {
     #[tokio::test]
     async fn a_plain_content_is_sent_as_it_is() {
         for length in [0, 1, FRAME - 1, FRAME, 2 * FRAME + 7] {
-            let content = Content::plain("head".into(), vec![b'x'; length].into());
+            let body = vec![b'x'; length].into();
+            let content = Content::plain(&Outgoing { header: "head".into(), body, recoding: None });
             assert_eq!(content.len(), length as u64 + 4);
             let expected = [b"head", &vec![b'x'; length][..]].concat();
             assert!(collect(content.into_body()).await == expected, "{length}");
         }
     }
 
+    /// Bodies whose encoded form ends everywhere around a group, and around a frame.
+    #[tokio::test]
+    async fn a_body_is_re_encoded_as_it_goes() {
+        let lengths = (999..1010).chain(FRAME - 700..FRAME - 600).step_by(3).chain([4 * FRAME + 5]);
+        for length in lengths {
+            for header in ["Subject: s\r\n\r\n", "Subject: st\r\n\r\n", "Subject: str\r\n\r\n"] {
+                let body = Bytes::from(format!("a = b\r\n{}\r\n", "x".repeat(length)));
+                let recoding = Recoding::of(&split(header.as_bytes()), &body).expect("it has a long line");
+                let (mut text, mut cursor) = (Vec::new(), Cursor::default());
+                while recoding.read(&body, &mut cursor, &mut text, FRAME) {}
+                let recoding = Some(Arc::new(recoding));
+                let outgoing = Outgoing { header: header.into(), body, recoding };
+                let message = [header.as_bytes(), &text].concat();
+                assert_eq!(outgoing.len(), message.len() as u64);
+                assert!(collect(outgoing.to_body()).await == message, "{length}, plain");
+
+                let expected = format!("<{}>", STANDARD.encode_to_string(&message));
+                let content = Content::base64("<".into(), &outgoing, ">".into());
+                assert_eq!(content.len(), expected.len() as u64, "{length}");
+                assert_eq!(content.sha256(), hex_of(expected.as_bytes()), "{length}");
+                assert!(collect(content.into_body()).await == expected.as_bytes(), "{length}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn each_attempt_starts_anew() {
-        let content = Content::base64("<".into(), &"head".into(), &vec![b'x'; 2 * FRAME].into(), ">".into());
-        let body = content.into_body();
+        let body = vec![b'x'; 2 * FRAME].into();
+        let message = Outgoing { header: "head".into(), body, recoding: None };
+        let body = Content::base64("<".into(), &message, ">".into()).into_body();
         let again = body.try_clone().expect("it is retryable");
         assert!(collect(body).await == collect(again).await);
     }

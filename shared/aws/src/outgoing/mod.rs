@@ -8,7 +8,7 @@
 
 mod content;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_sesv2::{
@@ -20,6 +20,7 @@ use aws_sdk_sesv2::{
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
+use ses_forwarder::body::Recoding;
 
 use self::content::Content;
 use crate::call::{self, CallError, Deadline, Kind, Persistence, persist, sent};
@@ -36,8 +37,10 @@ const PLACEHOLDER: &[u8] = b"message";
 pub struct Outgoing {
     /// The rewritten fields and the empty line.
     pub header: Bytes,
-    /// All that follows, byte for byte as it was stored.
+    /// All that follows, as it was stored.
     pub body: Bytes,
+    /// How to send the body if lines of it are too long; else it is sent byte for byte.
+    pub recoding: Option<Arc<Recoding>>,
 }
 
 /// Who sends it to whom, whatever the header says.
@@ -62,12 +65,13 @@ impl Outgoing {
     /// Bytes of the message.
     #[expect(clippy::len_without_is_empty, reason = "a message is never empty: there is a From")]
     pub fn len(&self) -> u64 {
-        self.header.len() as u64 + self.body.len() as u64
+        let body = self.recoding.as_ref().map_or(self.body.len() as u64, |recoding| recoding.len());
+        self.header.len() as u64 + body
     }
 
     /// The message as a file would hold it, produced while it is sent.
     pub fn to_body(&self) -> SdkBody {
-        Content::plain(self.header.clone(), self.body.clone()).into_body()
+        Content::plain(self).into_body()
     }
 }
 
@@ -141,7 +145,7 @@ impl Intercept for Swap {
         let request = context.request_mut();
         let json = request.body().bytes().ok_or("the request's JSON is not in memory")?;
         let (prefix, suffix) = around_placeholder(json).ok_or("the request's JSON has no placeholder")?;
-        let content = Content::base64(prefix, &self.message.header, &self.message.body, suffix);
+        let content = Content::base64(prefix, &self.message, suffix);
         request.headers_mut().insert("content-length", content.len().to_string());
         config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(content.sha256()));
         config.interceptor_state().store_put(call::timeouts(self.attempt));

@@ -114,12 +114,13 @@ fn recipient(number: usize) -> String {
     format!("r{mailbox}{label}@in.example")
 }
 
-/// Sizes from 1 KB to 1 MB, small ones most often; every hundredth has a line that SES refuses.
+/// Sizes from 1 KB to 1 MB, small ones most often; every hundredth has an attachment that SES refuses.
 fn message(number: usize) -> Vec<u8> {
-    let line = if number % 100 == 13 { "x".repeat(999) } else { "x".repeat(76) };
+    let name = if number % 100 == 13 { "a.exe" } else { "a.txt" };
+    let line = "x".repeat(76);
     let kilobytes = 1 << (number.trailing_zeros().min(10));
     let body = format!("{line}\r\n").repeat(kilobytes * 1024 / (line.len() + 2) + 1);
-    format!("From: Ann <ann@else.example>\r\nSubject: Number {number}\r\n\r\n{body}").into_bytes()
+    format!("From: Ann <ann@else.example>\r\nSubject: Number {number}\r\nContent-Type: text/plain; name={name}\r\n\r\n{body}").into_bytes()
 }
 
 async fn settle(stack: &Parts, id: &str, message: &[u8], late: bool, account: &Mutex<Account>) {

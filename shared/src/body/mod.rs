@@ -1,0 +1,240 @@
+//! The body: sent byte for byte as it was stored, with one exception. A line of more than
+//! [`LINE_OCTETS`] octets must not be sent (RFC 5322 section 2.1.1; SES's documentation forbids it, and
+//! receivers bounce it), so the part that holds one is re-encoded, and says so in its
+//! `Content-Transfer-Encoding`. What its reader decodes is the same.
+//!
+//! Looking for such a line reads every tenth byte or so ([`long_line`]). Only if there is one, the structure
+//! of the message is walked ([`mime`]), and a [`Recoding`] made: which runs of the body stay, and which
+//! go through a [`coding`] while they are sent. Nothing is copied.
+//!
+//! Not touched, long lines or not: what is signed or encrypted (`multipart/signed`,
+//! `multipart/encrypted`, S/MIME, PGP in the text), since a signature covers the encoding; parts in an
+//! encoding that is not MIME's; headers of parts, and what stands between parts.
+
+mod coding;
+mod mime;
+
+use std::ops::Range;
+
+use memchr::{memmem, memrchr};
+
+use self::{
+    coding::{Coding, Progress},
+    mime::{Leaf, Leaves, Media, Transfer},
+};
+use crate::header::{self, HeaderBlock};
+
+/// Longest line in octets, without its end (RFC 5322 section 2.1.1).
+pub const LINE_OCTETS: usize = 998;
+
+/// Parts that are re-encoded at most: SES takes no more in a message.
+/// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
+const PARTS: usize = 500;
+
+/// How to send a body that has lines which are too long.
+#[derive(Debug)]
+pub struct Recoding {
+    pieces: Vec<Piece>,
+    /// What the header of the message has to declare, if the body is a single part.
+    declared: Option<&'static str>,
+    len: u64,
+}
+
+/// A run of what is sent.
+#[derive(Debug)]
+enum Piece {
+    /// Of the stored body, as it is.
+    Stored(Range<usize>),
+    /// Of the stored body, in another form.
+    Coded(Range<usize>, Coding),
+    /// New.
+    Text(&'static str),
+}
+
+/// How far the reading of a [`Recoding`] has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cursor {
+    piece: usize,
+    progress: Progress,
+}
+
+impl Recoding {
+    /// What a message needs whose body, behind `block`, is `body`; `None` if it can go as it is, or no
+    /// part with a line that is too long may be touched.
+    pub fn of(block: &HeaderBlock<'_>, body: &[u8]) -> Option<Recoding> {
+        let mut long = long_line(body, 0)?;
+        let mut recoding = Recoding { pieces: Vec::new(), declared: None, len: 0 };
+        let mut kept = 0;
+        let mut parts = 0;
+        for leaf in Leaves::of(block, body) {
+            if long < leaf.body.start {
+                // In the header of a part, or between parts.
+                let Some(next) = long_line(body, leaf.body.start) else { break };
+                long = next;
+            }
+            if long >= leaf.body.end {
+                continue;
+            }
+            if let Some(coding) = coding_for(&leaf, body) {
+                recoding.keep(kept..leaf.header.start);
+                recoding.declare(&leaf, body, coding);
+                kept = leaf.body.end;
+                recoding.push(Piece::Coded(leaf.body.clone(), coding), body);
+                if coding == Coding::Base64 && kept == body.len() {
+                    recoding.push(Piece::Text("\r\n"), body);
+                }
+                parts += 1;
+            }
+            match long_line(body, leaf.body.end) {
+                Some(next) if parts < PARTS => long = next,
+                _ => break,
+            }
+        }
+        if parts == 0 {
+            return None;
+        }
+        recoding.keep(kept..body.len());
+        Some(recoding)
+    }
+
+    /// Bytes of the body as it is sent.
+    #[expect(clippy::len_without_is_empty, reason = "a body with a long line is not empty")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The header block of the message, as rewriting made it, with the encoding that the body now has.
+    pub fn declared_in(&self, header: Vec<u8>) -> Vec<u8> {
+        let Some(encoding) = self.declared else { return header };
+        let block = header::split(&header);
+        let mut out = Vec::with_capacity(header.len() + 80);
+        let mut written = 0;
+        for field in block.fields().filter(|field| field.is(mime::TRANSFER_ENCODING)) {
+            let (start, end) = mime::extent(&header, &field);
+            out.extend_from_slice(&header[written..start]);
+            written = end;
+        }
+        out.extend_from_slice(&header[written..block.len()]);
+        if !block.fields().any(|field| field.is("MIME-Version")) {
+            out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+        }
+        out.extend_from_slice(encoding.as_bytes());
+        out.extend_from_slice(&header[block.len()..]);
+        out
+    }
+
+    /// Appends the next bytes, some [`coding::OVERSHOOT`] more than `room` at most; `false` if none are left. `body` is the one
+    /// that this was made of.
+    pub fn read(&self, body: &[u8], cursor: &mut Cursor, out: &mut Vec<u8>, room: usize) -> bool {
+        let until = out.len() + room;
+        while let Some(piece) = self.pieces.get(cursor.piece) {
+            let done = match piece {
+                Piece::Text(text) => {
+                    out.extend_from_slice(text.as_bytes());
+                    true
+                }
+                Piece::Stored(range) => cursor.progress.copy(&body[range.clone()], out, until),
+                Piece::Coded(range, coding) => {
+                    coding.encode(&body[range.clone()], &mut cursor.progress, out, until)
+                }
+            };
+            if !done {
+                return true;
+            }
+            *cursor = Cursor { piece: cursor.piece + 1, progress: Progress::default() };
+            if out.len() >= until {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn keep(&mut self, range: Range<usize>) {
+        if !range.is_empty() {
+            self.len += range.len() as u64;
+            self.pieces.push(Piece::Stored(range));
+        }
+    }
+
+    fn push(&mut self, piece: Piece, body: &[u8]) {
+        self.len += match &piece {
+            Piece::Stored(range) => range.len() as u64,
+            Piece::Text(text) => text.len() as u64,
+            Piece::Coded(range, coding) => coding.length(&body[range.clone()]),
+        };
+        self.pieces.push(piece);
+    }
+
+    /// The header of a part, with the encoding that it gets.
+    fn declare(&mut self, leaf: &Leaf, body: &[u8], coding: Coding) {
+        let Some(encoding) = coding.declaration() else {
+            return self.keep(leaf.header.start..leaf.body.start);
+        };
+        if leaf.is_message {
+            self.declared = Some(encoding);
+            return self.keep(leaf.header.start..leaf.body.start);
+        }
+        let mut kept = leaf.header.start;
+        let header = &body[leaf.header.clone()];
+        for field in header::split(header).fields().filter(|field| field.is(mime::TRANSFER_ENCODING)) {
+            let (start, end) = mime::extent(header, &field);
+            self.keep(kept..leaf.header.start + start);
+            kept = leaf.header.start + end;
+        }
+        self.keep(kept..leaf.header.end);
+        self.push(Piece::Text(encoding), body);
+        if leaf.header.end == leaf.body.start {
+            self.push(Piece::Text("\r\n"), body);
+        }
+        self.keep(leaf.header.end..leaf.body.start);
+    }
+}
+
+/// What a part with a line that is too long goes through, if it may be touched.
+fn coding_for(leaf: &Leaf, body: &[u8]) -> Option<Coding> {
+    match (leaf.transfer, leaf.media) {
+        (Transfer::Other, _) | (_, Media::Sealed) => None,
+        (Transfer::QuotedPrintable | Transfer::Identity, Media::Text)
+            if holds_pgp(&body[leaf.body.clone()]) =>
+        {
+            None
+        }
+        (Transfer::Identity, Media::Text) => Some(Coding::QuotedPrintable),
+        (Transfer::Identity, Media::Other) => Some(Coding::Base64),
+        (Transfer::QuotedPrintable, _) => Some(Coding::SoftBreaks),
+        (Transfer::Base64, _) => Some(Coding::LineBreaks),
+    }
+}
+
+/// Whether a text holds a message or signature of OpenPGP (RFC 9580 section 6.2).
+fn holds_pgp(text: &[u8]) -> bool {
+    memmem::find_iter(text, b"-----BEGIN PGP ").any(|at| at == 0 || text[at - 1] == b'\n')
+}
+
+/// Where the first line begins, of those that begin at `from` or behind it, that has more than [`LINE_OCTETS`] octets.
+///
+/// Instead of every line end it looks for the last one within reach, so it reads little of a text with
+/// short lines.
+pub fn long_line(text: &[u8], from: usize) -> Option<usize> {
+    let mut start = from;
+    loop {
+        // The longest line that is allowed, with CR LF, fits exactly.
+        let reach = start + LINE_OCTETS + 2;
+        let window = text.get(start..reach.min(text.len()))?;
+        match memrchr(b'\n', window) {
+            Some(end) if is_short(&window[..end]) => start += end + 1,
+            // The last line within reach is not the first.
+            Some(end) => match memrchr(b'\n', &window[..end]) {
+                Some(earlier) => start += earlier + 1,
+                None => return Some(start),
+            },
+            None if reach < text.len() || !is_short(window) => return Some(start),
+            None => return None,
+        }
+    }
+}
+
+/// Whether a line, or several, have so few octets that none can be too long.
+fn is_short(line: &[u8]) -> bool {
+    line.strip_suffix(b"\r").unwrap_or(line).len() <= LINE_OCTETS
+}

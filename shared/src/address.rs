@@ -80,8 +80,9 @@ impl Address {
 }
 
 /// `atext` of RFC 5322 section 3.2.3.
-pub(crate) fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+pub(crate) const fn is_atext(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
 /// Whether a local part needs no quotes: atoms joined by single dots (RFC 5322 section 3.2.3).

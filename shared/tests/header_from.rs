@@ -43,11 +43,94 @@ fn from_as_it_comes_and_as_it_becomes() {
         ),
         (
             "=?utf-8?q?Ren=C3=A9e?= <r@x.example>",
-            "=?utf-8?q?Ren=C3=A9e?= <r_x.example@in.example>",
-            "=?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+            "=?utf-8?b?UmVuw6ll?= <r_x.example@in.example>",
+            "=?utf-8?b?UmVuw6ll?= <r@x.example>",
         ),
         ("\"x < y\" <a@x.example>", "\"x < y\" <a_x.example@in.example>", "\"x < y\" <a@x.example>"),
-        ("Friends: a@x.example, b@y.example;", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
+        (
+            "Friends: a@x.example, b@y.example;",
+            "\"a at x.example\" <a_x.example@in.example>",
+            "a@x.example, b@y.example",
+        ),
+        (
+            "Jane <jane@x.example>, Bob <bob@y.example>, jane@x.example",
+            "Jane <jane_x.example@in.example>",
+            "Jane <jane@x.example>, Bob <bob@y.example>",
+        ),
+        (
+            "Mail Delivery Subsystem <MAILER-DAEMON>",
+            "Mail Delivery Subsystem <sender_envelope.example@in.example>",
+            "Mail Delivery Subsystem <sender@envelope.example>",
+        ),
+        (
+            "MAILER-DAEMON (Mail Delivery System)",
+            "Mail Delivery System <sender_envelope.example@in.example>",
+            "Mail Delivery System <sender@envelope.example>",
+        ),
+        (
+            "jdoe@test  . example",
+            "\"jdoe at test.example\" <jdoe_test.example@in.example>",
+            "jdoe@test.example",
+        ),
+        (
+            "test . test@y.example",
+            "\"test.test at y.example\" <test.test_y.example@in.example>",
+            "test.test@y.example",
+        ),
+        (
+            "Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>",
+            "Pete <pete_silly.test@in.example>",
+            "Pete <pete@silly.test>",
+        ),
+        ("A <A <a@x.example>>", "A <a_x.example@in.example>", "A <a@x.example>"),
+        ("A <a@x.example> B <b@x.example>", "B <b_x.example@in.example>", "A <a@x.example>, B <b@x.example>"),
+        ("a@x.example>", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
+        ("a@x.example <>", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
+        (
+            "Doe, John <john@x.example>",
+            "\"Doe, John\" <john_x.example@in.example>",
+            "\"Doe, John\" <john@x.example>",
+        ),
+        (
+            "Jörg <jörg@x.example>",
+            "=?utf-8?b?SsO2cmc=?= <sender_envelope.example@in.example>",
+            "=?utf-8?b?SsO2cmc=?= <sender@envelope.example>",
+        ),
+        (
+            "Jörg <jörg@x.example>, Bob <bob@y.example>",
+            "Bob <bob_y.example@in.example>",
+            "Bob <bob@y.example>",
+        ),
+        ("<mailto:jane@x.example>", "\"jane at x.example\" <jane_x.example@in.example>", "jane@x.example"),
+        ("mailto:jane@x.example", "\"jane at x.example\" <jane_x.example@in.example>", "jane@x.example"),
+        (
+            "<third@x.example, fourth@x.example>",
+            "\"third at x.example\" <third_x.example@in.example>",
+            "third@x.example, fourth@x.example",
+        ),
+        (
+            "John <john smith@x.example>",
+            "John <sender_envelope.example@in.example>",
+            "John <sender@envelope.example>",
+        ),
+        (
+            "a@b@x.example",
+            "\"sender at envelope.example\" <sender_envelope.example@in.example>",
+            "sender@envelope.example",
+        ),
+        (
+            "=?utf-8?q?jane=40x.example?= <=?utf-8?q?jane?=@x.example>",
+            "\"jane at x.example\" <sender_envelope.example@in.example>",
+            "\"jane@x.example\" <sender@envelope.example>",
+        ),
+        (
+            "a=?b@x.example",
+            "=?utf-8?q?a=3D=3Fb_at_x=2Eexample?= <a_b_x.example@in.example>",
+            "a=?b@x.example",
+        ),
+        ("Jane Q. jane@x.example", "\"Jane Q.\" <jane_x.example@in.example>", "\"Jane Q.\" <jane@x.example>"),
+        ("root@localhost", "root at localhost <root_localhost@in.example>", "root@localhost"),
+        ("a@[192.0.2.1]", "\"a at [192.0.2.1]\" <a__192.0.2.1_@in.example>", "a@[192.0.2.1]"),
         (
             "\"eve@bank.example\" <e@x.example>",
             "\"eve at bank.example\" <e_x.example@in.example>",
@@ -55,8 +138,8 @@ fn from_as_it_comes_and_as_it_becomes() {
         ),
         (
             "Renée <r@x.example>",
-            "=?utf-8?q?Ren=C3=A9e?= <r_x.example@in.example>",
-            "=?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+            "=?utf-8?b?UmVuw6ll?= <r_x.example@in.example>",
+            "=?utf-8?b?UmVuw6ll?= <r@x.example>",
         ),
         (
             "=?utf-8?q?a=0D=0ABcc:_x@y.example?= <e@x.example>",

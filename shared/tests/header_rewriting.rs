@@ -78,7 +78,7 @@ fn a_whole_message() {
         "X-Original-To: info@in.example\r\nX-Original-From: Jane Doe <jane@example.com>\r\n\
          X-Original-Message-ID: <1@example.com>\r\nX-Loop: info@in.example\r\nReceived: from mx\r\n by inbound-smtp\r\n\
          Received: 2\r\nFrom: Jane Doe <jane_example.com@in.example>\r\nReply-To: Jane Doe <jane@example.com>\r\n\
-         To: ann@out.example, bob@else.example, \"Bob\" <bob@y.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\
+         To: Info <INFO@in.example>, \"Bob\" <bob@y.example>\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\
          Message-ID: <1@example.com>\r\nReferences: <0@example.com> <1@example.com>\r\n\
          Date: Mon, 1 Jan 2024 00:00:00 +0000\r\nMIME-Version: 1.0\r\nX-Odd:   spaces  stay \r\n\r\n"
     );
@@ -152,8 +152,8 @@ fn fields_that_stay_go_or_change() {
         ),
         (
             "as often as it likes",
-            "Received: a\r\nReceived: b\r\nTo: c\r\nTo: d\r\nCc: e\r\nCc: f",
-            "Received: a\r\nReceived: b\r\nTo: c\r\nTo: d\r\nCc: e\r\nCc: f",
+            "Received: a\r\nReceived: b\r\nTo: c@x\r\nTo: d@x\r\nCc: e@x\r\nCc: f@x",
+            "Received: a\r\nReceived: b\r\nTo: c@x\r\nTo: d@x\r\nCc: e@x\r\nCc: f@x",
         ),
         ("bare CR and NUL", "X-A: 1\r2\0\x0b3\x7f4", "X-A: 1 2  3 4"),
         ("a line of controls", "X-A: 1\r\n \0\0\r\n 2", "X-A: 1\r\n 2"),
@@ -167,57 +167,61 @@ fn fields_that_stay_go_or_change() {
 #[test]
 fn text_that_is_not_ascii() {
     for (case, came, sent) in [
-        ("UTF-8", "Subject: café au lait".as_bytes(), "Subject: =?utf-8?q?caf=C3=A9?= au lait"),
-        ("Latin-1", b"Subject: caf\xe9 au lait", "Subject: =?utf-8?q?caf=C3=A9?= au lait"),
+        ("UTF-8", "Subject: café au lait".as_bytes(), "Subject: =?utf-8?b?Y2Fmw6k=?= au lait"),
+        ("Latin-1", b"Subject: caf\xe9 au lait", "Subject: =?utf-8?b?Y2Fmw6k=?= au lait"),
         ("windows-1252", b"X-A: \x80 5", "X-A: =?utf-8?b?4oKs?= 5"),
-        ("both", b"X-A: \xc3\xa9\xe9", "X-A: =?utf-8?q?=C3=A9=C3=A9?="),
-        ("neighbours together", "Subject: é è b".as_bytes(), "Subject: =?utf-8?q?=C3=A9_=C3=A8?= b"),
-        ("across a fold", "Subject: é\r\n è b".as_bytes(), "Subject: =?utf-8?q?=C3=A9_=C3=A8?= b"),
+        ("both", b"X-A: \xc3\xa9\xe9", "X-A: =?utf-8?b?w6nDqQ==?="),
+        ("neighbours together", "Subject: é è b".as_bytes(), "Subject: =?utf-8?b?w6kgw6g=?= b"),
+        ("across a fold", "Subject: é\r\n è b".as_bytes(), "Subject: =?utf-8?b?w6kgw6g=?= b"),
         (
             "beside encoded-words",
             "Subject: =?utf-8?q?a?= é =?utf-8?q?b?=".as_bytes(),
             "Subject: =?utf-8?q?a?= =?utf-8?q?_=C3=A9_?= =?utf-8?q?b?=",
         ),
-        ("no space behind the colon", "X-A:é".as_bytes(), "X-A:=?utf-8?q?=C3=A9?="),
-        ("a C1 control", "X-A: \u{85}é".as_bytes(), "X-A: =?utf-8?q?_=C3=A9?="),
+        ("no space behind the colon", "X-A:é".as_bytes(), "X-A:=?utf-8?b?w6k=?="),
+        ("a C1 control", "X-A: \u{85}é".as_bytes(), "X-A: =?utf-8?b?IMOp?="),
         ("base64", "Subject: 日本語".as_bytes(), "Subject: =?utf-8?b?5pel5pys6Kqe?="),
         (
             "display name",
             "Cc: Renée <r@x.example>, b@y.example".as_bytes(),
-            "Cc: =?utf-8?q?Ren=C3=A9e?= <r@x.example>, b@y.example",
+            "Cc: =?utf-8?b?UmVuw6ll?= <r@x.example>, b@y.example",
         ),
         (
             "quoted display name",
             "Cc: \"Renée, Dr.\" <r@x.example>".as_bytes(),
-            "Cc: =?utf-8?q?Ren=C3=A9e=2C_Dr=2E?= <r@x.example>",
+            "Cc: =?utf-8?b?UmVuw6llLCBEci4=?= <r@x.example>",
         ),
         (
             "comment for a name",
             "Cc: r@x.example (Renée)".as_bytes(),
-            "Cc: =?utf-8?q?Ren=C3=A9e?= <r@x.example>",
+            "Cc: =?utf-8?b?UmVuw6ll?= <r@x.example>",
         ),
         (
             "group",
             "Cc: Ämter: a@x.example, Bö <b@x.example>;".as_bytes(),
-            "Cc: =?utf-8?q?=C3=84mter?=: a@x.example, =?utf-8?q?B=C3=B6?= <b@x.example>;",
+            "Cc: =?utf-8?b?w4RtdGVy?=: a@x.example, =?utf-8?b?QsO2?= <b@x.example>;",
         ),
-        ("local part", "Cc: ré@x.example".as_bytes(), "Cc: r??@x.example"),
+        (
+            "local part",
+            "Cc: ré@x.example".as_bytes(),
+            "X-Original-Cc-Field: =?utf-8?b?csOpQHguZXhhbXBsZQ==?=",
+        ),
         (
             "keywords",
             "Keywords: thé, café".as_bytes(),
-            "Keywords: =?utf-8?q?th=C3=A9?=, =?utf-8?q?caf=C3=A9?=",
+            "Keywords: =?utf-8?q?th=C3=A9?=, =?utf-8?b?Y2Fmw6k=?=",
         ),
-        ("list", "List-Id: Café <c.x.example>".as_bytes(), "List-Id: =?utf-8?q?Caf=C3=A9?= <c.x.example>"),
+        ("list", "List-Id: Café <c.x.example>".as_bytes(), "List-Id: =?utf-8?b?Q2Fmw6k=?= <c.x.example>"),
         (
             "parameter",
             "Content-Type: text/plain; name=\"é\"".as_bytes(),
-            "Content-Type: text/plain; name=\"??\"",
+            "Content-Type: text/plain; name*=utf-8''%C3%A9",
         ),
         ("Received", "Received: from é (ü)".as_bytes(), "Received: from ?? (??)"),
         (
             "resent",
             "Resent-From: Renée <r@x>".as_bytes(),
-            "X-Original-Resent-From: =?utf-8?q?Ren=C3=A9e?= <r@x>",
+            "X-Original-Resent-From: =?utf-8?b?UmVuw6ll?= <r@x>",
         ),
         (
             "a long word",
@@ -280,61 +284,169 @@ fn lines_that_are_too_long() {
 }
 
 #[test]
-fn recipients_give_way_to_their_destinations() {
+fn recipients_that_lead_to_one_destination_give_way_to_it() {
     let deliveries = [
-        delivery("info@in.example", &["ann@out.example", "bob@else.example"]),
+        delivery("desk@in.example", &["ann@out.example"]),
+        delivery("team@in.example", &["ann@out.example", "bob@else.example"]),
         delivery("\"o p\"@in.example", &["op@out.example"]),
         delivery("old@in.example", &[]),
         delivery("info@xn--bro-hoa.example", &["ann@out.example"]),
     ];
     let how = Rewrite { deliveries: &deliveries, ..PLAIN };
-    let both = "ann@out.example, bob@else.example";
     for (case, came, sent) in [
-        ("bare", "To: info@in.example", format!("To: {both}")),
-        ("any case", "to: INFO@IN.Example", format!("to: {both}")),
-        ("with a name", "Cc: Info Desk <info@in.example>", format!("Cc: {both}")),
+        ("bare", "To: desk@in.example", "To: ann@out.example"),
+        ("any case", "to: DESK@IN.Example", "to: ann@out.example"),
+        ("the name stays", "Cc: Info Desk <desk@in.example>", "Cc: Info Desk <ann@out.example>"),
+        (
+            "the comment stays",
+            "To: desk@in.example (Desk), b@x.example",
+            "To: ann@out.example (Desk), b@x.example",
+        ),
+        ("an alias of several", "To: \"Team\" <team@in.example>", "To: \"Team\" <team@in.example>"),
         (
             "among others",
-            "To: \"A, B\" <a@x.example>,\r\n info@in.example,\r\n C <c@x.example>",
-            format!("To: \"A, B\" <a@x.example>,\r\n {both},\r\n C <c@x.example>"),
+            "To: \"A, B\" <a@x.example>,\r\n desk@in.example,\r\n C <c@x.example>",
+            "To: \"A, B\" <a@x.example>,\r\n ann@out.example,\r\n C <c@x.example>",
         ),
         (
             "others alone",
             "To:  \"A, B\"  <a@x.example> , x@in.example (it's)",
-            "To:  \"A, B\"  <a@x.example> , x@in.example (it's)".to_owned(),
+            "To:  \"A, B\"  <a@x.example> , x@in.example (it's)",
         ),
-        ("twice", "To: info@in.example, info@in.example", format!("To: {both}, {both}")),
-        ("quoted local part", "To: \"o p\"@in.example", "To: op@out.example".to_owned()),
-        ("needlessly quoted", "To: \"info\"@in.example", format!("To: {both}")),
-        ("comments inside", "To: info(x)@(y)in.example", format!("To: {both}")),
-        ("comment behind", "To: info@in.example (Info), b@x.example", format!("To: {both}, b@x.example")),
-        ("in a group", "To: all: a@x.example, info@in.example;", format!("To: all: a@x.example, {both};")),
-        ("route", "To: <@r.example:info@in.example>", format!("To: {both}")),
-        ("without an end", "To: Info <info@in.example", format!("To: {both}")),
-        ("IDN", "To: info@büro.example", "To: ann@out.example".to_owned()),
-        ("discarded", "To: old@in.example, b@x.example", "To: old@in.example, b@x.example".to_owned()),
+        ("twice", "To: desk@in.example, Desk <desk@in.example>", "To: ann@out.example"),
+        ("with its destination", "To: Ann <ann@out.example>, desk@in.example", "To: Ann <ann@out.example>"),
+        ("quoted local part", "To: \"o p\"@in.example", "To: op@out.example"),
+        ("needlessly quoted", "To: \"desk\"@in.example", "To: ann@out.example"),
+        ("comments inside", "To: desk(x)@(y)in.example", "To: ann@out.example"),
+        ("in a group", "To: all: a@x.example, desk@in.example;", "To: all: a@x.example, ann@out.example;"),
+        ("route", "To: <@r.example:desk@in.example>", "To: ann@out.example"),
+        ("without an end", "To: Desk <desk@in.example", "To: Desk <ann@out.example>"),
+        ("IDN", "To: info@büro.example", "To: ann@out.example"),
+        ("discarded", "To: old@in.example, b@x.example", "To: old@in.example, b@x.example"),
         (
             "only its name is one",
-            "To: \"info@in.example\" <b@x.example>",
-            "To: \"info@in.example\" <b@x.example>".to_owned(),
+            "To: \"desk@in.example\" <b@x.example>",
+            "To: \"desk@in.example\" <b@x.example>",
         ),
         (
             "part of another",
-            "To: xinfo@in.example, info@in.example.x",
-            "To: xinfo@in.example, info@in.example.x".to_owned(),
+            "To: xdesk@in.example, desk@in.example.x",
+            "To: xdesk@in.example, desk@in.example.x",
         ),
-        ("in another field", "X-To: info@in.example", "X-To: info@in.example".to_owned()),
+        ("in another field", "X-To: desk@in.example", "X-To: desk@in.example"),
         (
             "beside 8-bit",
-            "To: Renée <r@x.example>, info@in.example",
-            format!("To: =?utf-8?q?Ren=C3=A9e?= <r@x.example>, {both}"),
+            "To: Renée <r@x.example>, desk@in.example",
+            "To: =?utf-8?b?UmVuw6ll?= <r@x.example>, ann@out.example",
         ),
     ] {
-        let message = format!("From: a@x.example\r\n{came}\r\n\r\nbody");
-        let header = String::from_utf8(rewrite(&split(message.as_bytes()), &how).header).unwrap();
-        let start = header.find("Reply-To: a@x.example\r\n").unwrap() + 23;
-        assert_eq!(&header[start..header.len() - 4], sent, "{case}");
+        assert_eq!(field(came.as_bytes(), &how), sent, "{case}");
+        let hidden = field(came.as_bytes(), &Rewrite { hide_destinations: true, ..how });
+        assert!(!hidden.contains("out.example") || came.contains("out.example"), "{case}: {hidden}");
     }
+}
+
+/// What SES refuses a message for, in To, Cc and Reply-To alike, and what it takes.
+#[test]
+fn lists_of_mailboxes_that_ses_cannot_read_are_mended() {
+    let long = "Ticket ".repeat(60);
+    let cut = format!("{}Tick <a@x.example>", "Ticket ".repeat(43));
+    let long_list = format!("{long}<a@x.example>, b@x.example");
+    let cut_list = format!("{cut}, b@x.example");
+    for (case, came, sent, loses) in [
+        ("no domain", "root", "", true),
+        ("no group", "undisclosed-recipients", "", true),
+        ("a group without an end", "undisclosed-recipients:", "", true),
+        ("empty", "", "", false),
+        ("nothing but a comment", "(none)", "", true),
+        ("brackets without an address", "<>", "", true),
+        ("an empty group", "undisclosed-recipients:;", "undisclosed-recipients:;", false),
+        (
+            "one of two",
+            "root, Jane Q. Doe <jane@x.example>, bob",
+            "\"root, Jane Q. Doe\" <jane@x.example>",
+            true,
+        ),
+        ("one of two, bare", "root, jane@x.example", "jane@x.example", true),
+        ("white space in an address", "john <john smith@x.example>, b@x.example", "b@x.example", true),
+        ("white space beside a dot", "john@x . example", "john@x.example", false),
+        (
+            "brackets without an end",
+            "<First Last <first@x.example, Second <second@x.example>",
+            "First Last <first@x.example>, Second <second@x.example>",
+            false,
+        ),
+        ("a stray bracket", "a@x.example>, B <b@x.example>>", "a@x.example, B <b@x.example>", false),
+        ("a bracket in a name", "A [B <a@x.example>", "\"A [B\" <a@x.example>", false),
+        ("no comma", "A <a@x.example> b@x.example", "A <a@x.example>, b@x.example", false),
+        ("no comma, bare", "a@x.example b@x.example", "a@x.example, b@x.example", false),
+        ("semicolons", "a@x.example; B <b@x.example>;", "a@x.example, B <b@x.example>", false),
+        (
+            "an unquoted comma",
+            "Doe, Jane <a@x.example>, b@x.example",
+            "\"Doe, Jane\" <a@x.example>, b@x.example",
+            false,
+        ),
+        ("mailto", "mailto:a@x.example, <mailto:b@x.example>", "a@x.example, b@x.example", false),
+        ("words behind", "<a@x.example> Jane Doe", "a@x.example", true),
+        ("a name without brackets", "Jane Doe a@x.example", "Jane Doe <a@x.example>", false),
+        ("dots", "a..b.@x.example", "\"a..b.\"@x.example", false),
+        ("a root's dot", "a@x.example.", "a@x.example", false),
+        ("no host's name", "a@x_y.example, b@x.example", "b@x.example", true),
+        ("8-bit local part", "Jörg <jörg@x.example>, b@x.example", "b@x.example", true),
+        ("U-label", "Jane <a@büro.example>", "Jane <a@xn--bro-hoa.example>", false),
+        (
+            "8-bit comment",
+            "Jane (Büro) <a@x.example> (ok)",
+            "Jane <a@x.example> (=?utf-8?b?QsO8cm8=?=) (ok)",
+            false,
+        ),
+        (
+            "an encoded-word with a comma",
+            "=?utf-8?q?Doe,_Jane?= <a@x.example>",
+            "\"Doe, Jane\" <a@x.example>",
+            false,
+        ),
+        ("too long", &long_list, &cut_list, false),
+        ("repeated", "a@x.example, A <A@X.example>, b@x.example", "a@x.example, b@x.example", false),
+        ("name with an address", "a@x.example <a@x.example>", "a@x.example <a@x.example>", false),
+        ("obsolete commas", " a@x.example,, b@x.example,", " a@x.example,, b@x.example,", false),
+        ("comment at the end", "A: a@x.example; (end)", "A: a@x.example; (end)", false),
+        ("group in a group", "A: B: a@x.example;", "A: a@x.example;", true),
+        (
+            "Latin-1 beside U-label",
+            "R <a@x.example>, é: b@x.example;",
+            "R <a@x.example>, =?utf-8?b?w6k=?=: b@x.example;",
+            false,
+        ),
+    ] {
+        let message = format!("From: f@x.example\r\nTo:{came}\r\nCc:{came}\r\nReply-To:{came}\r\n\r\n");
+        let header = header(message.as_bytes(), &PLAIN);
+        let value = |name: &str| {
+            let start = header.find(&format!("\r\n{name}:"))? + name.len() + 3;
+            let lines = header[start..].split("\r\n");
+            let mut value = String::new();
+            for (index, line) in lines.enumerate() {
+                if index > 0 && !line.starts_with([' ', '\t']) {
+                    break;
+                }
+                value += line;
+            }
+            Some(value)
+        };
+        let sent = Some(sent).filter(|sent| !sent.is_empty());
+        for name in ["To", "Cc"] {
+            assert_eq!(value(name).as_deref().map(str::trim), sent.map(str::trim), "{case}: {header}");
+            let original = value(&format!("X-Original-{name}-Field"));
+            assert_eq!(original.is_some(), loses, "{case}: {header}");
+        }
+        let answer = sent.filter(|sent| sent.contains('@')).unwrap_or("f@x.example");
+        assert_eq!(value("Reply-To").as_deref().map(str::trim), Some(answer.trim()), "{case}: {header}");
+    }
+}
+
+#[test]
+fn recipients_are_named_at_the_top() {
     let many: Vec<Address> = (0..100).map(|n| address(&format!("r{n}@in.example"))).collect();
     let header = header(b"\r\n", &Rewrite { recipients: &many, ..PLAIN });
     assert_eq!(header.matches("X-Original-To: ").count(), 100);
@@ -442,7 +554,7 @@ fn subject_with_a_prefix() {
         ("both", "[x]", &spam, "Subject: Hello", "Subject: [x] [SPAM] Hello"),
         ("each tag once", "", &all, "Subject: Hello", "Subject: [SPAM] [UNVERIFIED] [VIRUS] Hello"),
         ("encoded", "", &spam, "Subject: =?utf-8?q?a?=", "Subject: [SPAM] =?utf-8?q?a?="),
-        ("8-bit", "", &spam, "Subject: é", "Subject: [SPAM] =?utf-8?q?=C3=A9?="),
+        ("8-bit", "", &spam, "Subject: é", "Subject: [SPAM] =?utf-8?b?w6k=?="),
         ("folded", "", &spam, "Subject: a\r\n b", "Subject: [SPAM] a\r\n b"),
         ("folded at once", "", &spam, "Subject:\r\n b", "Subject: [SPAM]\r\n b"),
         ("no space", "", &spam, "Subject:Hello", "Subject: [SPAM] Hello"),
@@ -457,20 +569,20 @@ fn subject_with_a_prefix() {
             "Subject: =?utf-8?q?=5B=C3=A9=5D_a?=",
             "Subject: =?utf-8?q?=5B=C3=A9=5D_a?=",
         ),
-        ("not ASCII", "[é]", &[], "Subject: Hello", "Subject: =?utf-8?q?=5B=C3=A9=5D?= Hello"),
+        ("not ASCII", "[é]", &[], "Subject: Hello", "Subject: =?utf-8?b?W8OpXQ==?= Hello"),
         (
             "not ASCII before encoded",
             "[é]",
             &[],
             "Subject: =?utf-8?q?a?=",
-            "Subject: =?utf-8?q?=5B=C3=A9=5D_?= =?utf-8?q?a?=",
+            "Subject: =?utf-8?b?W8OpXSA=?= =?utf-8?q?a?=",
         ),
         (
             "not ASCII before 8-bit",
             "[é]",
             &[],
             "Subject: é",
-            "Subject: =?utf-8?q?=5B=C3=A9=5D?= =?utf-8?q?_=C3=A9?=",
+            "Subject: =?utf-8?b?W8OpXQ==?= =?utf-8?b?IMOp?=",
         ),
         ("an attack by setting", "a\r\nBcc: x", &[], "Subject: Hello", "Subject: a  Bcc: x Hello"),
     ] {
@@ -555,7 +667,7 @@ mod hostile {
     #[test]
     fn encoded_words_that_decode_to_encoded_words() {
         let header = from(b"=?utf-8?q?=3D=3Futf-8=3Fq=3Feve=40bank.example=3F=3D?= <e@x.example>");
-        assert!(header.contains("From: =?utf-8?q?=3D=3Futf-8=3Fq=3Feve_at_bank=2Eexample=3F=3D?=\r\n <e_x.example@in.example>\r\n"), "{header}");
+        assert!(header.contains("From: =?utf-8?b?PT91dGYtOD9xP2V2ZSBhdCBiYW5rLmV4YW1wbGU/PQ==?=\r\n <e_x.example@in.example>\r\n"), "{header}");
         let header = from(b"\"=?utf-8?q?eve=40bank.example?=\" <e@x.example>");
         assert!(header.contains("From: \"eve at bank.example\" <e_x.example@in.example>\r\n"), "{header}");
     }
@@ -569,7 +681,10 @@ mod hostile {
     #[test]
     fn eight_bit_in_every_place() {
         let header = from("ré <r\u{e9}@x.example>, ÿ (é) \"é\" ; é:".as_bytes());
-        assert!(header.contains("\r\nFrom: =?utf-8?q?r=C3=A9?= <r__x.example@in.example>\r\n"), "{header}");
+        assert!(
+            header.contains("\r\nFrom: =?utf-8?b?csOp?= <sender_envelope.example@in.example>\r\n"),
+            "{header}"
+        );
     }
 
     #[test]
@@ -610,8 +725,8 @@ mod hostile {
         let how = Rewrite { deliveries: &deliveries, ..PLAIN };
         for (field, written) in [
             ("X-Loop: info@in\0\0.example", "X-Loop: info@in  .example"),
-            ("To: Info <info@in.example,", "To: ann@out.example, bob@else.example,"),
-            ("To: info@in.example.", "To: ann@out.example, bob@else.example"),
+            ("To: Info <info@in.example,", "To: Info <info@in.example>"),
+            ("To: info@in.example.", "To: info@in.example"),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
             assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");

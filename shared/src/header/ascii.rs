@@ -1,24 +1,25 @@
 //! 8-bit text made ASCII, as SES takes nothing else in a header: by the syntax of the field.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use super::{
+    address_spec,
     encoded_word::{self, EncodedWord},
-    folding::{column_of, fold_here},
-    mailbox::{self, Element, Elements},
-    phrase,
+    mailbox, parameters,
     rules::Syntax,
     text::{is_white, unfold},
+    token::{Cursor, Token},
 };
 
-/// Clean text in ASCII. `column` is where its first line begins.
+/// Clean text in ASCII; it is in UTF-8, unless its syntax has no place for more than ASCII. `column` is where its first line begins.
 pub(super) fn ascii(text: &[u8], column: usize, syntax: Syntax) -> Cow<'_, [u8]> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
     Cow::Owned(match syntax {
         Syntax::Text => unstructured(text, column),
-        Syntax::Mailboxes => mailboxes(text, column),
+        Syntax::Mailboxes => phrases(text, column),
+        Syntax::Parameters => parameters::ascii(text),
         Syntax::Tokens => question_marks(text).collect(),
     })
 }
@@ -87,48 +88,90 @@ impl Iterator for Words<'_> {
     }
 }
 
-/// Elements that are not ASCII are written anew; all others stay, and what stands between them.
-fn mailboxes(text: &[u8], column: usize) -> Vec<u8> {
+/// Phrases and comments that are not ASCII are encoded, addresses get their form in ASCII where they have one; all
+/// else stays.
+fn phrases(text: &[u8], column: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() * 2);
-    let mut copied = 0;
-    for element in Elements::of(text) {
-        let written = &text[element.span.clone()];
-        if written.is_ascii() {
+    let mut cursor = Cursor::over(text);
+    let mut at = 0;
+    while at < text.len() {
+        let start = at;
+        let (token, end) = cursor.token(at);
+        at = end;
+        match token {
+            Token::Comment => {
+                out.push(b'(');
+                append_words(&mut out, column, &text[start + 1..end - 1]);
+                out.push(b')');
+                continue;
+            }
+            Token::Open => {
+                while at < text.len() && !matches!(text[at], b'>' | b'<') {
+                    at = cursor.token(at).1;
+                }
+                out.push(b'<');
+                append_address(&mut out, &mut cursor, end..at);
+                continue;
+            }
+            _ => {}
+        }
+        // A phrase, or an address without brackets.
+        let (mut end, mut has_at) = (start, false);
+        let (mut next, mut next_end) = (token, at);
+        while !is_separator(next) {
+            has_at |= next == Token::At;
+            if next != Token::White {
+                end = next_end;
+            }
+            at = next_end;
+            if at == text.len() {
+                break;
+            }
+            (next, next_end) = cursor.token(at);
+        }
+        if is_separator(token) {
+            out.extend(question_marks(&text[start..at]));
             continue;
         }
-        out.extend(question_marks(&text[copied..element.span.start]));
-        append_element(&mut out, column, text, &element);
-        copied = element.span.end;
+        let white = text[start..end].iter().take_while(|&&byte| is_white(byte)).count();
+        out.extend_from_slice(&text[start..start + white]);
+        let written = start + white..end;
+        if has_at {
+            append_address(&mut out, &mut cursor, written);
+        } else if text[written.clone()].is_ascii() {
+            out.extend_from_slice(&text[written]);
+        } else {
+            append_words(&mut out, column, &mailbox::unquoted_phrase(&unfold(&text[written])));
+        }
+        out.extend_from_slice(&text[end..at]);
     }
-    out.extend(question_marks(&text[copied..]));
     out
 }
 
-fn append_element(out: &mut Vec<u8>, column: usize, text: &[u8], element: &Element) {
-    let name = mailbox::display_name(text, element);
-    if !name.is_empty() {
-        phrase::append(out, column, &name);
-    }
-    let Some(address) = &element.address else {
-        return;
-    };
-    let address: Vec<u8> = question_marks(&unfold(&text[address.clone()])).collect();
-    if name.is_empty() {
-        out.extend_from_slice(&address);
-        return;
-    }
-    append_angle(out, column, &address);
+fn is_separator(token: Token) -> bool {
+    matches!(
+        token,
+        Token::Comma | Token::Semicolon | Token::Colon | Token::Comment | Token::Open | Token::Close
+    )
 }
 
-/// Appends ` <address>`, on a new line if the name's encoded-words leave no room.
-pub(super) fn append_angle(out: &mut Vec<u8>, column: usize, address: &[u8]) {
-    const LINE_OCTETS: usize = 76;
-    if out.ends_with(b"?=") && column_of(out, column) + 3 + address.len() > LINE_OCTETS {
-        fold_here(out);
+/// Appends text as it is, or as encoded-words if it is not ASCII.
+fn append_words(out: &mut Vec<u8>, column: usize, text: &[u8]) {
+    if text.is_ascii() {
+        out.extend_from_slice(text);
     } else {
-        out.push(b' ');
+        encoded_word::encode(out, column, encoded_word::decode(&unfold(text)).trim());
     }
-    out.push(b'<');
-    out.extend_from_slice(address);
-    out.push(b'>');
+}
+
+/// Appends what is written, or its form in ASCII if it is an address that has one.
+fn append_address(out: &mut Vec<u8>, cursor: &mut Cursor<'_>, range: Range<usize>) {
+    let written = &cursor.text[range.clone()];
+    if !written.is_ascii()
+        && let Some(spec) = address_spec::read(cursor, range).filter(|spec| spec.address.is_sendable())
+    {
+        out.extend_from_slice(spec.address.to_string().as_bytes());
+        return;
+    }
+    out.extend(question_marks(written));
 }

@@ -3,22 +3,23 @@
 //! SES sends only from verified identities, so From becomes `jane_example.com@EMAIL_DOMAIN`, and
 //! DMARC holds. The author's own address goes into Reply-To.
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use super::{
-    ascii::append_angle,
-    encoded_word::text_of,
-    mailbox::{self, Elements, HeaderAddress},
+    address_spec::HeaderAddress,
+    mailbox::{Entries, Entry, name_in_junk, name_of},
     phrase,
 };
-use crate::address::{is_atext, is_dot_atom};
+use crate::address::is_atext;
 
 /// Longest local part in octets (RFC 5321 section 4.5.3.1.1).
 const LOCAL_OCTETS: usize = 64;
-/// Longest mailbox in octets, display name included: SES refuses those over 320.
-const MAILBOX_OCTETS: usize = 319;
 /// The author of a message that names none, and has no envelope sender either.
 const UNKNOWN: &str = "unknown";
+/// Octets of `-` and the hash at the end of a local part that was cut.
+const HASH_OCTETS: usize = 9;
+/// How many authors Reply-To names at most.
+const AUTHORS: usize = 10_000;
 
 /// Who wrote a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,20 +30,56 @@ pub(super) struct Author {
     address: Option<HeaderAddress>,
 }
 
+/// Whether rewriting a From may have made this local part of its author's address: an automatic answer to it
+/// answers a message that was forwarded.
+///
+/// `jane@example.com` becomes `jane_example.com`, `root@localhost` becomes `root_localhost`, `a@[192.0.2.1]`
+/// becomes `a__192.0.2.1_`, an author that can't be told becomes `unknown`, and what is too long ends in `-` and
+/// eight hex digits. A real mailbox can look the same: a local part with an underscore inside always does.
+pub fn is_made_up(local: &str) -> bool {
+    let names_a_domain = || local.bytes().skip(1).rev().skip(1).any(|byte| byte == b'_');
+    let is_cut = || {
+        let (_, hash) = local.split_at_checked(LOCAL_OCTETS - HASH_OCTETS).unwrap_or_default();
+        hash.len() == HASH_OCTETS
+            && hash.strip_prefix('-').is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    local.eq_ignore_ascii_case(UNKNOWN) || is_cut() || names_a_domain()
+}
+
 impl Author {
-    /// The first mailbox of a From field's clean text; else the envelope sender; else unknown.
+    /// The first mailbox of a From field's clean text that has a form in ASCII; else the envelope sender; else
+    /// unknown. A display name of the field stays even so, as it is all that tells of a bounce's or an
+    /// international author.
     pub(super) fn find(from: Option<&[u8]>, envelope_sender: Option<&str>) -> Author {
-        let in_field = from.and_then(|text| {
-            Elements::of(text).find_map(|element| {
-                let address = HeaderAddress::read(&text[element.address.clone()?])?;
-                Some(Author { name: mailbox::display_name(text, &element), address: Some(address) })
-            })
-        });
-        in_field.unwrap_or_else(|| Author {
-            name: String::new(),
+        let mut first_name = None;
+        let mut found: Option<Author> = None;
+        if let Some(text) = from {
+            for entry in Entries::of(text) {
+                // Of several addresses without a comma between them, the last counts.
+                let continues = matches!(&entry, Entry::Mailbox(mailbox) if mailbox.continues);
+                if found.is_some() && !continues {
+                    break;
+                }
+                let name = match entry {
+                    Entry::Mailbox(mailbox) => {
+                        let name = name_of(text, &mailbox).text;
+                        if mailbox.address.local.is_ascii() {
+                            found = Some(Author { name, address: Some(mailbox.address) });
+                            continue;
+                        }
+                        name
+                    }
+                    Entry::Junk { span, opened } if first_name.is_none() => name_in_junk(text, span, opened),
+                    Entry::Junk { .. } | Entry::Group { .. } | Entry::GroupEnd { .. } => continue,
+                };
+                first_name.get_or_insert(name);
+            }
+        }
+        found.unwrap_or_else(|| Author {
+            name: first_name.unwrap_or_default(),
             address: envelope_sender.and_then(|sender| {
-                let sender = text_of(sender.as_bytes());
-                HeaderAddress::read(sender.trim().trim_start_matches('<').trim_end_matches('>').as_bytes())
+                let sender = sender.trim().trim_start_matches('<').trim_end_matches('>');
+                HeaderAddress::read(sender).filter(|address| address.local.is_ascii())
             }),
         })
     }
@@ -52,15 +89,18 @@ impl Author {
         format!("{}@{email_domain}", self.local_part())
     }
 
-    /// The author's address with `@` as `_` and whatever else is no `atext` as `_` too.
+    /// The author's address with `@` as `_`, and as `_` too whatever else is no `atext` or could begin an
+    /// encoded-word.
     fn local_part(&self) -> String {
         let Some(HeaderAddress { local, domain }) = &self.address else {
             return UNKNOWN.to_owned();
         };
         let mut part = String::with_capacity(LOCAL_OCTETS);
         let mut after_dot = true;
-        for char in local.chars().chain(['@']).chain(domain.chars()) {
-            let keeps = u8::try_from(char).is_ok_and(is_atext) || (char == '.' && !after_dot);
+        let mut chars = local.chars().chain(['@']).chain(domain.chars()).peekable();
+        while let Some(char) = chars.next() {
+            let is_encoded = char == '=' && chars.next_if_eq(&'?').is_some();
+            let keeps = !is_encoded && u8::try_from(char).is_ok_and(is_atext) || (char == '.' && !after_dot);
             part.push(if keeps { char } else { '_' });
             after_dot = keeps && char == '.';
         }
@@ -69,7 +109,7 @@ impl Author {
             part.push('_');
         }
         if part.len() > LOCAL_OCTETS {
-            part.truncate(LOCAL_OCTETS - 9);
+            part.truncate(LOCAL_OCTETS - HASH_OCTETS);
             let hash = fnv1a(local.bytes().chain([b'@']).chain(domain.bytes()));
             write!(part, "-{hash:08x}").expect("a string takes any text");
         }
@@ -83,24 +123,39 @@ impl Author {
             Some(HeaderAddress { local, domain }) => format!("{local} at {domain}"),
             None => UNKNOWN.to_owned(),
         };
-        mailbox(harmless(&name).trim(), &self.local_address(email_domain), "From: ".len())
+        let mut out = Vec::new();
+        let address = self.local_address(email_domain);
+        phrase::append_mailbox(&mut out, "From: ".len(), harmless(&name).trim(), &address);
+        out
     }
 
-    /// The author's own mailbox, for a Reply-To field. `None` if there is none, or one so long that
-    /// SES would refuse the message for it.
-    pub(super) fn own_mailbox(&self) -> Option<Vec<u8>> {
-        let HeaderAddress { local, domain } = self.address.as_ref()?;
-        let local: String = local.chars().map(|char| if char.is_ascii() { char } else { '?' }).collect();
-        let mut address = Vec::with_capacity(local.len() + domain.len() + 3);
-        if is_dot_atom(&local) {
-            address.extend_from_slice(local.as_bytes());
-        } else {
-            phrase::append_quoted(&mut address, &local);
+    /// The authors' own mailboxes, for a Reply-To field: all that From names and SES takes; else the author's.
+    /// `None` if there is none, as an answer to an address that nobody named would reach nobody.
+    pub(super) fn own_mailboxes(&self, from: Option<&[u8]>) -> Option<Vec<u8>> {
+        let column = "Reply-To: ".len();
+        let mut out = Vec::new();
+        let mut add = |name: &str, address: &HeaderAddress| {
+            if !out.is_empty() {
+                out.extend_from_slice(b", ");
+            }
+            phrase::append_mailbox(&mut out, column, name.trim(), &address.to_string());
+        };
+        let mut seen = HashSet::new();
+        let text = from.unwrap_or_default();
+        for entry in Entries::of(text) {
+            if let Entry::Mailbox(mailbox) = entry
+                && mailbox.address.is_sendable()
+                && (seen.len() < AUTHORS && seen.insert(mailbox.address.key()))
+            {
+                add(&name_of(text, &mailbox).text, &mailbox.address);
+            }
         }
-        address.push(b'@');
-        address.extend_from_slice(domain.as_bytes());
-        let address = String::from_utf8(address).ok().filter(|address| address.len() <= MAILBOX_OCTETS)?;
-        Some(mailbox(&self.name, &address, "Reply-To: ".len()))
+        if let Some(address) =
+            self.address.as_ref().filter(|address| seen.is_empty() && address.is_sendable())
+        {
+            add(&self.name, address);
+        }
+        (!out.is_empty()).then_some(out)
     }
 }
 
@@ -118,25 +173,6 @@ fn harmless(name: &str) -> String {
         }
     }
     harmless
-}
-
-/// A mailbox on clean lines, the name cut at a character so that it stays within
-/// [`MAILBOX_OCTETS`].
-fn mailbox(name: &str, address: &str, column: usize) -> Vec<u8> {
-    let longest = name.len().min(MAILBOX_OCTETS);
-    for cut in (0..=longest).rev().filter(|&cut| name.is_char_boundary(cut)) {
-        let name = name[..cut].trim();
-        if name.is_empty() {
-            break;
-        }
-        let mut out = Vec::with_capacity(MAILBOX_OCTETS);
-        phrase::append(&mut out, column, name);
-        append_angle(&mut out, column, address.as_bytes());
-        if out.len() <= MAILBOX_OCTETS {
-            return out;
-        }
-    }
-    address.as_bytes().to_vec()
 }
 
 /// FNV-1a, 32 bits: short, and the same in every version of this program, as replies and bounces

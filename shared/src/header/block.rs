@@ -15,6 +15,7 @@ use memchr::memchr;
 /// A message's header block, and where its body starts.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderBlock<'a> {
+    message: &'a [u8],
     /// The lines of the block, without the empty line that ends it.
     lines: &'a [u8],
     /// Offset of the first body byte in the message, behind the empty line if there is one.
@@ -33,25 +34,31 @@ pub struct Field<'a> {
 
 /// Finds the header block.
 pub fn split(message: &[u8]) -> HeaderBlock<'_> {
+    let block = |lines, body_at| HeaderBlock { message, lines, body_at };
     let mut at = 0;
     let mut any_field = false;
     while at < message.len() {
         let line = Line::at(message, at);
         match line.kind(any_field) {
-            Kind::Empty => return HeaderBlock { lines: &message[..at], body_at: line.next },
-            Kind::Body => return HeaderBlock { lines: &message[..at], body_at: at },
+            Kind::Empty => return block(&message[..at], line.next),
+            Kind::Body => return block(&message[..at], at),
             Kind::Field { .. } => any_field = true,
             Kind::Continuation | Kind::Mbox => {}
         }
         at = line.next;
     }
-    HeaderBlock { lines: message, body_at: message.len() }
+    block(message, message.len())
 }
 
 impl<'a> HeaderBlock<'a> {
     /// The fields in order.
     pub fn fields(&self) -> Fields<'a> {
         Fields { lines: self.lines, at: 0 }
+    }
+
+    /// What follows the block.
+    pub(super) fn body(&self) -> &'a [u8] {
+        &self.message[self.body_at..]
     }
 
     /// Size of the block in bytes, without the empty line that ends it.

@@ -7,7 +7,10 @@
 use mail_parser::decoders::{base64::base64_decode, charsets::map::charset_decoder};
 use memchr::{memchr, memmem};
 
-use super::folding::{column_of, fold_here};
+use super::{
+    folding::{column_of, fold_here},
+    steps,
+};
 
 /// Longest encoded-word (RFC 2047 section 2).
 const WORD_OCTETS: usize = 75;
@@ -18,9 +21,13 @@ const FRAME_OCTETS: usize = 12;
 /// Room below which an encoded-word rather starts on a new line: it holds any one character.
 const LEAST_OCTETS: usize = FRAME_OCTETS + 12;
 
-/// Text of bytes in an unstated charset: UTF-8, and what is not UTF-8 as windows-1252. Controls are
-/// spaces.
+/// Text of bytes in an unstated charset. Controls are spaces.
 pub(super) fn text_of(bytes: &[u8]) -> String {
+    without_controls(&utf8_or_windows_1252(bytes))
+}
+
+/// Text of bytes in an unstated charset: UTF-8, and what is not UTF-8 as windows-1252.
+pub(super) fn utf8_or_windows_1252(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -28,10 +35,11 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
             text.push_str(&windows_1252(chunk.invalid()));
         }
     }
-    without_controls(&text)
+    text
 }
 
-fn without_controls(text: &str) -> String {
+/// Text with spaces for control characters.
+pub(super) fn without_controls(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
@@ -51,13 +59,13 @@ impl<'a> EncodedWord<'a> {
     /// Never looks behind the fourth `?`, so trying at every `=?` of a text takes linear time.
     pub(super) fn at(text: &'a [u8]) -> Option<EncodedWord<'a>> {
         let rest = text.strip_prefix(b"=?")?;
-        let (charset, rest) = rest.split_at_checked(memchr(b'?', rest)?)?;
+        let (charset, rest) = rest.split_at_checked(question_mark(rest)?)?;
         let (base64, rest) = match rest {
             [b'?', b'b' | b'B', b'?', rest @ ..] => (true, rest),
             [b'?', b'q' | b'Q', b'?', rest @ ..] => (false, rest),
             _ => return None,
         };
-        let (payload, end) = rest.split_at_checked(memchr(b'?', rest)?)?;
+        let (payload, end) = rest.split_at_checked(question_mark(rest)?)?;
         let is_charset = !charset.is_empty() && charset.iter().all(u8::is_ascii_graphic);
         if !end.starts_with(b"?=") || !is_charset || payload.contains(&b'\n') {
             return None;
@@ -85,6 +93,12 @@ impl<'a> EncodedWord<'a> {
             }
         }
     }
+}
+
+fn question_mark(text: &[u8]) -> Option<usize> {
+    let found = memchr(b'?', text);
+    steps::count(found.unwrap_or(text.len()));
+    found
 }
 
 fn hex_value(digit: u8) -> u8 {
@@ -157,8 +171,8 @@ impl<'a> Run<'a> {
 /// `column` is where `out` begins on its first line.
 pub(super) fn encode(out: &mut Vec<u8>, column: usize, text: &str) {
     let quoted: usize = text.bytes().map(quoted_octets).sum();
-    // Q can be read by eye; base64 only where it takes less than half.
-    let base64 = text.len().div_ceil(3) * 8 < quoted;
+    // The shorter; of two as long, Q, which can be read by eye.
+    let base64 = text.len().div_ceil(3) * 4 < quoted;
     let mut rest = text;
     while !rest.is_empty() {
         if LINE_OCTETS < column_of(out, column) + LEAST_OCTETS {

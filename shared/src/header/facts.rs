@@ -1,6 +1,6 @@
 //! What deciding needs to know of a header block, without rewriting it.
 
-use super::{block::HeaderBlock, text::unfolded};
+use super::{block::HeaderBlock, parameters, text::unfolded};
 use crate::notice;
 
 /// What deciding needs to know of a header block.
@@ -79,12 +79,11 @@ fn keyword(value: &str) -> String {
 }
 
 fn report_type(content_type: &str) -> Option<String> {
-    let lower = content_type.to_ascii_lowercase();
-    let mut parts = lower.split(';').map(str::trim);
-    parts.next().filter(|media_type| *media_type == "multipart/report")?;
-    let value =
-        parts.find_map(|parameter| parameter.strip_prefix("report-type")?.trim_start().strip_prefix('='))?;
-    Some(value.trim().trim_matches('"').to_owned())
+    let content_type = content_type.as_bytes();
+    let is_report = parameters::media_type(content_type) == "multipart/report";
+    parameters::value(content_type, "report-type")
+        .filter(|_| is_report)
+        .map(|value| value.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::{
     block::{is_blank, is_space},
+    steps,
     text::{is_white, lines},
 };
 
@@ -59,7 +60,10 @@ pub(super) fn fold_here(out: &mut Vec<u8>) {
 
 /// How many octets stand on the last line of `out`, which begins at `column`.
 pub(super) fn column_of(out: &[u8], column: usize) -> usize {
-    memchr::memrchr(b'\n', out).map_or(column + out.len(), |line_feed| out.len() - line_feed - 1)
+    let column =
+        memchr::memrchr(b'\n', out).map_or(column + out.len(), |line_feed| out.len() - line_feed - 1);
+    steps::count(column);
+    column
 }
 
 /// Appends one line as several: as many words on each as it holds, white space going with the word

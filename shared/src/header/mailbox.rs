@@ -1,353 +1,496 @@
 //! Lists of mailboxes as headers hold them (RFC 5322 sections 3.4 and 4.4): where each mailbox
-//! begins and ends, its display name and its address.
+//! begins and ends, its display name and its address, and whether SES can read it as it stands.
 //!
 //! mail-parser reads addresses too, but does not say where they stand, and one mailbox of a To field
 //! must be replaced while every other byte stays. This reader accepts whatever mail holds: display
-//! names with dots, mailboxes without brackets behind a name, white space around `@`, brackets,
-//! quotes and comments without an end (which are then ordinary characters). It does not recurse and
-//! its time is linear: what has no end is looked for once.
+//! names with dots and commas, mailboxes without brackets behind a name, nested and stray brackets, routes,
+//! `mailto:`, white space and comments around dots, quotes and comments without an end. What is no address
+//! by any of these it calls [`Entry::Junk`], and it never puts an address together of what does not belong
+//! together: `<john smith@x.example>` is none.
+//!
+//! It does not recurse, keeps no list, and its time is linear.
 
 use std::ops::Range;
 
 use super::{
-    encoded_word::{self, EncodedWord, text_of},
+    address_spec::{self, HeaderAddress, Spec},
+    encoded_word,
     text::{is_white, trim, unfold},
+    token::{Cursor, Token, push_unquoted},
 };
-use crate::address::domain_to_ascii;
 
-/// One element of a list: what stands between two commas, semicolons or group colons.
+/// Longest mailbox in octets, display name included: SES refuses those over 320.
+pub(super) const MAILBOX_OCTETS: usize = 319;
+
+/// What a list holds, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Element {
+pub(super) enum Entry {
+    Mailbox(Mailbox),
+    /// A group begins: its name and the colon.
+    Group {
+        span: Range<usize>,
+        name: Range<usize>,
+        readable: bool,
+    },
+    /// A group ends: the semicolon, or nothing where the list ends before.
+    GroupEnd {
+        span: Range<usize>,
+    },
+    /// What is no mailbox.
+    Junk {
+        span: Range<usize>,
+        /// Where its first `<` stands.
+        opened: Option<usize>,
+    },
+}
+
+/// One mailbox of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mailbox {
     /// Without white space around it.
     pub(super) span: Range<usize>,
-    /// Display name as written: what stands before the address; all of a group's name.
+    /// What stands before the address and may be its display name, comments included.
     pub(super) phrase: Range<usize>,
-    /// Address as written, without brackets.
-    pub(super) address: Option<Range<usize>>,
-    /// The content of a comment, which some mailers use for a display name.
-    pub(super) comment: Option<Range<usize>>,
+    pub(super) address: HeaderAddress,
+    /// The address as written, without brackets.
+    pub(super) written: Range<usize>,
+    /// Whether SES can read it as it stands.
+    pub(super) readable: bool,
+    /// Whether words beside it belong to no mailbox.
+    pub(super) loses: bool,
+    /// Whether no separator stands before it, but another mailbox's bracket.
+    pub(super) continues: bool,
 }
 
-/// An address of a header: local part without quotes, domain in its ASCII form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HeaderAddress {
-    pub(super) local: String,
-    pub(super) domain: String,
-}
-
-/// Walks the elements of a list, in clean text.
-pub(super) struct Elements<'a> {
+/// Walks the entries of a list, in clean text in UTF-8.
+#[derive(Debug)]
+pub(super) struct Entries<'a> {
     cursor: Cursor<'a>,
     at: usize,
+    in_group: bool,
+    /// What is left of an element without brackets, which may hold more than one address.
+    rest: Range<usize>,
+    queued: Option<Entry>,
+    /// Whether the next element stands directly behind a mailbox.
+    continues: bool,
+    /// Whether SES can read what stands between the mailboxes so far.
+    pub(super) readable: bool,
 }
 
-impl<'a> Elements<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Elements<'a> {
-        Elements { cursor: Cursor::over(text), at: 0 }
+/// What stands between two separators.
+struct Element {
+    span: Range<usize>,
+    /// Where its first `<` stands.
+    opened: Option<usize>,
+    /// Where its first `<` or `>` stands.
+    bracket: Option<usize>,
+    /// The last address in brackets, and the phrase before it.
+    angle: Option<(Spec, Range<usize>)>,
+    /// Holds more than its mailbox: an address before the last, words behind it.
+    loses: bool,
+    has_at: bool,
+    /// Behind a `mailto:` without brackets.
+    begins: usize,
+    /// Nothing in it but comments.
+    is_comment: bool,
+    /// Nothing in it but a phrase, one pair of brackets, comments.
+    regular: bool,
+    /// The separator that ends it.
+    ended_by: Option<Token>,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Entries<'a> {
+        Entries {
+            cursor: Cursor::over(text),
+            at: 0,
+            in_group: false,
+            rest: 0..0,
+            queued: None,
+            continues: false,
+            readable: true,
+        }
     }
-}
 
-impl Iterator for Elements<'_> {
-    type Item = Element;
-
-    fn next(&mut self) -> Option<Element> {
+    /// The next element; `None` at the end of the list, or before a semicolon that stands alone.
+    fn element(&mut self) -> Option<Element> {
         let text = self.cursor.text;
-        let separates = |byte: u8| is_white(byte) || matches!(byte, b',' | b';');
-        let start = self.at + text[self.at..].iter().position(|&byte| !separates(byte))?;
+        while self.at < text.len() && (is_white(text[self.at]) || text[self.at] == b',') {
+            self.at += 1;
+        }
+        let start = self.at;
+        if start == text.len() || text[start] == b';' {
+            return None;
+        }
+        let mut element = Element {
+            span: start..start,
+            opened: None,
+            bracket: None,
+            angle: None,
+            loses: false,
+            has_at: false,
+            begins: start,
+            is_comment: true,
+            regular: true,
+            ended_by: None,
+        };
+        // Behind the `<` that is open.
+        let mut open: Option<usize> = None;
+        // The phrase before the `<` that is open: what stands before the first, or else between two.
+        let mut phrase = start..start;
+        // Behind the last bracket.
+        let mut behind = start;
+        let (mut closed, mut may_be_route, mut route) = (false, false, false);
+        // What stands behind a bracket that held an address, and whether all was regular up to there.
+        let mut behind_address: Option<(usize, bool)> = None;
         let mut at = start;
-        let mut word: Option<Word> = None;
-        let mut before: Option<Word> = None;
-        let mut bare: Option<Range<usize>> = None;
-        let mut angle: Option<(usize, Range<usize>)> = None;
-        let mut comment = None;
         while at < text.len() {
             let (token, end) = self.cursor.token(at);
+            if closed
+                && element.angle.is_some()
+                && !matches!(token, Token::White | Token::Comment | Token::Close)
+            {
+                behind_address.get_or_insert((at, element.regular));
+            }
             match token {
-                Token::Separator => break,
-                // A colon ends a group's name, unless it is part of an address.
-                Token::Colon
-                    if angle.is_none()
-                        && bare.is_none()
-                        && !word.as_ref().is_some_and(|word| word.has_at) =>
-                {
+                Token::White => {
+                    at = end;
+                    continue;
+                }
+                // Another address: the comma between two mailboxes is missing.
+                Token::At if let Some((next, regular)) = behind_address => {
+                    self.readable = false;
+                    self.at = next;
+                    self.continues = true;
+                    element.span.end = trimmed(text, start..next).end;
+                    (element.regular, element.loses) = (regular, false);
+                    return Some(element);
+                }
+                Token::Comma if route && route_goes_on(text, end) => {}
+                Token::Comma | Token::Semicolon => {
+                    element.ended_by = Some(token);
                     break;
                 }
-                Token::White | Token::Comment => {
-                    if token == Token::Comment {
-                        comment.get_or_insert(at + 1..end - 1);
-                    }
-                    if let Some(ended) = word.take() {
-                        finish_word(text, ended, &mut before, &mut bare);
+                Token::Colon if open.is_some() => route = false,
+                Token::Colon if !element.has_at && element.opened.is_none() => {
+                    if text[start..at].eq_ignore_ascii_case(b"mailto") {
+                        element.begins = end;
+                        element.regular = false;
+                    } else {
+                        element.ended_by = Some(token);
+                        break;
                     }
                 }
-                Token::Angle { ref address } => {
-                    if let Some(ended) = word.take() {
-                        before = Some(ended);
+                Token::Open => {
+                    if let Some(from) = open.replace(end) {
+                        self.bracketed(&mut element, from..at, &phrase);
                     }
-                    angle.get_or_insert((at, address.clone()));
+                    element.regular &= element.opened.is_none();
+                    element.opened.get_or_insert(at);
+                    element.bracket.get_or_insert(at);
+                    if phrase.is_empty() {
+                        phrase = trimmed(text, behind..at);
+                    }
+                    behind = end;
+                    (may_be_route, route) = (true, false);
                 }
-                Token::At | Token::Word | Token::Colon => {
-                    let word = word.get_or_insert(Word { span: at..end, has_at: false });
-                    word.span.end = end;
-                    word.has_at |= token == Token::At;
+                Token::Close => {
+                    element.regular &= open.is_some();
+                    element.bracket.get_or_insert(at);
+                    if let Some(from) = open.take() {
+                        self.bracketed(&mut element, from..at, &phrase);
+                    }
+                    (closed, route, behind) = (true, false, end);
                 }
+                Token::At => {
+                    element.has_at = true;
+                    route |= may_be_route;
+                }
+                Token::Encoded => element.regular &= !has_specials(&text[at..end]),
+                Token::Other | Token::Colon => element.regular = false,
+                Token::Comment | Token::Quoted | Token::Atom | Token::Dot | Token::Literal => {}
             }
+            if closed && !matches!(token, Token::Open | Token::Close | Token::Comment) {
+                element.regular = false;
+                element.loses = true;
+            }
+            element.is_comment &= token == Token::Comment;
+            may_be_route &= matches!(token, Token::Open | Token::Comment);
             at = end;
+            element.span.end = end;
         }
-        if let Some(ended) = word.take() {
-            finish_word(text, ended, &mut before, &mut bare);
+        if let Some(from) = open {
+            element.regular = false;
+            self.bracketed(&mut element, from..at, &phrase);
         }
-        // The separator itself, so that the next element starts behind a group's colon.
-        self.at = (at + 1).min(text.len());
-        let (name_end, address) = match (angle, bare) {
-            (Some((open, address)), _) => (open, Some(address)),
-            (None, Some(bare)) => (bare.start, Some(bare)),
-            (None, None) => (at, None),
-        };
-        Some(Element {
-            span: trimmed(text, start..at),
-            phrase: trimmed(text, start..name_end),
-            address,
-            comment,
-        })
+        self.at = at;
+        Some(element)
+    }
+
+    /// Takes what stands in brackets as the element's address, if it is one: the last counts.
+    fn bracketed(&mut self, element: &mut Element, inside: Range<usize>, phrase: &Range<usize>) {
+        if let Some(mut spec) = address_spec::read(&mut self.cursor, inside.clone()) {
+            spec.strict &= spec.written == inside;
+            element.loses |= element.angle.is_some();
+            element.angle = Some((spec, phrase.clone()));
+        }
+    }
+
+    /// The next mailbox of what is left of an element without brackets: a run without white space.
+    fn bare(&mut self) -> Option<Mailbox> {
+        let phrase = self.rest.start;
+        let mut at = phrase;
+        while at < self.rest.end {
+            let run = at;
+            let mut has_at = false;
+            while at < self.rest.end {
+                let (token, end) = self.cursor.token(at);
+                has_at |= token == Token::At;
+                if matches!(token, Token::White | Token::Comment | Token::Close) {
+                    if at == run {
+                        at = end;
+                    }
+                    break;
+                }
+                at = end;
+            }
+            if !has_at {
+                continue;
+            }
+            if let Some(spec) = address_spec::read(&mut self.cursor, run..at) {
+                self.rest.start = at;
+                return Some(Mailbox {
+                    span: phrase..at,
+                    phrase: trimmed(self.cursor.text, phrase..run),
+                    address: spec.address,
+                    written: spec.written,
+                    readable: false,
+                    loses: false,
+                    continues: false,
+                });
+            }
+        }
+        self.rest = 0..0;
+        None
+    }
+
+    /// The mailbox of an element; `phrase` is where its display name may begin.
+    fn mailbox(&mut self, element: Element, phrase: Option<usize>, continues: bool) -> Option<Mailbox> {
+        let text = self.cursor.text;
+        let is_short = element.span.len() <= MAILBOX_OCTETS;
+        if let Some((spec, mut name)) = element.angle {
+            let readable = element.regular && spec.strict && is_short && phrase.is_none();
+            if let Some(phrase) = phrase {
+                name.start = phrase;
+            }
+            let span = phrase.unwrap_or(element.span.start)..element.span.end;
+            return Some(Mailbox {
+                readable: readable && text[span.clone()].is_ascii(),
+                span,
+                phrase: trimmed(text, name),
+                address: spec.address,
+                written: spec.written,
+                loses: element.loses,
+                continues,
+            });
+        }
+        if !element.has_at {
+            return None;
+        }
+        let bare = element.begins..element.bracket.unwrap_or(element.span.end).max(element.begins);
+        if let Some(spec) = address_spec::read(&mut self.cursor, bare) {
+            let readable = element.regular && spec.strict && is_short && element.bracket.is_none();
+            return Some(Mailbox {
+                readable: readable && text[element.span.clone()].is_ascii(),
+                phrase: element.span.start..element.span.start,
+                span: element.span,
+                address: spec.address,
+                written: spec.written,
+                loses: element.opened.is_some() || element.loses,
+                continues,
+            });
+        }
+        self.rest = element.begins..element.opened.unwrap_or(element.span.end);
+        self.bare()
     }
 }
 
-/// A run of characters without white space.
-struct Word {
-    span: Range<usize>,
-    has_at: bool,
-}
+impl Iterator for Entries<'_> {
+    type Item = Entry;
 
-/// A word that holds an `@` is the address; where the `@` is first or last in it, so is the word
-/// before or behind (white space around `@`: RFC 5322 section 4.4).
-fn finish_word(text: &[u8], word: Word, before: &mut Option<Word>, address: &mut Option<Range<usize>>) {
-    match address {
-        Some(address) if text[address.end - 1] == b'@' => address.end = word.span.end,
-        None if word.has_at => {
-            let starts = before
-                .as_ref()
-                .filter(|_| text[word.span.start] == b'@')
-                .map_or(word.span.start, |before| before.span.start);
-            *address = Some(starts..word.span.end);
+    fn next(&mut self) -> Option<Entry> {
+        if let Some(entry) = self.queued.take() {
+            return Some(entry);
         }
-        _ => {}
+        if let Some(mailbox) = self.bare() {
+            return Some(Entry::Mailbox(mailbox));
+        }
+        // Elements without an address, which a comma may have cut off the name of the next.
+        let mut before: Option<Range<usize>> = None;
+        loop {
+            let continues = std::mem::take(&mut self.continues);
+            let Some(element) = self.element() else {
+                if let Some(span) = before {
+                    return Some(self.junk(span, None));
+                }
+                let at = self.at;
+                let is_end = at == self.cursor.text.len();
+                self.at = (at + 1).min(self.cursor.text.len());
+                if self.in_group {
+                    self.in_group = false;
+                    self.readable &= !is_end;
+                    return Some(Entry::GroupEnd { span: at..self.at });
+                }
+                if is_end {
+                    return None;
+                }
+                self.readable = false;
+                continue;
+            };
+            if element.is_comment && element.ended_by != Some(Token::Colon) {
+                continue;
+            }
+            let (span, opened, ended_by) = (element.span.clone(), element.opened, element.ended_by);
+            if ended_by == Some(Token::Colon) {
+                self.at += 1;
+                if element.is_comment {
+                    self.readable = false;
+                    continue;
+                }
+                let text = &self.cursor.text[span.clone()];
+                let readable = element.regular && text.is_ascii() && text.len() <= MAILBOX_OCTETS;
+                self.readable &= readable;
+                let entry = if self.in_group {
+                    self.junk(span, None)
+                } else {
+                    self.in_group = true;
+                    Entry::Group { span: span.start..self.at, name: span, readable }
+                };
+                return Some(match before {
+                    Some(before) => {
+                        self.queued = Some(entry);
+                        self.junk(before, None)
+                    }
+                    None => entry,
+                });
+            }
+            let joins = ended_by == Some(Token::Comma) && !element.has_at && opened.is_none();
+            if joins {
+                before = Some(before.map_or(span.start, |before| before.start)..span.end);
+                continue;
+            }
+            let in_brackets = element.angle.is_some();
+            let phrase = before.as_ref().filter(|_| in_brackets).map(|before| before.start);
+            let entry = match self.mailbox(element, phrase, continues) {
+                Some(mailbox) => Entry::Mailbox(mailbox),
+                None => self.junk(span, opened),
+            };
+            return Some(match before.filter(|_| !in_brackets) {
+                Some(before) => {
+                    self.queued = Some(entry);
+                    self.junk(before, None)
+                }
+                None => entry,
+            });
+        }
     }
-    *before = Some(word);
 }
 
-fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
+impl Entries<'_> {
+    fn junk(&mut self, span: Range<usize>, opened: Option<usize>) -> Entry {
+        self.readable = false;
+        Entry::Junk { span, opened }
+    }
+}
+
+/// Whether a route's next domain follows a comma: `@a,@b:` (RFC 5322 section 4.4).
+fn route_goes_on(text: &[u8], at: usize) -> bool {
+    text[at..].iter().find(|&&byte| !is_white(byte)).is_some_and(|&byte| byte == b'@')
+}
+
+/// Whether an encoded-word holds what ends a phrase for those who look for encoded-words only later.
+fn has_specials(word: &[u8]) -> bool {
+    word.iter().any(|&byte| is_white(byte) || b"()<>[]:;@\\,\"".contains(&byte))
+}
+
+pub(super) fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
     let start = range.start + text[range.clone()].iter().take_while(|&&byte| is_white(byte)).count();
-    let end = start + trim(&text[start..range.end]).len();
+    let end = start + trim(&text[start..range.end.max(start)]).len();
     start..end
 }
 
-/// What stands at a place of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    White,
-    /// With its parentheses.
-    Comment,
-    /// A comma or semicolon.
-    Separator,
-    Colon,
-    At,
-    /// `<…>`, or `<…` up to a separator.
-    Angle {
-        address: Range<usize>,
-    },
-    /// A quoted string, an encoded-word or ordinary characters.
-    Word,
+/// A display name, and the comments beside it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Name {
+    /// Quotes and encoded-words undone, on one line. Empty if there is none.
+    pub(super) text: String,
+    /// The content of each comment as written, but for one that serves as the name.
+    pub(super) comments: Vec<Vec<u8>>,
 }
 
-/// Reads tokens, and remembers which brackets have no end.
-struct Cursor<'a> {
-    text: &'a [u8],
-    quotes_end: bool,
-    comments_end: bool,
+/// The display name of a mailbox. Where nothing stands before the address, the first comment is it, as
+/// some mailers write it there.
+pub(super) fn name_of(text: &[u8], mailbox: &Mailbox) -> Name {
+    name(text, mailbox.phrase.clone(), mailbox.span.clone(), mailbox.written.clone())
 }
 
-impl<'a> Cursor<'a> {
-    fn over(text: &'a [u8]) -> Cursor<'a> {
-        Cursor { text, quotes_end: true, comments_end: true }
-    }
+/// The display name that stands in what is no mailbox: before a bracket, in quotes, in an encoded-word or
+/// in a comment. A mere word may be anything.
+pub(super) fn name_in_junk(text: &[u8], span: Range<usize>, opened: Option<usize>) -> String {
+    let named = opened.is_some() || {
+        let mut cursor = Cursor::over(&text[span.clone()]);
+        matches!(cursor.text.first().map(|_| cursor.token(0).0), Some(Token::Quoted | Token::Encoded))
+    };
+    let end = opened.unwrap_or(span.end);
+    let phrase = if named { trimmed(text, span.start..end) } else { span.start..span.start };
+    name(text, phrase, span.clone(), span.end..span.end).text
+}
 
-    /// The token at a place, and where it ends.
-    fn token(&mut self, at: usize) -> (Token, usize) {
-        let word = |end| (Token::Word, end);
-        match self.text[at] {
-            byte if is_white(byte) => (Token::White, at + 1),
-            b',' | b';' => (Token::Separator, at + 1),
-            b':' => (Token::Colon, at + 1),
-            b'@' => (Token::At, at + 1),
-            b'"' => word(self.quoted(at).unwrap_or(at + 1)),
-            // A line end can't be quoted: an element must not end inside it.
-            b'\\' if self.text.get(at + 1).is_some_and(|&next| !is_white(next)) => word(at + 2),
-            b'(' => self.comment(at).map_or(word(at + 1), |end| (Token::Comment, end)),
-            b'<' => self.angle(at),
-            b'=' => word(EncodedWord::at(&self.text[at..]).map_or(at + 1, |word| at + word.length)),
-            _ => word(at + 1),
-        }
+fn name(text: &[u8], phrase: Range<usize>, span: Range<usize>, skipped: Range<usize>) -> Name {
+    let mut name = encoded_word::decode(&unquoted_phrase(&unfold(&text[phrase])));
+    let trimmed = name.trim();
+    if trimmed.len() < name.len() {
+        name = trimmed.to_owned();
     }
-
-    /// The end of a quoted string that begins here.
-    fn quoted(&mut self, at: usize) -> Option<usize> {
-        if !self.quotes_end {
-            return None;
+    let mut comments = Vec::new();
+    for part in [span.start..skipped.start, skipped.end..span.end] {
+        if !text[part.clone()].contains(&b'(') {
+            continue;
         }
-        let mut end = at + 1;
-        while let Some(&byte) = self.text.get(end) {
-            match byte {
-                b'"' => return Some(end + 1),
-                b'\\' => end += 2,
-                _ => end += 1,
+        let mut cursor = Cursor::over(&text[part]);
+        let mut at = 0;
+        while at < cursor.text.len() {
+            let (token, end) = cursor.token(at);
+            if token == Token::Comment {
+                comments.push(unfold(&cursor.text[at + 1..end - 1]).into_owned());
             }
+            at = end;
         }
-        self.quotes_end = false;
-        None
     }
-
-    /// The end of a comment that begins here; comments nest (RFC 5322 section 3.2.2).
-    fn comment(&mut self, at: usize) -> Option<usize> {
-        if !self.comments_end {
-            return None;
-        }
-        let mut depth = 0_usize;
-        let mut end = at;
-        while let Some(&byte) = self.text.get(end) {
-            match byte {
-                b'(' => depth += 1,
-                b')' if depth == 1 => return Some(end + 1),
-                b')' => depth -= 1,
-                b'\\' => end += 1,
-                _ => {}
-            }
-            end += 1;
-        }
-        self.comments_end = false;
-        None
+    if name.is_empty() && !comments.is_empty() {
+        name = encoded_word::decode(&comments.remove(0)).trim().to_owned();
     }
-
-    /// `<…>`. If another `<` comes first, or nothing, the address ends with the element.
-    fn angle(&mut self, at: usize) -> (Token, usize) {
-        let opened = at + self.text[at..].iter().take_while(|&&byte| byte == b'<').count();
-        let mut end = opened;
-        while let Some(&byte) = self.text.get(end) {
-            match byte {
-                b'>' => return (Token::Angle { address: opened..end }, end + 1),
-                b'<' => break,
-                b'"' => end = self.quoted(end).unwrap_or(end + 1),
-                b'\\' => end += 2,
-                _ => end += 1,
-            }
-        }
-        let ends = |byte: &u8| matches!(byte, b',' | b';' | b'<');
-        let end = self.text[opened..].iter().position(ends).map_or(self.text.len(), |length| opened + length);
-        (Token::Angle { address: opened..end }, end)
-    }
+    Name { text: name, comments }
 }
 
-/// The display name: quotes, comments and encoded-words undone. Empty if there is none.
-pub(super) fn display_name(text: &[u8], element: &Element) -> String {
-    let name = encoded_word::decode(&unquoted_phrase(&unfold(&text[element.phrase.clone()])));
-    match (name.trim(), &element.comment) {
-        ("", Some(comment)) => encoded_word::decode(&unfold(&text[comment.clone()])).trim().to_owned(),
-        (name, _) => name.to_owned(),
-    }
-}
-
-/// A phrase without quotes and comments, on one line, one space between words.
-fn unquoted_phrase(phrase: &[u8]) -> Vec<u8> {
+/// A phrase as its reader sees it, apart from encoded-words: without quotes and comments, on one line, one
+/// space between words.
+pub(super) fn unquoted_phrase(phrase: &[u8]) -> Vec<u8> {
     let mut cursor = Cursor::over(phrase);
     let mut out = Vec::with_capacity(phrase.len());
     let mut at = 0;
     while at < phrase.len() {
-        let (token, end) = match phrase[at] {
-            b'<' => (Token::Word, at + 1),
-            _ => cursor.token(at),
-        };
+        let (token, end) = cursor.token(at);
         match token {
             Token::White | Token::Comment => {
                 if !out.is_empty() && out.last() != Some(&b' ') {
                     out.push(b' ');
                 }
             }
-            Token::Word if phrase[at] == b'"' => {
-                push_unquoted(&mut out, &phrase[at..end]);
-            }
+            Token::Quoted => push_unquoted(&mut out, &phrase[at..end]),
             _ => out.extend_from_slice(&phrase[at..end]),
         }
         at = end;
     }
     out
-}
-
-/// Appends the content of a quoted string; a quote without an end has none.
-fn push_unquoted(out: &mut Vec<u8>, quoted: &[u8]) {
-    let content = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or_default();
-    let mut rest = content.iter();
-    while let Some(&byte) = rest.next() {
-        out.push(if byte == b'\\' { rest.next().copied().unwrap_or(byte) } else { byte });
-    }
-}
-
-impl HeaderAddress {
-    /// Reads an address as written between brackets or without them: routes (RFC 5322 section 4.4),
-    /// comments and white space go. `None` if it is none: no local part, no domain, or a domain that
-    /// no mail system could use.
-    pub(super) fn read(written: &[u8]) -> Option<HeaderAddress> {
-        let mut written = trim(written);
-        if written.starts_with(b"@") {
-            written = &written[written.iter().position(|&byte| byte == b':')? + 1..];
-        }
-        let mut cursor = Cursor::over(written);
-        let mut plain = Vec::with_capacity(written.len());
-        let mut split = None;
-        let mut at = 0;
-        while at < written.len() {
-            let (token, end) = match written[at] {
-                b'<' | b'=' => (Token::Word, at + 1),
-                _ => cursor.token(at),
-            };
-            match token {
-                Token::White | Token::Comment => {}
-                Token::Word if written[at] == b'"' => {
-                    push_unquoted(&mut plain, &written[at..end]);
-                }
-                _ => {
-                    if token == Token::At {
-                        split = Some(plain.len());
-                    }
-                    plain.extend_from_slice(&written[at..end]);
-                }
-            }
-            at = end;
-        }
-        let (local, domain) = plain.split_at(split?);
-        let domain = ascii_domain(&text_of(&domain[1..]))?;
-        let local = text_of(local);
-        (!local.is_empty()).then_some(HeaderAddress { local, domain })
-    }
-}
-
-/// The domain in its ASCII form, in the case it was written in if it is so already.
-fn ascii_domain(domain: &str) -> Option<String> {
-    let domain = domain.trim_end_matches('.');
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    let is_literal = || {
-        let inner = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        inner.is_some_and(|inner| {
-            !inner.is_empty()
-                && inner
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-'))
-        })
-    };
-    if domain.split('.').all(is_label) || is_literal() {
-        return Some(domain.to_owned());
-    }
-    if domain.is_ascii() { None } else { domain_to_ascii(domain).ok() }
 }

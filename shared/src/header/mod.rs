@@ -1,25 +1,33 @@
 //! The header block: found, and rewritten so that SES accepts the message and its reader still
 //! sees who wrote it. The body is never looked at.
 //!
-//! In the order of use: `block` finds the fields, `rules` says what happens to each, `rewriting`
-//! does it. Below them, `text` makes a value clean, `ascii` makes it ASCII (with `mailbox`,
-//! `phrase` and `encoded_word`), `folding` writes it. `author` turns the writer of a message into a
-//! mailbox at our domain.
+//! In the order of use: `block` finds the fields, `rules` says what happens to each, `rewriting` does it.
+//! Below them, `charset` reads a value as clean text (`text`); `mending` makes a list of mailboxes one that
+//! SES can read, `ascii` makes any other value ASCII (with `phrase`, `encoded_word` and `parameters`), `folding`
+//! writes it. `author` turns the writer of a message into a mailbox at our domain. What stands in a
+//! structured field is read by `token`, `mailbox` and `address_spec`, each on top of the one before.
 //!
 //! Everything takes time and memory linear in the header block, whatever stands in it.
 
+mod address_spec;
 mod ascii;
 mod author;
 mod block;
+mod charset;
 mod encoded_word;
 mod facts;
 mod folding;
 mod mailbox;
+mod mending;
+mod parameters;
 mod phrase;
 mod rewriting;
 mod rules;
+mod steps;
 mod text;
+mod token;
 
+pub use author::is_made_up;
 pub use block::{Field, Fields, HeaderBlock, split};
 pub use facts::{HeaderFacts, Marks};
 pub use rewriting::{Rewrite, Rewritten, named, rewrite};

@@ -9,12 +9,15 @@ use std::{
 use memchr::memmem;
 
 use super::{
+    address_spec::HeaderAddress,
     ascii::ascii,
     author::Author,
     block::{Field, HeaderBlock},
+    charset::Reader,
     encoded_word::{self, EncodedWord, text_of},
     folding::{LINE_OCTETS, Unfoldable, append_field, column_of},
-    mailbox::{Elements, HeaderAddress},
+    mailbox::{Entries, Entry},
+    mending::{Mended, mend},
     rules::{Action, Rule, Syntax, rule},
     text::{clean, is_white, trim, unfold},
 };
@@ -25,6 +28,8 @@ use crate::{
 
 /// How many notes are kept: a message with 200,000 bad fields must not fill the log.
 const NOTES: usize = 20;
+/// How much of a field's name is noted: the longest line that text should have (RFC 5322 section 2.1.1).
+const NAME_OCTETS: usize = 78;
 /// Longest line that the Message-ID is appended to (RFC 5322 section 2.1.1).
 const PREFERRED_LINE_OCTETS: usize = 78;
 
@@ -62,8 +67,9 @@ pub struct Rewritten {
 
 /// Rewrites a header block.
 pub fn rewrite(block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
-    let survey = Survey::of(block);
-    let from = survey.from.as_ref().map(clean);
+    let reader = Reader::of(block);
+    let survey = Survey::of(block, &reader);
+    let from = survey.from.as_ref().map(|field| reader.text(field));
     let author = Author::find(from.as_deref(), how.envelope_sender);
     let mut writer = Writer {
         how,
@@ -72,6 +78,7 @@ pub fn rewrite(block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
         message_id: survey.message_id.as_ref().map(clean),
         from,
         survey,
+        reader,
         seen: HashSet::new(),
         out: Vec::with_capacity(block.len() + block.len() / 8 + 1024),
         notes: Vec::new(),
@@ -87,13 +94,13 @@ pub fn rewrite(block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
 /// Which of the recipients To or Cc name, in the order of the deliveries. The others are blind: whoever
 /// gets the message must not learn of them.
 pub fn named(block: &HeaderBlock<'_>, deliveries: &[Delivery]) -> Vec<bool> {
+    let reader = Reader::of(block);
     let mut named = vec![false; deliveries.len()];
     for field in block.fields().filter(|field| rule(field.name).action == Action::Recipients) {
-        let text = clean(&field);
-        for address in Elements::of(&text).filter_map(|element| HeaderAddress::read(&text[element.address?]))
-        {
-            let at = deliveries.iter().position(|delivery| is_recipient(&delivery.recipient, &address));
-            if let Some(at) = at {
+        for entry in Entries::of(&reader.text(&field)) {
+            let Entry::Mailbox(mailbox) = entry else { continue };
+            let is_it = |delivery: &Delivery| is_recipient(&delivery.recipient, &mailbox.address);
+            if let Some(at) = deliveries.iter().position(is_it) {
                 named[at] = true;
             }
         }
@@ -110,15 +117,18 @@ fn is_recipient(recipient: &Address, HeaderAddress { local, domain }: &HeaderAdd
 struct Survey<'a> {
     from: Option<Field<'a>>,
     message_id: Option<Field<'a>>,
-    reply_to: bool,
-    references: bool,
+    /// The first that holds an address.
+    reply_to: Option<Field<'a>>,
+    /// Whether the first holds anything.
+    references: Option<bool>,
+    in_reply_to: Option<Field<'a>>,
     subject: bool,
     /// An earlier pass wrote these: a forwarder like this one, maybe this one.
     forwarded_before: bool,
 }
 
 impl<'a> Survey<'a> {
-    fn of(block: &HeaderBlock<'a>) -> Survey<'a> {
+    fn of(block: &HeaderBlock<'a>, reader: &Reader<'a>) -> Survey<'a> {
         let mut survey = Survey::default();
         let (mut looped, mut original_from) = (false, false);
         for field in block.fields() {
@@ -129,11 +139,20 @@ impl<'a> Survey<'a> {
                 Action::MessageId => {
                     survey.message_id.get_or_insert(field);
                 }
-                Action::ReplyTo => survey.reply_to = true,
-                Action::References => survey.references = true,
+                Action::ReplyTo => {
+                    if survey.reply_to.is_none() && holds_address(&reader.text(&field)) {
+                        survey.reply_to = Some(field);
+                    }
+                }
+                Action::References => {
+                    survey.references.get_or_insert_with(|| !trim(&clean(&field)).is_empty());
+                }
                 Action::Subject => survey.subject = true,
                 Action::Loop => looped = true,
                 Action::Ours => original_from |= field.is("X-Original-From"),
+                Action::Keep if field.is("In-Reply-To") => {
+                    survey.in_reply_to.get_or_insert(field);
+                }
                 Action::Remove | Action::Rename | Action::Recipients | Action::Keep => {}
             }
         }
@@ -144,6 +163,7 @@ impl<'a> Survey<'a> {
 
 struct Writer<'a> {
     how: &'a Rewrite<'a>,
+    reader: Reader<'a>,
     survey: Survey<'a>,
     /// The first From, clean.
     from: Option<Cow<'a, [u8]>>,
@@ -166,7 +186,7 @@ impl<'a> Writer<'a> {
             self.put(b"X-Original-To", format!(" {recipient}").as_bytes(), Syntax::Text);
         }
         if let Some(from) = self.from.take() {
-            self.put(b"X-Original-From", &from, Syntax::Mailboxes);
+            self.put(b"X-Original-From", &from, Syntax::Text);
             self.from = Some(from);
         }
         if let Some(message_id) = self.message_id.take() {
@@ -194,26 +214,39 @@ impl<'a> Writer<'a> {
             Action::Remove => {}
             Action::Rename => {
                 let name = [b"X-Original-", field.name].concat();
-                self.put(&name, &clean(field), syntax);
+                self.put(&name, &self.text(field, syntax), syntax);
             }
             Action::From => self.write_from(),
             Action::Recipients => self.recipients(field),
             Action::MessageId => {
                 self.put(field.name, &clean(field), syntax);
-                if !self.survey.references {
-                    self.references(b"References", b"");
+                if self.survey.references != Some(true) {
+                    self.references(b"References", &self.parents());
                 }
             }
-            Action::References => self.references(field.name, &clean(field)),
+            // An empty one gives way to the one behind Message-ID.
+            Action::References if self.survey.references == Some(true) || self.message_id.is_none() => {
+                self.references(field.name, &clean(field));
+            }
+            Action::References => {}
             Action::Subject if !self.prefix.is_empty() => {
-                let text = prefixed(&self.prefix, field.name.len() + 1, &clean(field));
+                let text = prefixed(&self.prefix, field.name.len() + 1, &self.reader.text(field));
                 self.put(field.name, &text, syntax);
             }
             Action::Ours if self.survey.forwarded_before => {}
             Action::Loop if self.is_added_loop(field) => {}
-            Action::ReplyTo | Action::Subject | Action::Ours | Action::Loop | Action::Keep => {
-                self.put(field.name, &clean(field), syntax);
+            Action::ReplyTo => self.reply_to(field),
+            Action::Subject | Action::Ours | Action::Loop | Action::Keep => {
+                self.put(field.name, &self.text(field, syntax), syntax);
             }
+        }
+    }
+
+    /// The value as it can be written by its syntax: text is text only where there is a place for it.
+    fn text(&self, field: &Field<'a>, syntax: Syntax) -> Cow<'a, [u8]> {
+        match syntax {
+            Syntax::Tokens => clean(field),
+            Syntax::Text | Syntax::Mailboxes | Syntax::Parameters => self.reader.text(field),
         }
     }
 
@@ -244,7 +277,11 @@ impl<'a> Writer<'a> {
         }
         self.dropped += 1;
         if self.notes.len() < NOTES {
-            let shown = String::from_utf8_lossy(&name[..name.len().min(76)]);
+            // A name may hold anything, an address too, and that is not for the log.
+            let is_name =
+                name.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            let name = std::str::from_utf8(&name[..name.len().min(NAME_OCTETS)]).ok().filter(|_| is_name);
+            let shown = name.unwrap_or("a field");
             self.notes.push(format!(
                 "dropped {shown}: a line of more than {LINE_OCTETS} bytes without white space"
             ));
@@ -255,45 +292,82 @@ impl<'a> Writer<'a> {
     fn write_from(&mut self) {
         let mailbox = self.author.local_mailbox(self.how.email_domain);
         self.put(b"From", &[b" ", &*mailbox].concat(), Syntax::Mailboxes);
-        if self.survey.reply_to {
+        if self.survey.reply_to.is_some() {
             return;
         }
-        if let Some(mailbox) = self.author.own_mailbox() {
-            self.put(b"Reply-To", &[b" ", &*mailbox].concat(), Syntax::Mailboxes);
+        if let Some(mailboxes) = self.author.own_mailboxes(self.from.as_deref()) {
+            self.put(b"Reply-To", &[b" ", &*mailboxes].concat(), Syntax::Mailboxes);
         }
     }
 
-    /// To or Cc, its recipients replaced by their destinations.
+    /// To or Cc: those of its recipients that lead to one destination give way to it. What leads to several
+    /// stays, as who is behind it is nobody else's business.
     fn recipients(&mut self, field: &Field<'a>) {
-        let text = clean(field);
-        let mut replaced = Vec::new();
-        let mut copied = 0;
-        for element in Elements::of(&text) {
-            let destinations = element.address.and_then(|address| self.destinations(&text[address]));
-            if let Some(destinations) = destinations {
-                replaced.extend_from_slice(&text[copied..element.span.start]);
-                replaced.extend_from_slice(destinations.as_bytes());
-                copied = element.span.end;
+        let how = self.how;
+        self.mailboxes(field, |address| {
+            let delivery =
+                how.deliveries.iter().find(|delivery| is_recipient(&delivery.recipient, address))?;
+            match delivery.destinations.as_slice() {
+                [destination] if !how.hide_destinations => Some(destination.to_string()),
+                _ => None,
             }
-        }
-        if copied > 0 {
-            replaced.extend_from_slice(&text[copied..]);
-            self.put(field.name, &replaced, Syntax::Mailboxes);
-        } else {
-            self.put(field.name, &text, Syntax::Mailboxes);
+        });
+    }
+
+    /// Reply-To: the one that holds an address. Where none does, the first is kept by another name.
+    fn reply_to(&mut self, field: &Field<'a>) {
+        match self.survey.reply_to {
+            Some(kept) if std::ptr::eq(kept.value, field.value) => self.mailboxes(field, |_| None),
+            Some(_) => {}
+            None if self.seen.insert(Name(b"Reply-To")) => self.keep_as_original(field),
+            None => {}
         }
     }
 
-    /// Where an address leads, if it is one of this invocation's recipients and leads anywhere.
-    fn destinations(&self, written: &[u8]) -> Option<String> {
-        if self.how.hide_destinations {
-            return None;
+    /// A list of mailboxes, in a form that SES can read. What it can't read is kept by another name.
+    fn mailboxes(&mut self, field: &Field<'a>, replacement: impl Fn(&HeaderAddress) -> Option<String>) {
+        let text = self.reader.text(field);
+        match mend(&text, field.name.len() + 1, replacement) {
+            Mended::Same => self.put(field.name, &text, Syntax::Mailboxes),
+            Mended::Anew { text, loses } => {
+                self.put(field.name, &text, Syntax::Mailboxes);
+                if loses {
+                    self.keep_as_original(field);
+                }
+            }
+            Mended::Nothing => self.keep_as_original(field),
         }
-        let address = HeaderAddress::read(written)?;
-        let delivery =
-            self.how.deliveries.iter().find(|delivery| is_recipient(&delivery.recipient, &address))?;
-        let destinations: Vec<String> = delivery.destinations.iter().map(ToString::to_string).collect();
-        (!destinations.is_empty()).then(|| destinations.join(", "))
+    }
+
+    /// What of To, Cc or Reply-To SES can't read, where a person can.
+    fn keep_as_original(&mut self, field: &Field<'a>) {
+        let text = self.reader.text(field);
+        if !trim(&text).is_empty() {
+            let name = [b"X-Original-", field.name, b"-Field"].concat();
+            self.put(&name, &text, Syntax::Text);
+        }
+    }
+
+    /// The ids of In-Reply-To, with which new References begin (RFC 5322 section 3.6.4). Readers of threads look at
+    /// In-Reply-To only where there are no References (RFC 5256).
+    fn parents(&self) -> Vec<u8> {
+        let Some(field) = &self.survey.in_reply_to else { return Vec::new() };
+        let text = clean(field);
+        let mut out: Vec<u8> = Vec::new();
+        let mut column = "References:".len();
+        let ids = text.split(|&byte| byte == b'<').skip(1).filter_map(|rest| {
+            let id = &rest[..rest.iter().position(|&byte| byte == b'>')?];
+            (!id.is_empty() && !id.iter().any(|&byte| is_white(byte))).then_some(id)
+        });
+        for id in ids {
+            let folds = column + id.len() + 3 > PREFERRED_LINE_OCTETS && !out.is_empty();
+            column = if folds { 1 } else { column + 1 } + id.len() + 2;
+            out.extend_from_slice(if folds { b"\r\n " } else { b" " });
+            out.push(b'<');
+            out.extend_from_slice(id);
+            out.push(b'>');
+        }
+        out
     }
 
     /// References with the Message-ID at its end, so that replies still find their thread: SES gives
@@ -310,7 +384,7 @@ impl<'a> Writer<'a> {
                 longer.extend_from_slice(id);
                 text = Cow::Owned(longer);
             }
-        } else if text.is_empty() && !self.survey.references {
+        } else if text.is_empty() && self.survey.references.is_none() {
             return;
         }
         self.put(name, &text, Syntax::Tokens);
@@ -318,12 +392,17 @@ impl<'a> Writer<'a> {
 
     /// Whether an `X-Loop` says what we have said at the top.
     fn is_added_loop(&self, field: &Field<'a>) -> bool {
-        let text = clean(field);
+        let text = self.reader.text(field);
         let Ok(value) = std::str::from_utf8(trim(&text)) else {
             return false;
         };
         Address::parse(value).is_ok_and(|address| self.how.recipients.contains(&address))
     }
+}
+
+/// Whether a list holds an address that SES takes.
+fn holds_address(text: &[u8]) -> bool {
+    Entries::of(text).any(|entry| matches!(entry, Entry::Mailbox(mailbox) if mailbox.address.is_sendable()))
 }
 
 /// A field name that compares in any case.

@@ -5,7 +5,8 @@
 pub(super) struct Rule {
     pub(super) action: Action,
     pub(super) syntax: Syntax,
-    /// SES refuses a message that has the field twice: the first copy stays.
+    /// SES refuses a message that has the field twice: the first copy stays. (`Reply-To` is one of these too, but
+    /// its first copy need not be the one that stays.)
     pub(super) once: bool,
 }
 
@@ -18,9 +19,9 @@ pub(super) enum Action {
     Rename,
     /// Becomes a mailbox at `EMAIL_DOMAIN`.
     From,
-    /// The first one stays; made from the author's address if there is none.
+    /// The first that holds an address stays; made from the authors' addresses if there is none.
     ReplyTo,
-    /// Recipients of this invocation give way to their destinations.
+    /// Recipients of this invocation that lead to one destination give way to it.
     Recipients,
     /// Stays; its value is copied to `X-Original-Message-ID` and `References`.
     MessageId,
@@ -43,12 +44,14 @@ pub(super) enum Syntax {
     Text,
     /// Mailboxes or phrases: encoded-words in display names and comments (section 5 (2) and (3)).
     Mailboxes,
+    /// A value and parameters: those percent-encoded (RFC 2231).
+    Parameters,
     /// Anything else with a grammar: no place for an encoded-word, so `?`.
     Tokens,
 }
 
 use Action::*;
-use Syntax::{Mailboxes, Text, Tokens};
+use Syntax::{Mailboxes, Parameters, Text, Tokens};
 
 /// Longest name that the table names in full, `disposition-notification-options`, and some more.
 const LONGEST: usize = 40;
@@ -66,7 +69,7 @@ pub(super) fn rule(name: &[u8]) -> Rule {
 
     match &*lower {
         // They name or sign for a sender that SES has not verified, or reveal blind recipients.
-        b"return-path" | b"dkim-signature" | b"domainkey-signature" | b"sender" | b"bcc" => {
+        b"return-path" | b"dkim-signature" | b"domainkey-signature" | b"sender" | b"bcc" | b"resent-bcc" => {
             many(Remove, Tokens)
         }
         // A stranger could pick our configuration set or sending identity.
@@ -76,7 +79,7 @@ pub(super) fn rule(name: &[u8]) -> Rule {
         [b'r', b'e', b's', b'e', b'n', b't', b'-', ..] => many(Rename, Mailboxes),
 
         b"from" => once(From, Mailboxes),
-        b"reply-to" => once(ReplyTo, Mailboxes),
+        b"reply-to" => many(ReplyTo, Mailboxes),
         b"to" | b"cc" => many(Recipients, Mailboxes),
         b"message-id" => once(MessageId, Tokens),
         b"references" => once(References, Tokens),
@@ -93,8 +96,12 @@ pub(super) fn rule(name: &[u8]) -> Rule {
         b"disposition-notification-to" | b"errors-to" | b"return-receipt-to" | b"list-id" | b"keywords" => {
             once(Keep, Mailboxes)
         }
+        b"content-type" | b"content-disposition" => once(Keep, Parameters),
         b"accept-language"
+        | b"acceptlanguage"
+        | b"archived-at"
         | b"auto-submitted"
+        | b"bounces-to"
         | b"date"
         | b"delivered-to"
         | b"importance"
@@ -106,10 +113,12 @@ pub(super) fn rule(name: &[u8]) -> Rule {
         | b"list-subscribe"
         | b"list-unsubscribe"
         | b"list-unsubscribe-post"
+        | b"message-context"
         | b"mime-version"
         | b"precedence"
         | b"priority"
         | b"sensitivity"
+        | b"solicitation"
         | b"thread-index"
         | b"vbr-info" => once(Keep, Tokens),
         [b'o', b'r', b'i', b'g', b'i', b'n', b'a', b'l', b'-', ..] => once(Keep, Text),
@@ -137,6 +146,9 @@ mod tests {
             ("RESENT-From", Rule { action: Rename, syntax: Mailboxes, once: false }),
             ("Content-Anything", Rule { action: Keep, syntax: Tokens, once: true }),
             ("Disposition-Notification-Options", Rule { action: Keep, syntax: Tokens, once: true }),
+            ("Content-Type", Rule { action: Keep, syntax: Parameters, once: true }),
+            ("AcceptLanguage", Rule { action: Keep, syntax: Tokens, once: true }),
+            ("Resent-BCC", Rule { action: Remove, syntax: Tokens, once: false }),
             ("Original-Recipient", Rule { action: Keep, syntax: Text, once: true }),
             ("CC", Rule { action: Recipients, syntax: Mailboxes, once: false }),
             ("X-Original-Resent-From", Rule { action: Keep, syntax: Text, once: false }),

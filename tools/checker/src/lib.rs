@@ -162,17 +162,17 @@ fn check_lines(header: &[u8], found: &mut Vec<String>) {
 }
 
 fn is_removed(key: &str) -> bool {
-    matches!(key, "return-path" | "dkim-signature" | "domainkey-signature" | "sender" | "bcc")
+    matches!(key, "return-path" | "dkim-signature" | "domainkey-signature" | "sender" | "bcc" | "resent-bcc")
         || key.starts_with("x-ses-")
 }
 
 /// <https://docs.aws.amazon.com/ses/latest/dg/header-fields.html>
 fn is_once_only(key: &str) -> bool {
-    const NAMES: &str = " accept-language auto-submitted comments date delivered-to dkim-signature \
+    const NAMES: &str = " accept-language acceptlanguage archived-at auto-submitted bounces-to comments date delivered-to dkim-signature \
         domainkey-signature errors-to from importance in-reply-to keywords list-archive list-help list-id \
-        list-owner list-post list-subscribe list-unsubscribe list-unsubscribe-post message-id mime-version \
+        list-owner list-post list-subscribe list-unsubscribe list-unsubscribe-post message-context message-id mime-version \
         organization precedence priority references reply-to return-path return-receipt-to sender sensitivity \
-        subject thread-index thread-topic user-agent vbr-info ";
+        solicitation subject thread-index thread-topic user-agent vbr-info ";
     let family = ["content-", "disposition-notification-", "original-"];
     NAMES.contains(&format!(" {key} ")) || family.iter().any(|prefix| key.starts_with(prefix))
 }
@@ -268,17 +268,20 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             ));
         }
     }
+    // Behind From stands a Reply-To if none of the message's holds an address.
+    let mut replies = 0;
     if !has("from") {
-        left.next_if(|field| !has("reply-to") && field.name == "Reply-To");
+        replies += usize::from(left.next_if(|field| field.name == "Reply-To").is_some());
     }
 
-    let brings_references = |key: &str| key == "message-id" && !has("references");
+    let has_references = first("references").is_some_and(|field| !field.solid().is_empty());
+    let brings_references = |key: &str| key == "message-id" && !has_references;
     let again = has("x-loop") && has("x-original-from");
     let mut seen = HashSet::new();
     for field in input {
         let key = field.key();
         let ours = ["x-original-to", "x-original-from", "x-original-message-id", "x-forwarder-verdict"];
-        let repeats = is_once_only(&key) && !seen.insert(key.clone());
+        let repeats = is_once_only(&key) && key != "reply-to" && !seen.insert(key.clone());
         let said = key == "x-loop"
             && recipients
                 .iter()
@@ -291,8 +294,27 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
         } else {
             field.name.clone()
         };
-        let replaced = matches!(key.as_str(), "to" | "cc") && names_recipient(how, field);
-        if may_go(field) && (replaced || !field.lines.concat().is_ascii()) {
+        let is_list = matches!(key.as_str(), "to" | "cc" | "reply-to");
+        if key == "references" && !has_references && has("message-id") {
+            continue;
+        }
+        if is_list {
+            let original = format!("X-Original-{name}-Field");
+            let keeps = |next: &&Field<'_>| {
+                next.name == original && (next.solid() == field.solid() || !field.lines.concat().is_ascii())
+            };
+            let kept = left.next_if(keeps).is_some();
+            let written = if kept { None } else { left.next_if(|next| next.name == name) };
+            if let Some(written) = written {
+                replies += usize::from(key == "reply-to");
+                check_recipients(field, written, how, found);
+                left.next_if(keeps);
+            } else if !kept && !may_go(field) && key != "reply-to" && !field.solid().is_empty() {
+                found.push(format!("{name} is gone"));
+            }
+            continue;
+        }
+        if may_go(field) && !field.lines.concat().is_ascii() {
             // Whether it could be written depends on the length of destinations or encoded-words.
             return;
         }
@@ -310,23 +332,21 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             return;
         };
         match key.as_str() {
-            "from" => {
-                if !has("reply-to") {
-                    left.next_if(|next| next.name == "Reply-To");
-                }
-            }
+            "from" => replies += usize::from(left.next_if(|next| next.name == "Reply-To").is_some()),
             "references" => check_references(Some(field), field_written, first("message-id"), found),
             "subject" if !how.subject_prefix.trim().is_empty() || !how.tags.is_empty() => {}
-            _ if replaced => check_recipients(field, field_written, how, found),
             _ => check_same(&key, field, field_written, found),
         }
         let has_id = first("message-id").is_some_and(|id| !id.solid().is_empty());
         if brings_references(&key) && has_id {
             match left.next_if(|next| next.name == "References") {
-                Some(written) => check_references(None, written, first("message-id"), found),
+                Some(written) => check_references(first("in-reply-to"), written, first("message-id"), found),
                 None => found.push("References is missing".into()),
             }
         }
+    }
+    if replies > 1 {
+        found.push(format!("{replies} Reply-To"));
     }
     left.next_if(|next| !has("subject") && next.name == "Subject");
     if let Some(field) = left.next() {
@@ -350,19 +370,6 @@ fn must_go(field: &Field<'_>, name: &str) -> bool {
 /// Whether it depends on the encoding if a field can be written.
 fn may_go(field: &Field<'_>) -> bool {
     field.lines.iter().any(|line| line.len() >= 900)
-}
-
-/// Whether the text of a recipient's address stands anywhere in a field, be it as part of another.
-fn names_recipient(how: &Rewrite<'_>, field: &Field<'_>) -> bool {
-    let letters = |text: &[u8]| -> Vec<u8> {
-        let kept = text.iter().filter(|byte| byte.is_ascii_alphanumeric() || b"@.".contains(byte));
-        kept.map(u8::to_ascii_lowercase).collect()
-    };
-    let value = letters(&field.unfolded());
-    how.deliveries.iter().any(|delivery| {
-        let recipient = letters(delivery.recipient.local().as_bytes());
-        value.windows(recipient.len()).any(|part| part == recipient)
-    })
 }
 
 /// What is plain is the same byte for byte; what is not says the same.
@@ -394,7 +401,14 @@ fn check_references(
     let ascii = |text: Vec<u8>| -> Vec<u8> {
         text.iter().map(|&byte| if byte < 128 { byte } else { b'?' }).collect()
     };
-    let old = field.map(|field| ascii(field.solid())).unwrap_or_default();
+    let mut old = field.map(|field| ascii(field.solid())).unwrap_or_default();
+    if field.is_some_and(|field| field.key() == "in-reply-to") {
+        let ids = old
+            .split(|&byte| byte == b'<')
+            .skip(1)
+            .filter_map(|rest| rest.split_inclusive(|&byte| byte == b'>').next());
+        old = ids.filter(|id| id.ends_with(b">")).flat_map(|id| [b"<", id].concat()).collect();
+    }
     let id = id.map(|field| ascii(field.solid())).unwrap_or_default();
     let new = written.solid();
     if new != old && new != [old.as_slice(), &id].concat() {
@@ -403,12 +417,14 @@ fn check_references(
     if !id.is_empty() && !new.windows(id.len()).any(|part| part == id) {
         found.push("References lacks the Message-ID".into());
     }
-    if let Some(field) = field.filter(|field| new == old && field.is_plain(&written.name)) {
+    if let Some(field) =
+        field.filter(|field| field.key() == "references" && new == old && field.is_plain(&written.name))
+    {
         check_same("references", field, written, found);
     }
 }
 
-/// Each recipient gave way to its destinations, every other address stands where it stood.
+/// Each recipient that leads to one destination gave way to it, every other address stands where it stood, once.
 fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, found: &mut Vec<String>) {
     // Where mail is odd, what mail-parser reads is no measure.
     let value = field.unfolded();
@@ -423,7 +439,15 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     let Some(before) = field.addresses().filter(|_| pairs && !value.iter().any(is_odd)) else {
         return;
     };
-    if before.iter().any(|address| address.contains(char::is_whitespace)) {
+    // A local part with dots as no atom has them is quoted, which mail-parser does not read.
+    let is_quoted = |address: &String| {
+        address.contains(char::is_whitespace)
+            || address.contains("..")
+            || address.contains(".@")
+            || address.starts_with('.')
+            || address.ends_with('.')
+    };
+    if before.iter().any(is_quoted) {
         return;
     }
     let mut expected = Vec::new();
@@ -431,12 +455,20 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
         // A domain may end in the root's dot.
         let is_it = |recipient: &str| recipient.eq_ignore_ascii_case(address.trim_end_matches('.'));
         match how.deliveries.iter().find(|delivery| is_it(&delivery.recipient.to_string())) {
-            Some(delivery) if !how.hide_destinations && !delivery.destinations.is_empty() => {
-                expected.extend(delivery.destinations.iter().map(ToString::to_string));
+            Some(delivery) if !how.hide_destinations && delivery.destinations.len() == 1 => {
+                expected.push(delivery.destinations[0].to_string());
             }
             _ => expected.push(address),
         }
     }
+    let mut seen = HashSet::new();
+    expected.retain(|address| seen.insert(address.to_ascii_lowercase()));
+    let is_good = |address: &String| {
+        address
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && !domain.contains(['@', '_']))
+    };
+    expected.retain(is_good);
     if written.addresses().as_ref() != Some(&expected) {
         found.push(format!("{} leads to {:?}, expected {expected:?}", written.name, written.addresses()));
     }

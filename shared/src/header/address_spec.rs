@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use super::{
-    mailbox::MAILBOX_OCTETS,
-    token::{Cursor, Token, push_unquoted},
-};
+use super::token::{Cursor, Token, push_unquoted};
 use crate::address::{LocalPart, domain_to_ascii, is_dot_atom};
 
+/// Longest mailbox in octets, display name included: SES refuses those over 320.
+pub(super) const MAILBOX_OCTETS: usize = 319;
 /// Longest label in characters of which an A-label could come: one of 63 octets, twice as long where
 /// accents are characters of their own.
 const LABEL_CHARACTERS: usize = 126;

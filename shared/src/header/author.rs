@@ -180,3 +180,43 @@ fn harmless(name: &str) -> String {
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
     bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn made_up_in_every_form() {
+        for from in [
+            "jane@example.com",
+            "root@localhost",
+            "a@[192.0.2.1]",
+            "",
+            "_@x",
+            "\"a b\"@x.example",
+            ".@x",
+            "Jane <jane@bücher.example>",
+            "x@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.example.com",
+        ] {
+            let local = Author::find(Some(from.as_bytes()), None).local_part();
+            assert!(is_made_up(&local), "{from} became {local}");
+        }
+        let cut = format!("{}-0123456_", "x".repeat(55));
+        for local in ["jane", "jane.doe", "_jane", "jane_", "unknown.person", "", &cut[..63]] {
+            assert!(!is_made_up(local), "{local}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_author_becomes_is_known_as_made_up(from in "[ -~]{0,20}@?[a-z.<>\\[\\]0-9]{0,80}", sender in "\\PC{0,20}@[a-z]{1,20}") {
+            for envelope_sender in [None, Some(sender.as_str())] {
+                let local = Author::find(Some(from.as_bytes()), envelope_sender).local_part();
+                prop_assert!(is_made_up(&local), "{from:?} became {local:?}");
+                prop_assert!((1..=LOCAL_OCTETS).contains(&local.len()));
+            }
+        }
+    }
+}

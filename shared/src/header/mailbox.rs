@@ -13,14 +13,11 @@
 use std::ops::Range;
 
 use super::{
-    address_spec::{self, HeaderAddress, Spec},
+    address_spec::{self, HeaderAddress, MAILBOX_OCTETS, Spec},
     encoded_word,
     text::{is_white, trim, unfold},
     token::{Cursor, Token, push_unquoted},
 };
-
-/// Longest mailbox in octets, display name included: SES refuses those over 320.
-pub(super) const MAILBOX_OCTETS: usize = 319;
 
 /// What a list holds, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]

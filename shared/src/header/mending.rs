@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    address_spec::HeaderAddress,
+    address_spec::{HeaderAddress, MAILBOX_OCTETS},
     encoded_word,
-    mailbox::{self, Entries, Entry, MAILBOX_OCTETS, Mailbox, Name},
+    mailbox::{self, Entries, Entry, Mailbox, Name},
     phrase,
     text::{is_white, unfold},
     token::{Cursor, Token},
@@ -143,7 +143,7 @@ impl List<'_> {
             return;
         }
         // Commas before the first mailbox mean nothing, and stay if nothing else changes.
-        self.changed |= !(only_commas && !needs_comma);
+        self.changed |= needs_comma || !only_commas;
         self.out.extend_from_slice(if needs_comma { b", " } else { b" " });
     }
 

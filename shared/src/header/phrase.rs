@@ -2,9 +2,9 @@
 //! quoted string, else encoded-words.
 
 use super::{
+    address_spec::MAILBOX_OCTETS,
     encoded_word,
     folding::{column_of, fold_here},
-    mailbox::MAILBOX_OCTETS,
 };
 use crate::address::is_atext;
 

@@ -25,6 +25,28 @@ pub(crate) async fn get(clients: &Clients, bucket: &str, key: &str) -> anyhow::R
     }
 }
 
+/// When and how large an object was stored; `None` if there is none.
+pub(crate) async fn head(
+    clients: &Clients,
+    bucket: &str,
+    key: &str,
+) -> anyhow::Result<Option<(i64, Option<OffsetDateTime>)>> {
+    match clients.s3.head_object().bucket(bucket).key(key).send().await {
+        Ok(head) => {
+            let at = head.last_modified().and_then(|at| OffsetDateTime::from_unix_timestamp(at.secs()).ok());
+            Ok(Some((head.content_length().unwrap_or_default(), at)))
+        }
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(aws_sdk_s3::operation::head_object::HeadObjectError::is_not_found) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("s3://{bucket}/{key} can't be looked up")),
+    }
+}
+
 /// The objects under a prefix.
 pub(crate) async fn list(clients: &Clients, bucket: &str, prefix: &str) -> anyhow::Result<Vec<Object>> {
     let mut pages = clients.s3.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
@@ -41,6 +63,13 @@ pub(crate) fn days_back(now: OffsetDateTime) -> impl Iterator<Item = Date> {
     std::iter::successors(Some(now.date()), |day| day.previous_day())
 }
 
+/// The days from a time on, oldest first.
+pub(crate) fn days_since(from: OffsetDateTime, now: OffsetDateTime) -> Vec<Date> {
+    let mut days: Vec<_> = days_back(now).take_while(|day| *day >= from.date()).collect();
+    days.reverse();
+    days
+}
+
 /// `YYYY/MM/DD/`, as index and outcome keys have it behind their prefix.
 pub(crate) fn folder(prefix: &str, day: Date) -> String {
     format!("{prefix}{:04}/{:02}/{:02}/", day.year(), u8::from(day.month()), day.day())
@@ -53,26 +82,17 @@ pub(crate) async fn find_index(
     message_id: &str,
     now: OffsetDateTime,
 ) -> anyhow::Result<Option<String>> {
-    let prefixes = &deployed.settings.common.prefixes;
+    let (prefixes, bucket) = (deployed.prefixes()?, deployed.bucket()?);
     let candidates = days_back(now).take(DAYS).map(|day| prefixes.index(day, message_id));
-    let found = stream::iter(candidates).map(async |key| {
-        let head = clients.s3.head_object().bucket(deployed.bucket()).key(&key).send().await;
-        match head {
-            Ok(_) => Ok(Some(key)),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(aws_sdk_s3::operation::head_object::HeadObjectError::is_not_found) =>
-            {
-                Ok(None)
-            }
-            Err(error) => {
-                Err(error).with_context(|| format!("s3://{}/{key} can't be looked up", deployed.bucket()))
-            }
-        }
-    });
+    let found = stream::iter(candidates).map(async |key| Ok(head(clients, bucket, &key).await?.map(|_| key)));
     let found = found.buffered(CONCURRENCY).try_filter_map(async |key| Ok(key));
     std::pin::pin!(found).try_next().await
+}
+
+/// The messageId in a key such as `index/2026/11/25/ID.json`.
+pub(crate) fn id_of(key: &str) -> &str {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.strip_suffix(".json").unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -3,30 +3,33 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use ses_forwarder::address::Address;
+use ses_forwarder_explain::{message::Question, pair};
 
-/// Commands for a deployed stack.
+/// Everything about a deployed stack of SES Forwarder, and about its files.
 #[derive(Debug, Parser)]
-#[command(name = "cargo operator", bin_name = "cargo operator", version)]
+#[command(name = "ses-forwarder", version)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Print JSON, in the shape that docs/commands.md gives for each command
+    #[arg(long, global = true)]
+    pub json: bool,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Report what is wrong with a stack, each with its fix; exits 1 if anything is
+    /// Report what is wrong with a stack, each with its fix; exits 1 if anything is, 2 if something can't be told
     Doctor {
         /// The stack.
         #[command(flatten)]
         target: Target,
-        /// DNS server to ask for the MX record instead of the system's
+        /// DNS server to ask instead of the system's
         #[arg(long, value_name = "IP:PORT")]
         nameserver: Option<SocketAddr>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
     },
     /// Make the stack's receipt rule set the active one, so that it gets the mail
     Activate {
@@ -36,6 +39,21 @@ pub enum Command {
         /// Go back to the rule set that was active before
         #[arg(long)]
         rollback: bool,
+        /// Don't ask, even if the active rule set receives for addresses that this one does not
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Stop receiving, if it is this stack that receives, and delete the stack; its bucket stays
+    Remove {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+        /// Leave the stack, and say the command that deletes it
+        #[arg(long)]
+        keep_stack: bool,
     },
     /// Forward messages again from their archived notifications; what is forwarded is not sent twice
     Replay {
@@ -48,9 +66,24 @@ pub enum Command {
         /// Only tell which messages it would be
         #[arg(long)]
         dry_run: bool,
-        /// Print JSON, a line a message
-        #[arg(long)]
-        json: bool,
+    },
+    /// Show all that is known of a message: stored, notification, outcome, sends, log lines
+    Trace {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// SES's ids of messages, as in notices and logs
+        #[arg(value_name = "MESSAGE_ID", required = true)]
+        ids: Vec<String>,
+    },
+    /// Find messages by what their notifications say, newest first
+    Find {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// What to look for.
+        #[command(flatten)]
+        wanted: Wanted,
     },
     /// Save recent notifications as events for `sam local invoke`; they hold names and addresses
     Events {
@@ -64,14 +97,89 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER", default_value = "events/recent")]
         folder: PathBuf,
     },
+    /// Check, explain, fetch or upload the routes file
+    Routes {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: RoutesCommand,
+    },
+    /// Show what would be decided on a message and what its header would become, without sending it
+    Explain {
+        /// The message.
+        #[command(flatten)]
+        question: Question,
+        /// The routes file; by default the stack's, or without a stack the built-in default
+        #[arg(long, value_name = "FILE")]
+        routes: Option<PathBuf>,
+        /// The settings.
+        #[command(flatten)]
+        assumed: Assumed,
+    },
+    /// Print the completions of a shell, for its start file
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What to do with the routes file.
+#[derive(Debug, Subcommand)]
+pub enum RoutesCommand {
+    /// Report what is wrong with a routes file, and what is odd
+    Check {
+        /// The file
+        file: PathBuf,
+        /// The settings.
+        #[command(flatten)]
+        assumed: Assumed,
+    },
+    /// Say which line an address meets, why, and where its mail goes
+    Explain {
+        /// The address, as a sender writes it
+        address: Address,
+        /// The routes file; by default the stack's, or without a stack the built-in default
+        #[arg(long, value_name = "FILE")]
+        routes: Option<PathBuf>,
+        /// The settings.
+        #[command(flatten)]
+        assumed: Assumed,
+    },
+    /// Fetch the stack's routes file
+    Get {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// Write it to this file rather than to standard output
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a routes file, show how it differs from the stack's, and upload it
+    Put {
+        /// The file
+        file: PathBuf,
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// Check and show, but don't upload
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// The stack, and where it is.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Target {
     /// Name of the CloudFormation stack
     #[arg(long)]
     pub stack: String,
+    /// Region and credentials.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// Region and credentials.
+#[derive(Debug, Clone, Args)]
+pub struct Access {
     /// AWS region; the default is that of the AWS CLI
     #[arg(long)]
     pub region: Option<String>,
@@ -80,7 +188,27 @@ pub struct Target {
     pub profile: Option<String>,
 }
 
-/// Which messages to replay: by id, or by age and outcome.
+/// Where the settings of a command about files come from: a deployed stack, or the command line.
+#[derive(Debug, Clone, Args)]
+pub struct Assumed {
+    /// Use the settings of this stack's function
+    #[arg(long, conflicts_with_all = ["email_domain", "destination_domain", "settings"])]
+    pub stack: Option<String>,
+    /// Region and credentials.
+    #[command(flatten)]
+    pub access: Access,
+    /// The domain that mail is received for
+    #[arg(long, value_name = "DOMAIN")]
+    pub email_domain: Option<String>,
+    /// The domain that mail goes to where no line says otherwise
+    #[arg(long, value_name = "DOMAIN")]
+    pub destination_domain: Option<String>,
+    /// A setting of the function, such as ON_SPAM=tag; repeatable
+    #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = pair)]
+    pub settings: Vec<(String, String)>,
+}
+
+/// Which messages to replay: by id, by age and outcome, or those that were left lying.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
 pub struct Selection {
@@ -93,18 +221,39 @@ pub struct Selection {
     /// With --since: those with this outcome, repeatable; by default failed and rejected ones
     #[arg(long, value_name = "STATUS", requires = "since", value_parser = ["failed", "rejected", "dropped"])]
     pub status: Vec<String>,
+    /// Those whose notification is archived but that have no outcome; by default of the past 14 days
+    #[arg(long, conflicts_with_all = ["ids", "status"])]
+    pub stuck: bool,
+    /// Those that are stored but that nobody was ever told of: the event is rebuilt from the fields that SES put
+    /// before the message; by default of the past 14 days
+    #[arg(long, conflicts_with_all = ["ids", "status"])]
+    pub orphans: bool,
+    /// With --stuck and --orphans: leave out what is younger, as it may be at work
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "15m", conflicts_with = "ids")]
+    pub older_than: Duration,
 }
 
-impl Command {
-    /// The stack that is meant.
-    pub fn target(&self) -> &Target {
-        match self {
-            Command::Doctor { target, .. }
-            | Command::Activate { target, .. }
-            | Command::Replay { target, .. }
-            | Command::Events { target, .. } => target,
-        }
-    }
+/// Which messages to find.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// Those received since, such as 90m, 2h or 3d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
+    pub since: Duration,
+    /// For this envelope recipient: an address, or @domain for all of one
+    #[arg(long, value_name = "ADDRESS")]
+    pub recipient: Option<String>,
+    /// From this sender, in the envelope or the From field: an address, or @domain
+    #[arg(long, value_name = "ADDRESS")]
+    pub sender: Option<String>,
+    /// With this in their subject, in any case
+    #[arg(long, value_name = "TEXT")]
+    pub subject: Option<String>,
+    /// With this outcome; none for those without any
+    #[arg(long, value_name = "STATUS")]
+    pub status: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
 }
 
 #[cfg(test)]
@@ -125,11 +274,18 @@ mod tests {
             "replay --stack s --since 2h m1",
             "replay --stack s --since soon",
             "replay --stack s --since 2h --status forwarded",
+            "replay --stack s --stuck m1",
+            "replay --stack s --older-than 1h m1",
             "replay m1",
+            "trace --stack s",
             "doctor --stack s --nameserver localhost",
+            "routes check",
+            "routes check f --stack s --email-domain in.example",
+            "explain f",
+            "completions cobol",
         ];
         for case in cases {
-            let words = std::iter::once("operator").chain(case.split(' '));
+            let words = std::iter::once("ses-forwarder").chain(case.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{case}");
         }
     }

@@ -6,15 +6,19 @@ use aws_smithy_http_client::{
     tls::{Provider, rustls_provider::CryptoMode},
 };
 
-use crate::arguments::Target;
+use crate::arguments::Access;
 
 /// One client a service.
 #[derive(Debug)]
 pub struct Clients {
     /// Stacks.
     pub cloudformation: aws_sdk_cloudformation::Client,
+    /// Alarms.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// Functions.
     pub lambda: aws_sdk_lambda::Client,
+    /// Log lines.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Objects.
     pub s3: aws_sdk_s3::Client,
     /// Receiving mail.
@@ -29,14 +33,14 @@ pub struct Clients {
 
 impl Clients {
     /// Finds region and credentials as the AWS CLI does.
-    pub async fn new(target: &Target) -> Clients {
+    pub async fn new(access: &Access) -> Clients {
         let tls = Provider::Rustls(CryptoMode::Ring);
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(Builder::new().tls_provider(tls).build_https());
-        if let Some(region) = &target.region {
+        if let Some(region) = &access.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        if let Some(profile) = &target.profile {
+        if let Some(profile) = &access.profile {
             loader = loader.profile_name(profile);
         }
         Clients::with(&loader.load().await)
@@ -46,12 +50,19 @@ impl Clients {
     pub fn with(configuration: &SdkConfig) -> Clients {
         Clients {
             cloudformation: aws_sdk_cloudformation::Client::new(configuration),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(configuration),
             lambda: aws_sdk_lambda::Client::new(configuration),
+            logs: aws_sdk_cloudwatchlogs::Client::new(configuration),
             s3: ses_forwarder_aws::clients::s3(configuration),
             ses: aws_sdk_ses::Client::new(configuration),
             sesv2: aws_sdk_sesv2::Client::new(configuration),
             sns: aws_sdk_sns::Client::new(configuration),
             sqs: aws_sdk_sqs::Client::new(configuration),
         }
+    }
+
+    /// The region that is asked.
+    pub fn region(&self) -> String {
+        self.cloudformation.config().region().map(ToString::to_string).unwrap_or_default()
     }
 }

@@ -1,11 +1,37 @@
-//! What a stack is made of: its outputs, and the settings that its function runs with.
+//! What a stack is made of: its outputs, and how its functions are configured.
+//!
+//! Only a stack that can't be described at all is an error. What else is missing (an output, a
+//! permission, a setting) is an error where it is asked for, so that all that doesn't need it still works.
 
 use std::collections::HashMap;
 
-use anyhow::{Context, bail};
-use ses_forwarder::settings::EmailSettings;
+use anyhow::{Context, anyhow, bail};
+use aws_sdk_cloudformation::types::Stack;
+use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
+use ses_forwarder::{
+    keys::Prefixes,
+    settings::{EmailSettings, names},
+};
 
 use crate::clients::Clients;
+
+/// Outputs of the template that commands read.
+pub mod outputs {
+    /// The receipt rule set.
+    pub const RULE_SET: &str = "RuleSetName";
+    /// The bucket.
+    pub const BUCKET: &str = "BucketName";
+    /// The function that forwards.
+    pub const HANDLE_EMAIL: &str = "HandleEmailFunctionName";
+    /// The function that takes dead letters.
+    pub const HANDLE_DEAD_LETTER: &str = "HandleDeadLetterFunctionName";
+    /// The dead-letter queue.
+    pub const QUEUE: &str = "DeadLetterQueueUrl";
+    /// The topic of notices.
+    pub const TOPIC: &str = "NoticeTopicArn";
+    /// All of them.
+    pub const ALL: [&str; 6] = [RULE_SET, BUCKET, HANDLE_EMAIL, HANDLE_DEAD_LETTER, QUEUE, TOPIC];
+}
 
 /// A deployed stack.
 #[derive(Debug)]
@@ -20,18 +46,12 @@ pub struct Deployed {
     pub region: String,
     /// Its account.
     pub account: String,
-    /// Output `RuleSetName`.
-    pub rule_set: String,
-    /// Output `HandleEmailFunctionName`.
-    pub handle_email: String,
-    /// ARN of that function.
-    pub handle_email_arn: String,
-    /// Output `DeadLetterQueueUrl`.
-    pub queue_url: String,
-    /// Output `NoticeTopicArn`.
-    pub topic: String,
-    /// What `handle-email` reads from its environment.
-    pub settings: EmailSettings,
+    outputs: HashMap<String, String>,
+    parameters: HashMap<String, String>,
+    /// What Lambda says of the two functions, or why it does not.
+    handle_email: Result<GetFunctionOutput, String>,
+    handle_dead_letter: Result<GetFunctionOutput, String>,
+    settings: Result<EmailSettings, String>,
 }
 
 impl Deployed {
@@ -41,46 +61,142 @@ impl Deployed {
         let described =
             described.with_context(|| format!("stack {stack} can't be read in this account and region"))?;
         let [found] = described.stacks() else { bail!("there is no stack {stack}") };
-        let outputs: HashMap<_, _> = found
-            .outputs()
-            .iter()
-            .filter_map(|output| Some((output.output_key()?, output.output_value()?)))
-            .collect();
-        let output = |name: &str| {
-            let value = outputs.get(name).map(|value| (*value).to_owned());
-            value
-                .with_context(|| format!("stack {stack} has no output {name}: is it one of SES Forwarder's?"))
-        };
         let id = found.stack_id().context("CloudFormation gave no id of the stack")?;
         let ["arn", partition, _, region, account, ..] = id.split(':').collect::<Vec<_>>()[..] else {
             bail!("the stack's id {id} is no ARN");
         };
-        let handle_email = output("HandleEmailFunctionName")?;
-        let function = clients.lambda.get_function_configuration().function_name(&handle_email).send().await;
-        let function = function.with_context(|| format!("function {handle_email} can't be read"))?;
-        let variables = function.environment().and_then(|environment| environment.variables());
-        let settings = EmailSettings::read(|name| variables?.get(name).cloned());
+        let outputs = outputs_of(found);
+        let (handle_email, handle_dead_letter) = tokio::join!(
+            function(clients, stack, &outputs, outputs::HANDLE_EMAIL),
+            function(clients, stack, &outputs, outputs::HANDLE_DEAD_LETTER),
+        );
+        let settings = handle_email.as_ref().map_err(Clone::clone).and_then(|function| {
+            let name = outputs.get(outputs::HANDLE_EMAIL).map_or("", String::as_str);
+            EmailSettings::read(|variable| variable_of(function, variable))
+                .map_err(|error| format!("the settings of function {name} are wrong: {error}"))
+        });
         Ok(Deployed {
             stack: stack.to_owned(),
             status: found.stack_status().map_or_else(String::new, |status| status.as_str().to_owned()),
             partition: partition.to_owned(),
             region: region.to_owned(),
             account: account.to_owned(),
-            rule_set: output("RuleSetName")?,
-            handle_email_arn: function
-                .function_arn()
-                .context("Lambda gave no ARN of the function")?
-                .to_owned(),
-            queue_url: output("DeadLetterQueueUrl")?,
-            topic: output("NoticeTopicArn")?,
-            settings: settings
-                .with_context(|| format!("the settings of function {handle_email} are wrong"))?,
+            outputs,
+            parameters: parameters_of(found),
             handle_email,
+            handle_dead_letter,
+            settings,
         })
     }
 
-    /// Its bucket.
-    pub fn bucket(&self) -> &str {
-        &self.settings.common.bucket
+    /// An output of the stack.
+    pub fn output(&self, name: &str) -> anyhow::Result<&str> {
+        self.outputs.get(name).map(String::as_str).with_context(|| missing_output(&self.stack, name))
+    }
+
+    /// The outputs that the template gives a stack and this one does not have.
+    pub fn missing_outputs(&self) -> Vec<&'static str> {
+        outputs::ALL.into_iter().filter(|name| !self.outputs.contains_key(*name)).collect()
+    }
+
+    /// The receipt rule set.
+    pub fn rule_set(&self) -> anyhow::Result<&str> {
+        self.output(outputs::RULE_SET)
+    }
+
+    /// What Lambda says of `handle-email`.
+    pub fn handle_email(&self) -> anyhow::Result<&GetFunctionOutput> {
+        self.handle_email.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// What Lambda says of `handle-dead-letter`.
+    pub fn handle_dead_letter(&self) -> anyhow::Result<&GetFunctionOutput> {
+        self.handle_dead_letter.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// ARN of `handle-email`.
+    pub fn handle_email_arn(&self) -> anyhow::Result<&str> {
+        let configuration = self.handle_email()?.configuration();
+        configuration
+            .and_then(|configuration| configuration.function_arn())
+            .context("Lambda gave no ARN of the function")
+    }
+
+    /// A variable of `handle-dead-letter`.
+    pub fn notice_variable(&self, name: &str) -> anyhow::Result<Option<String>> {
+        Ok(variable_of(self.handle_dead_letter()?, name).filter(|value| !value.is_empty()))
+    }
+
+    /// What `handle-email` reads from its environment.
+    pub fn settings(&self) -> anyhow::Result<&EmailSettings> {
+        self.settings.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// The bucket: as the function has it, else as the stack tells it.
+    pub fn bucket(&self) -> anyhow::Result<&str> {
+        match &self.settings {
+            Ok(settings) => Ok(&settings.common.bucket),
+            Err(_) => self.output(outputs::BUCKET),
+        }
+    }
+
+    /// Where what is in the bucket.
+    pub fn prefixes(&self) -> anyhow::Result<&Prefixes> {
+        Ok(&self.settings()?.common.prefixes)
+    }
+
+    /// The domains that mail is received for: as the function has them, else as the stack was deployed.
+    pub fn domains(&self) -> anyhow::Result<Vec<&str>> {
+        let listed = match &self.settings {
+            Ok(settings) => settings.common.email_domain.as_str(),
+            Err(error) => {
+                self.parameters.get("EmailDomain").map(String::as_str).ok_or_else(|| anyhow!("{error}"))?
+            }
+        };
+        Ok(listed.split(',').map(str::trim).filter(|domain| !domain.is_empty()).collect())
     }
 }
+
+/// Outputs of a stack by name.
+pub(crate) fn outputs_of(stack: &Stack) -> HashMap<String, String> {
+    let pair = |output: &aws_sdk_cloudformation::types::Output| {
+        Some((output.output_key()?.to_owned(), output.output_value()?.to_owned()))
+    };
+    stack.outputs().iter().filter_map(pair).collect()
+}
+
+/// Parameters of a stack by name.
+pub(crate) fn parameters_of(stack: &Stack) -> HashMap<String, String> {
+    let pair = |parameter: &aws_sdk_cloudformation::types::Parameter| {
+        Some((parameter.parameter_key()?.to_owned(), parameter.parameter_value()?.to_owned()))
+    };
+    stack.parameters().iter().filter_map(pair).collect()
+}
+
+async fn function(
+    clients: &Clients,
+    stack: &str,
+    outputs: &HashMap<String, String>,
+    output: &str,
+) -> Result<GetFunctionOutput, String> {
+    let name = outputs.get(output).ok_or_else(|| missing_output(stack, output))?;
+    let function = clients.lambda.get_function().function_name(name).send().await;
+    function.with_context(|| format!("function {name} can't be read")).map_err(|error| format!("{error:#}"))
+}
+
+fn missing_output(stack: &str, name: &str) -> String {
+    format!("stack {stack} has no output {name}: is it one of SES Forwarder's?")
+}
+
+fn variable_of(function: &GetFunctionOutput, name: &str) -> Option<String> {
+    function.configuration()?.environment()?.variables()?.get(name).cloned()
+}
+
+/// Whether a stack is one of SES Forwarder's.
+pub(crate) fn is_ours(stack: &Stack) -> bool {
+    let outputs = outputs_of(stack);
+    [outputs::RULE_SET, outputs::HANDLE_EMAIL].iter().all(|name| outputs.contains_key(*name))
+}
+
+/// The variable that tells where notices go by mail.
+pub(crate) const NOTICE_ADDRESS: &str = names::NOTICE_ADDRESS;

@@ -1,13 +1,29 @@
 //! Recent notifications, saved as events that `sam local invoke` and the functions take.
 
-use std::{fs, path::Path, time::SystemTime};
+use std::{fmt, fs, path::Path, time::SystemTime};
 
 use anyhow::Context;
 use aws_sdk_s3::types::Object;
+use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::{archive, clients::Clients, deployed::Deployed};
+use crate::{archive, clients::Clients, deployed::Deployed, print};
+
+/// The files that were written.
+#[derive(Debug, Serialize)]
+struct Saved {
+    files: Vec<String>,
+}
+
+impl fmt::Display for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.files.is_empty() {
+            writeln!(f, "no notification in the past {} days", archive::DAYS)?;
+        }
+        self.files.iter().try_for_each(|file| writeln!(f, "{file}"))
+    }
+}
 
 /// Saves the newest `limit` notifications; `false` if there is none.
 pub async fn run(
@@ -15,34 +31,37 @@ pub async fn run(
     deployed: &Deployed,
     limit: usize,
     folder: &Path,
+    json: bool,
 ) -> anyhow::Result<bool> {
     let keys = newest(clients, deployed, limit).await?;
+    let mut saved = Saved { files: Vec::new() };
     if keys.is_empty() {
-        println!("no notification in the past {} days", archive::DAYS);
+        print(&saved, json);
         return Ok(false);
     }
     fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
     for key in keys {
-        let Some(notification) = archive::get(clients, deployed.bucket(), &key).await? else { continue };
+        let Some(notification) = archive::get(clients, deployed.bucket()?, &key).await? else { continue };
         let notification: Value =
             serde_json::from_slice(&notification).with_context(|| format!("{key} is no JSON"))?;
         let name = key.rsplit('/').next().unwrap_or(&key);
         let path = folder.join(name);
         let text = serde_json::to_string_pretty(&event(&notification))?;
         fs::write(&path, text + "\n").with_context(|| format!("{} can't be written", path.display()))?;
-        println!("{}", path.display());
+        saved.files.push(path.display().to_string());
     }
+    print(&saved, json);
     Ok(true)
 }
 
 async fn newest(clients: &Clients, deployed: &Deployed, limit: usize) -> anyhow::Result<Vec<String>> {
-    let prefix = &deployed.settings.common.prefixes.index;
+    let prefix = &deployed.prefixes()?.index;
     let mut keys = Vec::new();
     for day in archive::days_back(OffsetDateTime::from(SystemTime::now())).take(archive::DAYS) {
         if keys.len() >= limit {
             break;
         }
-        let mut objects = archive::list(clients, deployed.bucket(), &archive::folder(prefix, day)).await?;
+        let mut objects = archive::list(clients, deployed.bucket()?, &archive::folder(prefix, day)).await?;
         objects.sort_by_key(|object| {
             std::cmp::Reverse(object.last_modified().map(aws_sdk_s3::primitives::DateTime::as_nanos))
         });

@@ -1,4 +1,4 @@
-//! `cargo operator`: commands for a deployed stack.
+//! `ses-forwarder`: everything about a deployed stack, and about its files.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use ses_forwarder_cli::{arguments::Arguments, run};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    run(&Arguments::parse()).await.unwrap_or_else(|error| {
+    run(Arguments::parse()).await.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })

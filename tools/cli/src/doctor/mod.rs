@@ -1,19 +1,24 @@
 //! What is wrong with a stack, each with its fix.
 //!
-//! Every check is on its own: one that can't be made (no permission, no answer) is reported as such
-//! and keeps no other from being made.
+//! Every check is on its own: one that can't be made (no permission, no answer, an output that is not
+//! there) is reported as such and keeps no other from being made. What could not be told is never "ok".
 
-mod mail_flow;
+mod dns;
+mod domains;
+mod functions;
 mod notices;
 mod receiving;
+mod routes;
 mod sending;
+mod stack;
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, process::ExitCode};
 
 use anyhow::Error;
+use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use serde::Serialize;
-use serde_json::json;
 
+use self::dns::Dns;
 use crate::{clients::Clients, deployed::Deployed};
 
 /// What a check found.
@@ -58,101 +63,146 @@ impl Finding {
     }
 
     fn unknown(check: &'static str, error: &Error) -> Finding {
-        let fix = "Allow the call for the credentials you use, or try again.";
+        let fix = "Mend what is wrong above, allow the call for the credentials you use, or try again.";
         Finding { check, state: State::Unknown, found: format!("{error:#}"), fix: Some(fix.to_owned()) }
     }
 }
 
-/// Makes all checks; in the order in which a message would meet what they look at.
-pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<SocketAddr>) -> Vec<Finding> {
-    let (stack, mx, active, rule, bucket, permission, identity, account, routes, topic, queue) = tokio::join!(
-        async { Ok(stack(deployed)) },
-        mail_flow::mx(deployed, nameserver),
-        receiving::active(clients, deployed),
-        receiving::rule(clients, deployed),
-        receiving::bucket_policy(clients, deployed),
-        receiving::permission(clients, deployed),
-        sending::identity(clients, deployed),
-        sending::account(clients),
-        mail_flow::routes(clients, deployed),
-        notices::topic(clients, deployed),
-        notices::queue(clients, deployed),
-    );
-    let found: [(&'static str, Result<Finding, Error>); 11] = [
-        (STACK, stack),
-        (mail_flow::MX, mx),
-        (receiving::ACTIVE, active),
-        (receiving::RULE, rule),
-        (receiving::BUCKET, bucket),
-        (receiving::PERMISSION, permission),
-        (sending::IDENTITY, identity),
-        (sending::ACCOUNT, account),
-        (mail_flow::ROUTES, routes),
-        (notices::TOPIC, topic),
-        (notices::QUEUE, queue),
-    ];
-    found
-        .into_iter()
-        .map(|(check, found)| found.unwrap_or_else(|error| Finding::unknown(check, &error)))
-        .collect()
+/// What was found of a stack, as printed.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The stack.
+    pub stack: String,
+    /// Its region.
+    pub region: String,
+    /// Whether nothing is wrong and everything could be told.
+    pub ok: bool,
+    /// In the order in which a message would meet what they look at.
+    pub findings: Vec<Finding>,
 }
 
-/// Examines a stack and prints what it finds; `false` if something is wrong.
+/// Why something can't be done again: what is to be deployed again.
+const DEPLOY: &str = "Deploy the stack again: sam build && sam deploy";
+
+/// Makes all checks.
+pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<SocketAddr>) -> Vec<Finding> {
+    let dns = Dns::new(nameserver);
+    let dns = dns.as_ref();
+    let before = tokio::join!(
+        async { stack::state(deployed) },
+        async { stack::outputs(deployed) },
+        async { stack::settings(deployed) },
+        check(stack::OTHERS, stack::others(clients, deployed)),
+        checks(domains::MX, domains::mx(deployed, dns)),
+        check(receiving::ACTIVE, receiving::active(clients, deployed)),
+        check(receiving::RULE, receiving::rule(clients, deployed)),
+        check(receiving::BUCKET, receiving::bucket(clients, deployed)),
+        check(receiving::BUCKET_POLICY, receiving::bucket_policy(clients, deployed)),
+        check(receiving::PERMISSION, receiving::permission(clients, deployed)),
+        check(functions::HANDLE_EMAIL, functions::handle_email(clients, deployed)),
+        check(routes::ROUTES, routes::routes(clients, deployed)),
+    );
+    let after = tokio::join!(
+        domains::sending(clients, deployed, dns),
+        sending::account(clients),
+        check(sending::CONFIGURATION_SET, sending::configuration_set(clients, deployed)),
+        check(sending::SUPPRESSION, sending::suppression(clients, deployed)),
+        check(functions::HANDLE_DEAD_LETTER, functions::handle_dead_letter(clients, deployed)),
+        check(notices::ADDRESS, notices::address(deployed)),
+        check(notices::TOPIC, notices::topic(clients, deployed)),
+        check(notices::ALARMS, notices::alarms(clients, deployed)),
+        check(notices::QUEUE, notices::queue(clients, deployed)),
+    );
+    let mut findings = vec![before.0, before.1, before.2, before.3];
+    findings.extend(before.4);
+    findings.extend([before.5, before.6, before.7, before.8, before.9, before.10, before.11]);
+    findings.extend(after.0);
+    findings.extend(after.1);
+    findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8]);
+    findings
+}
+
+/// A check's finding, or that it could not be made.
+async fn check(name: &'static str, made: impl Future<Output = anyhow::Result<Finding>>) -> Finding {
+    made.await.unwrap_or_else(|error| Finding::unknown(name, &error))
+}
+
+/// The same for a check that finds several things.
+async fn checks(
+    name: &'static str,
+    made: impl Future<Output = anyhow::Result<Vec<Finding>>>,
+) -> Vec<Finding> {
+    made.await.unwrap_or_else(|error| vec![Finding::unknown(name, &error)])
+}
+
+/// Examines a stack and prints what it finds: 0 if all is well, 1 if something is wrong, 2 if nothing is
+/// but something could not be told.
 pub async fn run(
     clients: &Clients,
-    deployed: &Deployed,
+    stack: &str,
     nameserver: Option<SocketAddr>,
-    as_json: bool,
-) -> anyhow::Result<bool> {
-    let findings = examine(clients, deployed, nameserver).await;
-    let well = is_well(&findings);
-    if as_json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({
-                "stack": deployed.stack, "region": deployed.region, "ok": well, "findings": findings,
-            }))?
-        );
-    } else {
-        print!("{}", report(&findings));
-    }
-    Ok(well)
-}
-
-/// What could not be checked is not held against a stack: the report shows it.
-fn is_well(findings: &[Finding]) -> bool {
-    findings.iter().all(|finding| finding.state != State::Wrong)
-}
-
-fn report(findings: &[Finding]) -> String {
-    let mut text = String::new();
-    for Finding { check, state, found, fix } in findings {
-        let sign = match state {
-            State::Ok => "ok     ",
-            State::Warning => "warning",
-            State::Wrong => "WRONG  ",
-            State::Unknown => "unknown",
-        };
-        text.push_str(&format!("{sign}  {check}: {found}\n"));
-        if let Some(fix) = fix {
-            text.push_str(&format!("         -> {fix}\n"));
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let findings = match Deployed::read(clients, stack).await {
+        Ok(deployed) => examine(clients, &deployed, nameserver).await,
+        Err(error) => {
+            let mut findings = vec![unreadable(clients, stack, &error)];
+            findings.extend(sending::account(clients).await);
+            findings
         }
+    };
+    let report =
+        Report { stack: stack.to_owned(), region: clients.region(), ok: exit_code(&findings) == 0, findings };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
     }
-    text
+    Ok(ExitCode::from(exit_code(&report.findings)))
 }
 
-const STACK: &str = "stack";
-
-fn stack(deployed: &Deployed) -> Finding {
-    let status = &deployed.status;
-    if status.ends_with("_COMPLETE") && !status.contains("ROLLBACK") && !status.starts_with("DELETE") {
-        Finding::ok(STACK, format!("{} in {} is {status}", deployed.stack, deployed.region))
-    } else {
+/// A stack that can't be described: it is not there, or can't be asked for.
+fn unreadable(clients: &Clients, stack: &str, error: &Error) -> Finding {
+    let code = error.downcast_ref::<aws_sdk_cloudformation::error::SdkError<
+        aws_sdk_cloudformation::operation::describe_stacks::DescribeStacksError,
+    >>();
+    if code.and_then(ProvideErrorMetadata::code) == Some("ValidationError") {
+        let region = clients.region();
         let fix = format!(
-            "Read its events: aws cloudformation describe-stack-events --region {} --stack-name {}",
-            deployed.region, deployed.stack
+            "Give its name and region: aws cloudformation list-stacks --region {region} --stack-status-filter \
+             CREATE_COMPLETE UPDATE_COMPLETE"
         );
-        Finding::warning(STACK, format!("{} is {status}", deployed.stack), fix)
+        return Finding::wrong(stack::STACK, format!("there is no stack {stack} in {region}"), fix);
+    }
+    Finding::unknown(stack::STACK, error)
+}
+
+fn exit_code(findings: &[Finding]) -> u8 {
+    let any = |state| findings.iter().any(|finding| finding.state == state);
+    if any(State::Wrong) {
+        1
+    } else if any(State::Unknown) {
+        2
+    } else {
+        0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Finding { check, state, found, fix } in &self.findings {
+            let sign = match state {
+                State::Ok => "ok     ",
+                State::Warning => "warning",
+                State::Wrong => "WRONG  ",
+                State::Unknown => "unknown",
+            };
+            writeln!(f, "{sign}  {check}: {found}")?;
+            if let Some(fix) = fix {
+                writeln!(f, "         -> {fix}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,19 +212,22 @@ mod tests {
 
     #[test]
     fn a_report_names_the_fix_below_what_is_wrong() {
-        let findings = [
+        let findings = vec![
             Finding::ok("stack", "it is there"),
             Finding::wrong("MX record", "there is none", "Add one."),
             Finding::unknown("account", &anyhow::anyhow!("denied").context("SES does not tell")),
         ];
-        assert!(!is_well(&findings) && is_well(&findings[..1]) && is_well(&findings[2..]));
+        assert_eq!(exit_code(&findings), 1);
+        assert_eq!(exit_code(&findings[..1]), 0);
+        assert_eq!(exit_code(&[findings[0].clone(), findings[2].clone()]), 2);
+        let report = Report { stack: String::new(), region: String::new(), ok: false, findings };
         assert_eq!(
-            report(&findings),
+            report.to_string(),
             "ok       stack: it is there
 WRONG    MX record: there is none
          -> Add one.
 unknown  account: SES does not tell: denied
-         -> Allow the call for the credentials you use, or try again.
+         -> Mend what is wrong above, allow the call for the credentials you use, or try again.
 "
         );
     }

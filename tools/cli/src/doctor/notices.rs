@@ -1,17 +1,23 @@
 //! Whether failures are told to someone, and whether there are any.
 
 use anyhow::Context;
+use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::Finding;
-use crate::{clients::Clients, deployed::Deployed};
+use super::{DEPLOY, Finding};
+use crate::{
+    clients::Clients,
+    deployed::{Deployed, NOTICE_ADDRESS, outputs},
+};
 
+pub(super) const ADDRESS: &str = "notice address";
+pub(super) const ALARMS: &str = "alarms";
 pub(super) const TOPIC: &str = "notice topic";
 pub(super) const QUEUE: &str = "dead letters";
 
 /// Whether someone reads the topic that notices and alarms go to.
 pub(super) async fn topic(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let topic = &deployed.topic;
+    let topic = deployed.output(outputs::TOPIC)?;
     let mut pages = clients.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().send();
     let (mut confirmed, mut pending) = (0, 0);
     while let Some(page) = pages.next().await {
@@ -40,15 +46,72 @@ pub(super) async fn topic(clients: &Clients, deployed: &Deployed) -> anyhow::Res
     })
 }
 
+/// Whether notices by mail would come back here.
+pub(super) async fn address(deployed: &Deployed) -> anyhow::Result<Finding> {
+    let Some(address) = deployed.notice_variable(NOTICE_ADDRESS)? else {
+        return Ok(Finding::ok(ADDRESS, "none: notices go to the topic only"));
+    };
+    let at = address.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+    Ok(if deployed.domains()?.contains(&at.as_str()) {
+        let found = format!("{address} is at the domain itself, so a notice fails as the mail did");
+        Finding::wrong(ADDRESS, found, "Deploy with a NoticeAddress elsewhere.")
+    } else {
+        Finding::ok(ADDRESS, format!("it is {address}"))
+    })
+}
+
+/// Whether the stack's alarms are there, can be heard, and are quiet.
+pub(super) async fn alarms(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let request = clients.cloudwatch.describe_alarms().alarm_name_prefix(format!("{}-", deployed.stack));
+    let mut pages = request.into_paginator().send();
+    let mut alarms = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.context("CloudWatch does not tell of the alarms")?;
+        alarms.extend(page.metric_alarms.unwrap_or_default());
+    }
+    Ok(judge_alarms(&deployed.region, &alarms))
+}
+
+fn judge_alarms(region: &str, alarms: &[MetricAlarm]) -> Finding {
+    let names = |which: &dyn Fn(&MetricAlarm) -> bool| -> Vec<&str> {
+        alarms.iter().filter(|alarm| which(alarm)).filter_map(MetricAlarm::alarm_name).collect()
+    };
+    let off = names(&|alarm| !alarm.actions_enabled().unwrap_or(true));
+    let mute = names(&|alarm| alarm.alarm_actions().is_empty());
+    let raised = names(&|alarm| alarm.state_value() == Some(&StateValue::Alarm));
+    if alarms.is_empty() {
+        Finding::warning(ALARMS, "the stack has none", DEPLOY)
+    } else if !raised.is_empty() {
+        let fix = format!(
+            "Read why: aws cloudwatch describe-alarms --region {region} --state-value ALARM --alarm-names {}",
+            raised.join(" ")
+        );
+        Finding::warning(ALARMS, format!("raised: {}", raised.join(", ")), fix)
+    } else if !off.is_empty() {
+        let fix =
+            format!("aws cloudwatch enable-alarm-actions --region {region} --alarm-names {}", off.join(" "));
+        Finding::warning(
+            ALARMS,
+            format!("they tell nobody, as their actions are off: {}", off.join(", ")),
+            fix,
+        )
+    } else if !mute.is_empty() {
+        Finding::warning(ALARMS, format!("they have nobody to tell: {}", mute.join(", ")), DEPLOY)
+    } else {
+        Finding::ok(ALARMS, format!("{} are there, none is raised", alarms.len()))
+    }
+}
+
 /// Whether dead letters wait: the function that tells of them takes them within minutes.
 pub(super) async fn queue(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let url = deployed.output(outputs::QUEUE)?;
     let names = [
         QueueAttributeName::ApproximateNumberOfMessages,
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
     ];
-    let request = clients.sqs.get_queue_attributes().queue_url(&deployed.queue_url);
+    let request = clients.sqs.get_queue_attributes().queue_url(url);
     let attributes = request.set_attribute_names(Some(names.to_vec())).send().await;
-    let attributes = attributes.with_context(|| format!("queue {} can't be read", deployed.queue_url))?;
+    let attributes = attributes.with_context(|| format!("queue {url} can't be read"))?;
     let count = |name: &QueueAttributeName| -> u64 {
         let value = attributes.attributes().and_then(|attributes| attributes.get(name));
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
@@ -64,4 +127,38 @@ pub(super) async fn queue(clients: &Clients, deployed: &Deployed) -> anyhow::Res
         );
         Finding::wrong(QUEUE, format!("{waiting} waiting to be told"), fix)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    #[test]
+    fn alarms() {
+        let alarm = |name: &str| MetricAlarm::builder().alarm_name(name).alarm_actions("arn:topic");
+        let quiet = || alarm("s-quiet").state_value(StateValue::Ok).actions_enabled(true).build();
+        for (alarms, state, found) in [
+            (vec![], State::Warning, "the stack has none"),
+            (vec![quiet()], State::Ok, "1 are there, none is raised"),
+            (
+                vec![quiet(), alarm("s-loud").state_value(StateValue::Alarm).build()],
+                State::Warning,
+                "raised: s-loud",
+            ),
+            (
+                vec![quiet(), alarm("s-off").actions_enabled(false).build()],
+                State::Warning,
+                "they tell nobody, as their actions are off: s-off",
+            ),
+            (
+                vec![MetricAlarm::builder().alarm_name("s-mute").build()],
+                State::Warning,
+                "they have nobody to tell: s-mute",
+            ),
+        ] {
+            let finding = judge_alarms("us-east-1", &alarms);
+            assert_eq!((finding.state, finding.found.as_str()), (state, found));
+        }
+    }
 }

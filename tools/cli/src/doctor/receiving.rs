@@ -1,26 +1,29 @@
 //! Receiving: rule set, rule, and what SES needs to be allowed.
 
 use anyhow::Context;
-use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_ses::types::{ReceiptAction, ReceiptRule};
+use aws_sdk_s3::{error::ProvideErrorMetadata, operation::head_bucket::HeadBucketError};
+use aws_sdk_ses::types::{InvocationType, ReceiptAction, ReceiptRule};
 use ses_forwarder_iam::{Call, Decision, Principal, decide};
 
-use super::Finding;
-use crate::{activate, clients::Clients, deployed::Deployed};
+use super::{DEPLOY, Finding};
+use crate::{
+    activate,
+    clients::Clients,
+    deployed::{Deployed, outputs},
+};
 
 pub(super) const ACTIVE: &str = "active rule set";
 pub(super) const RULE: &str = "receipt rule";
-pub(super) const BUCKET: &str = "bucket policy";
+pub(super) const BUCKET: &str = "bucket";
+pub(super) const BUCKET_POLICY: &str = "bucket policy";
 pub(super) const PERMISSION: &str = "function permission";
-
-const DEPLOY: &str = "Deploy the stack again: sam build && sam deploy";
 
 /// Whether the stack's rule set is the active one.
 pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let ours = &deployed.rule_set;
-    let fix = format!("cargo operator activate --region {} --stack {}", deployed.region, deployed.stack);
+    let ours = deployed.rule_set()?;
+    let fix = format!("ses-forwarder activate --region {} --stack {}", deployed.region, deployed.stack);
     Ok(match activate::active(clients).await? {
-        Some(active) if active == *ours => Finding::ok(ACTIVE, format!("it is {ours}")),
+        Some(active) if active == ours => Finding::ok(ACTIVE, format!("it is {ours}")),
         Some(active) => Finding::wrong(ACTIVE, format!("{active} is active, not {ours}"), fix),
         None => Finding::wrong(ACTIVE, format!("none is active, so {ours} gets no mail"), fix),
     })
@@ -28,43 +31,104 @@ pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Re
 
 /// Whether the rule stores mail for the domain where the function looks for it, and invokes it.
 pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let described = clients.ses.describe_receipt_rule_set().rule_set_name(&deployed.rule_set).send().await;
-    let described = described.with_context(|| format!("SES does not tell rule set {}", deployed.rule_set))?;
-    Ok(judge_rule(deployed, described.rules()))
+    let rules = activate::rules(clients, deployed.rule_set()?).await?;
+    let (bucket, prefix) = (deployed.bucket()?, deployed.prefixes()?.messages.as_str());
+    let expected = Expected {
+        rule_set: deployed.rule_set()?,
+        function_arn: deployed.handle_email_arn()?,
+        domains: &deployed.domains()?,
+        bucket,
+        prefix,
+    };
+    Ok(judge_rule(&expected, &rules))
 }
 
-fn judge_rule(deployed: &Deployed, rules: &[ReceiptRule]) -> Finding {
+/// What the rule is to do.
+struct Expected<'a> {
+    rule_set: &'a str,
+    function_arn: &'a str,
+    domains: &'a [&'a str],
+    bucket: &'a str,
+    prefix: &'a str,
+}
+
+fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
+    let Expected { rule_set, function_arn, domains, bucket, prefix } = *expected;
     let wrong = |found: String| Finding::wrong(RULE, found, DEPLOY);
+    let function = function_arn.rsplit(':').next().unwrap_or_default();
     let lambda = |action: &ReceiptAction| {
-        action.lambda_action().is_some_and(|lambda| lambda.function_arn() == deployed.handle_email_arn)
+        action.lambda_action().is_some_and(|lambda| lambda.function_arn() == function_arn)
     };
-    let Some(rule) = rules.iter().find(|rule| rule.actions().iter().any(lambda)) else {
-        let (set, function) = (&deployed.rule_set, &deployed.handle_email);
-        return wrong(format!("no rule of {set} invokes {function}"));
+    let Some(at) = rules.iter().position(|rule| rule.actions().iter().any(lambda)) else {
+        return wrong(format!("no rule of {rule_set} invokes {function}"));
     };
+    let rule = &rules[at];
     let name = rule.name();
-    let domain = &deployed.settings.common.email_domain;
-    let (bucket, prefix) = (deployed.bucket(), deployed.settings.common.prefixes.messages.as_str());
     let invoked = rule.actions().iter().position(lambda).unwrap_or_default();
     let stored = rule.actions()[..invoked].iter().filter_map(|action| action.s3_action());
     let stored: Vec<_> =
         stored.map(|s3| (s3.bucket_name(), s3.object_key_prefix().unwrap_or_default())).collect();
-    let received =
-        rule.recipients().is_empty() || rule.recipients().iter().any(|recipient| recipient == domain);
+    let recipients = rule.recipients();
+    let received = |domain: &&&str| recipients.iter().any(|recipient| recipient == **domain);
+    let left: Vec<&str> =
+        domains.iter().filter(|domain| !recipients.is_empty() && !received(domain)).copied().collect();
+    let stops = rules[..at]
+        .iter()
+        .find(|rule| rule.enabled() && rule.actions().iter().any(|action| action.stop_action().is_some()));
+    let synchronous = rule.actions()[invoked].lambda_action().and_then(|lambda| lambda.invocation_type());
     if !rule.enabled() {
         wrong(format!("{name} is switched off"))
-    } else if !received {
-        wrong(format!("{name} takes mail for {}, not for {domain}", rule.recipients().join(", ")))
+    } else if !left.is_empty() {
+        wrong(format!("{name} takes mail for {}, not for {}", recipients.join(", "), left.join(", ")))
     } else if !stored.contains(&(bucket, prefix)) {
         wrong(format!("{name} does not store mail as s3://{bucket}/{prefix} before it invokes the function"))
+    } else if let Some(before) = stops {
+        Finding::warning(
+            RULE,
+            format!("{} comes before {name} and may end the set for some mail", before.name()),
+            format!("aws ses set-receipt-rule-position --rule-set-name {rule_set} --rule-name {name}"),
+        )
+    } else if synchronous.is_some_and(|kind| *kind == InvocationType::RequestResponse) {
+        wrong(format!("{name} waits for the function, so what it can't do is not tried again"))
+    } else if !rule.scan_enabled() {
+        Finding::warning(
+            RULE,
+            format!("{name} does not scan, so spam and viruses are forwarded"),
+            "Set ScanEnabled: true in the template's rule, then sam build && sam deploy",
+        )
     } else {
-        Finding::ok(RULE, format!("{name} stores mail for {domain} and invokes {}", deployed.handle_email))
+        Finding::ok(RULE, format!("{name} stores mail for {} and invokes {function}", domains.join(", ")))
+    }
+}
+
+/// Whether the bucket is there, and where the function looks for it.
+pub(super) async fn bucket(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let bucket = deployed.bucket()?;
+    match clients.s3.head_bucket().bucket(bucket).send().await {
+        Ok(found) => Ok(match found.bucket_region() {
+            Some(region) if region != deployed.region => Finding::wrong(
+                BUCKET,
+                format!("{bucket} is in {region}, where the functions of {} do not look", deployed.region),
+                format!("Deploy with a bucket in {}, or in {region}", deployed.region),
+            ),
+            _ => Finding::ok(BUCKET, format!("{bucket} is there")),
+        }),
+        Err(error) if error.as_service_error().is_some_and(HeadBucketError::is_not_found) => {
+            let fix = "Deploy with ExistingBucket empty to have one made, or make it: aws s3 mb";
+            Ok(Finding::wrong(BUCKET, format!("there is no bucket {bucket}"), fix))
+        }
+        // S3 answers so for a bucket of another region.
+        Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 301) => {
+            let fix = format!("Deploy with a bucket in {}", deployed.region);
+            Ok(Finding::wrong(BUCKET, format!("{bucket} is not in {}", deployed.region), fix))
+        }
+        Err(error) => Err(error).with_context(|| format!("bucket {bucket} can't be looked up")),
     }
 }
 
 /// Whether SES may store messages.
 pub(super) async fn bucket_policy(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let bucket = deployed.bucket();
+    let bucket = deployed.bucket()?;
     let fix = format!(
         "Fill in ses-bucket-policy.json and set it: aws s3api put-bucket-policy --bucket {bucket} --policy \
          file://ses-bucket-policy.json"
@@ -72,26 +136,30 @@ pub(super) async fn bucket_policy(clients: &Clients, deployed: &Deployed) -> any
     let policy = match clients.s3.get_bucket_policy().bucket(bucket).send().await {
         Ok(output) => output.policy.unwrap_or_default(),
         Err(error) if error.code() == Some("NoSuchBucketPolicy") => {
-            return Ok(Finding::wrong(BUCKET, format!("{bucket} has none, so SES can't store mail"), fix));
+            return Ok(Finding::wrong(
+                BUCKET_POLICY,
+                format!("{bucket} has none, so SES can't store mail"),
+                fix,
+            ));
         }
         Err(error) => {
             return Err(error).with_context(|| format!("the policy of bucket {bucket} can't be read"));
         }
     };
-    let prefix = &deployed.settings.common.prefixes.messages;
+    let prefix = &deployed.prefixes()?.messages;
     let resource = format!("arn:{}:s3:::{bucket}/{prefix}x", deployed.partition);
     let allowed = ses_may(&policy, "s3:PutObject", &resource, deployed)
         .with_context(|| format!("the policy of bucket {bucket} can't be read"))?;
     Ok(if allowed {
-        Finding::ok(BUCKET, format!("SES may write s3://{bucket}/{prefix}"))
+        Finding::ok(BUCKET_POLICY, format!("SES may write s3://{bucket}/{prefix}"))
     } else {
-        Finding::wrong(BUCKET, format!("SES may not write s3://{bucket}/{prefix} for this rule"), fix)
+        Finding::wrong(BUCKET_POLICY, format!("SES may not write s3://{bucket}/{prefix} for this rule"), fix)
     })
 }
 
 /// Whether SES may invoke the function.
 pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let function = &deployed.handle_email;
+    let function = deployed.output(outputs::HANDLE_EMAIL)?;
     let policy = match clients.lambda.get_policy().function_name(function).send().await {
         Ok(output) => output.policy.unwrap_or_default(),
         Err(error)
@@ -103,7 +171,7 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
         }
         Err(error) => return Err(error).with_context(|| format!("the policy of {function} can't be read")),
     };
-    let allowed = ses_may(&policy, "lambda:InvokeFunction", &deployed.handle_email_arn, deployed)
+    let allowed = ses_may(&policy, "lambda:InvokeFunction", deployed.handle_email_arn()?, deployed)
         .with_context(|| format!("the policy of {function} can't be read"))?;
     Ok(if allowed {
         Finding::ok(PERMISSION, format!("SES may invoke {function}"))
@@ -115,7 +183,8 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
 /// Whether a policy lets SES do something for the sake of the stack's rule, which is named as its rule
 /// set is.
 fn ses_may(policy: &str, action: &str, resource: &str, deployed: &Deployed) -> anyhow::Result<bool> {
-    let Deployed { partition, region, account, rule_set, .. } = deployed;
+    let Deployed { partition, region, account, .. } = deployed;
+    let rule_set = deployed.rule_set()?;
     let rule =
         format!("arn:{partition}:ses:{region}:{account}:receipt-rule-set/{rule_set}:receipt-rule/{rule_set}");
     let context = [
@@ -131,4 +200,75 @@ fn ses_may(policy: &str, action: &str, resource: &str, deployed: &Deployed) -> a
     };
     let ses = Principal::Service("ses.amazonaws.com".to_owned());
     Ok(decide(&serde_json::from_str(policy)?, &ses, &call)? == Decision::Allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+    use aws_sdk_ses::types::{LambdaAction, S3Action, StopAction, StopScope, builders::ReceiptRuleBuilder};
+
+    fn rule() -> ReceiptRuleBuilder {
+        ReceiptRule::builder().name("ours").enabled(true).scan_enabled(true).recipients("in.example")
+    }
+
+    fn stores(bucket: &str) -> ReceiptAction {
+        let store = S3Action::builder().bucket_name(bucket).object_key_prefix("messages/").build();
+        ReceiptAction::builder().s3_action(store.unwrap()).build()
+    }
+
+    fn invokes(function: &str) -> ReceiptAction {
+        let lambda = LambdaAction::builder().function_arn(format!("arn:f:{function}")).build();
+        ReceiptAction::builder().lambda_action(lambda.unwrap()).build()
+    }
+
+    #[test]
+    fn rules() {
+        let expected = Expected {
+            rule_set: "set",
+            function_arn: "arn:f:email",
+            domains: &["in.example"],
+            bucket: "mail",
+            prefix: "messages/",
+        };
+        let good = || rule().actions(stores("mail")).actions(invokes("email"));
+        let stop = StopAction::builder().scope(StopScope::RuleSet).build().unwrap();
+        let stop = rule().name("spam").actions(ReceiptAction::builder().stop_action(stop).build());
+        for (rules, state, found) in [
+            (vec![good()], State::Ok, "ours stores mail for in.example and invokes email"),
+            (
+                vec![good().set_recipients(None)],
+                State::Ok,
+                "ours stores mail for in.example and invokes email",
+            ),
+            (vec![], State::Wrong, "no rule of set invokes email"),
+            (vec![rule().actions(invokes("other"))], State::Wrong, "no rule of set invokes email"),
+            (vec![good().enabled(false)], State::Wrong, "ours is switched off"),
+            (
+                vec![good().set_recipients(Some(vec!["x.example".to_owned()]))],
+                State::Wrong,
+                "ours takes mail for x.example, not for in.example",
+            ),
+            (
+                vec![rule().actions(stores("other")).actions(invokes("email"))],
+                State::Wrong,
+                "ours does not store mail as s3://mail/messages/ before it invokes the function",
+            ),
+            (
+                vec![rule().actions(invokes("email")).actions(stores("mail"))],
+                State::Wrong,
+                "ours does not store mail as s3://mail/messages/ before it invokes the function",
+            ),
+            (vec![stop, good()], State::Warning, "spam comes before ours and may end the set for some mail"),
+            (
+                vec![good().scan_enabled(false)],
+                State::Warning,
+                "ours does not scan, so spam and viruses are forwarded",
+            ),
+        ] {
+            let rules: Vec<_> = rules.into_iter().map(|rule| rule.build().unwrap()).collect();
+            let finding = judge_rule(&expected, &rules);
+            assert_eq!((finding.state, finding.found.as_str()), (state, found));
+        }
+    }
 }

@@ -1,50 +1,32 @@
-//! Sending: the identity that mail is sent from, and the account.
+//! Sending: the account, its plan and quotas, and the addresses that SES does not send to.
 
 use anyhow::Context;
-use aws_sdk_sesv2::operation::get_account::GetAccountOutput;
+use aws_sdk_sesv2::{
+    operation::{get_account::GetAccountOutput, get_configuration_set::GetConfigurationSetError},
+    types::PricingPlan,
+};
+use ses_forwarder::routes::Routes;
 
-use super::Finding;
-use crate::{clients::Clients, deployed::Deployed};
+use super::{DEPLOY, Finding};
+use crate::{archive, clients::Clients, deployed::Deployed};
 
-pub(super) const IDENTITY: &str = "sending identity";
 pub(super) const ACCOUNT: &str = "SES account";
+pub(super) const RATE: &str = "sending quota";
+pub(super) const PLAN: &str = "SES pricing plan";
+pub(super) const CONFIGURATION_SET: &str = "configuration set";
+pub(super) const SUPPRESSION: &str = "suppression list";
 
-/// Whether the domain, or one above it, is verified for sending.
-/// <https://docs.aws.amazon.com/ses/latest/dg/creating-identities.html>
-pub(super) async fn identity(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let domain = deployed.settings.common.email_domain.as_str();
-    let above = std::iter::successors(Some(domain), |domain| domain.split_once('.').map(|(_, above)| above));
-    for identity in above.filter(|identity| identity.contains('.')) {
-        match clients.sesv2.get_email_identity().email_identity(identity).send().await {
-            Ok(output) if output.verified_for_sending_status() => {
-                return Ok(Finding::ok(IDENTITY, format!("{identity} is verified")));
-            }
-            Ok(_) => {
-                let fix = format!(
-                    "Put its DKIM records into the DNS: aws sesv2 get-email-identity --region {} --email-identity \
-                     {identity}",
-                    deployed.region
-                );
-                return Ok(Finding::wrong(IDENTITY, format!("{identity} is not verified yet"), fix));
-            }
-            Err(error) if error.as_service_error().is_some_and(aws_sdk_sesv2::operation::get_email_identity::GetEmailIdentityError::is_not_found_exception) => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("SES does not tell of identity {identity}"));
-            }
+/// From how much of the daily quota on to warn.
+const QUOTA_WARNING: f64 = 0.8;
+
+/// What SES says of the account: whether it may send, how much, and at which price.
+pub(super) async fn account(clients: &Clients) -> Vec<Finding> {
+    match clients.sesv2.get_account().send().await.context("SES does not tell of the account") {
+        Ok(account) => {
+            vec![judge_account(&account), judge_quota(&account), judge_plan(&clients.region(), &account)]
         }
+        Err(error) => [ACCOUNT, RATE, PLAN].map(|check| Finding::unknown(check, &error)).to_vec(),
     }
-    let fix = format!(
-        "aws sesv2 create-email-identity --region {} --email-identity {domain}, then put the DKIM records it \
-         answers with into the DNS",
-        deployed.region
-    );
-    Ok(Finding::wrong(IDENTITY, format!("{domain} is no identity of this account and region"), fix))
-}
-
-/// Whether the account may send, and to whom.
-pub(super) async fn account(clients: &Clients) -> anyhow::Result<Finding> {
-    let account = clients.sesv2.get_account().send().await.context("SES does not tell of the account")?;
-    Ok(judge_account(&account))
 }
 
 fn judge_account(account: &GetAccountOutput) -> Finding {
@@ -77,19 +59,134 @@ fn judge_account(account: &GetAccountOutput) -> Finding {
             "Look at bounces and complaints: SES console, Reputation metrics.",
         );
     }
-    let Some(quota) = account.send_quota() else { return Finding::ok(ACCOUNT, "it may send") };
-    let (sent, most) = (quota.sent_last24_hours(), quota.max24_hour_send());
+    Finding::ok(ACCOUNT, "it may send to anyone")
+}
+
+/// How many messages a day and a second.
+fn judge_quota(account: &GetAccountOutput) -> Finding {
+    let Some(quota) = account.send_quota() else {
+        return Finding::unknown(RATE, &anyhow::anyhow!("SES does not tell the sending quota"));
+    };
+    let (sent, most, rate) = (quota.sent_last24_hours(), quota.max24_hour_send(), quota.max_send_rate());
+    let fix = "Request a higher sending quota: Service Quotas console, Amazon SES.";
+    // SES has -1 for no limit.
+    let a_second = if rate < 0.0 { "any number".to_owned() } else { rate.to_string() };
     if most < 0.0 {
-        // What SES has for no limit.
-        Finding::ok(ACCOUNT, format!("{sent} messages sent in 24 hours, of any number"))
-    } else if sent < most {
-        Finding::ok(ACCOUNT, format!("{sent} of {most} messages sent in 24 hours"))
+        Finding::ok(RATE, format!("{sent} messages sent in 24 hours, of any number; {a_second} a second"))
+    } else if sent >= most {
+        Finding::wrong(RATE, format!("all {most} messages that it may send in 24 hours are sent"), fix)
+    } else if sent >= most * QUOTA_WARNING {
+        Finding::warning(RATE, format!("{sent} of {most} messages sent in 24 hours"), fix)
     } else {
-        Finding::wrong(
-            ACCOUNT,
-            format!("all {most} messages that it may send in 24 hours are sent"),
-            "Wait, or request a higher sending quota: Service Quotas console.",
-        )
+        Finding::ok(RATE, format!("{sent} of {most} messages sent in 24 hours; {a_second} a second"))
+    }
+}
+
+/// The plan decides what a message costs. <https://aws.amazon.com/ses/pricing/>
+fn judge_plan(region: &str, account: &GetAccountOutput) -> Finding {
+    let Some(plan) = account.pricing_attributes().and_then(|pricing| pricing.current_plan()) else {
+        return Finding::unknown(PLAN, &anyhow::anyhow!("SES does not tell the plan"));
+    };
+    match plan {
+        PricingPlan::None => Finding::ok(PLAN, "none: each message is paid for, 0.10 USD per 1,000"),
+        PricingPlan::Essentials => Finding::warning(
+            PLAN,
+            "Essentials: 0.16 USD per 1,000 sent, where 0.10 would do for forwarding",
+            format!("aws sesv2 put-account-pricing-attributes --region {region} --plan NONE"),
+        ),
+        plan => Finding::warning(
+            PLAN,
+            format!("{plan}: forwarding needs nothing of what it adds"),
+            format!(
+                "If nothing else here does: aws sesv2 put-account-pricing-attributes --region {region} --plan NONE"
+            ),
+        ),
+    }
+}
+
+/// Whether the configuration set that is sent with is there, and sends.
+pub(super) async fn configuration_set(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let Some(name) = &deployed.settings()?.configuration_set else {
+        return Ok(Finding::ok(CONFIGURATION_SET, "none is used"));
+    };
+    match clients.sesv2.get_configuration_set().configuration_set_name(name).send().await {
+        Ok(set) if set.sending_options().is_some_and(|options| !options.sending_enabled()) => {
+            let fix = format!(
+                "aws sesv2 put-configuration-set-sending-options --region {} --configuration-set-name {name} \
+                 --sending-enabled",
+                deployed.region
+            );
+            Ok(Finding::wrong(CONFIGURATION_SET, format!("sending with {name} is paused"), fix))
+        }
+        Ok(_) => Ok(Finding::ok(CONFIGURATION_SET, format!("{name} is there"))),
+        Err(error)
+            if error.as_service_error().is_some_and(GetConfigurationSetError::is_not_found_exception) =>
+        {
+            let fix = format!(
+                "aws sesv2 create-configuration-set --region {} --configuration-set-name {name}; or {DEPLOY}",
+                deployed.region
+            );
+            Ok(Finding::wrong(CONFIGURATION_SET, format!("there is no {name}, so SES refuses to send"), fix))
+        }
+        Err(error) => Err(error).with_context(|| format!("SES does not tell of configuration set {name}")),
+    }
+}
+
+/// Whether SES withholds mail from addresses that it is forwarded to.
+/// <https://docs.aws.amazon.com/ses/latest/dg/sending-email-suppression-list.html>
+pub(super) async fn suppression(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let mut pages = clients.sesv2.list_suppressed_destinations().into_paginator().send();
+    let (mut all, mut ours) = (0_usize, Vec::new());
+    let wanted = Destinations::of(clients, deployed).await?;
+    while let Some(page) = pages.next().await {
+        let page = page.context("SES does not tell whom it does not send to")?;
+        for suppressed in page.suppressed_destination_summaries() {
+            all += 1;
+            let address = suppressed.email_address();
+            if wanted.have(address) {
+                ours.push(address.to_owned());
+            }
+        }
+    }
+    Ok(match ours.as_slice() {
+        [] => Finding::ok(SUPPRESSION, format!("{all} addresses are on it, none that mail is forwarded to")),
+        [first, ..] => Finding::wrong(
+            SUPPRESSION,
+            format!("mail to {} is accepted and not delivered", ours.join(", ")),
+            format!(
+                "See why it bounced or complained, then for each: aws sesv2 delete-suppressed-destination --region {} \
+                 --email-address {first}",
+                deployed.region
+            ),
+        ),
+    })
+}
+
+/// Where mail may be forwarded to: the destination domain, and what the routes file names.
+struct Destinations {
+    domain: Option<String>,
+    routes: String,
+}
+
+impl Destinations {
+    async fn of(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Destinations> {
+        let (settings, bucket) = (deployed.settings()?, deployed.bucket()?);
+        let domain = settings.destination_domain.clone();
+        let file = archive::get(clients, bucket, &settings.routes_key).await?.unwrap_or_default();
+        let sound = Routes::parse(&file, &settings.common.email_domain, domain.as_deref()).is_ok();
+        let routes = if sound { String::from_utf8_lossy(&file).to_ascii_lowercase() } else { String::new() };
+        Ok(Destinations { domain, routes })
+    }
+
+    /// A route's destination is a quoted address, or a quoted `@domain`.
+    fn have(&self, address: &str) -> bool {
+        let address = address.to_ascii_lowercase();
+        let at = address.rsplit('@').next().unwrap_or_default();
+        self.domain.as_deref() == Some(at)
+            || ['"', '\''].iter().any(|quote| {
+                self.routes.contains(&format!("{quote}{address}{quote}"))
+                    || self.routes.contains(&format!("{quote}@{at}{quote}"))
+            })
     }
 }
 
@@ -97,22 +194,13 @@ fn judge_account(account: &GetAccountOutput) -> Finding {
 mod tests {
     use super::*;
     use crate::doctor::State;
-    use aws_sdk_sesv2::types::SendQuota;
+    use aws_sdk_sesv2::types::{PricingAttributes, SendQuota};
 
     #[test]
     fn accounts() {
         let healthy = || GetAccountOutput::builder().sending_enabled(true).production_access_enabled(true);
-        let quota = |sent| SendQuota::builder().max24_hour_send(200.0).sent_last24_hours(sent).build();
-        let no_limit = SendQuota::builder().max24_hour_send(-1.0).sent_last24_hours(7.0).build();
         let cases = [
-            (healthy().build(), State::Ok, "it may send"),
-            (healthy().send_quota(quota(7.0)).build(), State::Ok, "7 of 200 messages sent in 24 hours"),
-            (healthy().send_quota(no_limit).build(), State::Ok, "7 messages sent in 24 hours, of any number"),
-            (
-                healthy().send_quota(quota(200.0)).build(),
-                State::Wrong,
-                "all 200 messages that it may send in 24 hours are sent",
-            ),
+            (healthy().build(), State::Ok, "it may send to anyone"),
             (healthy().sending_enabled(false).build(), State::Wrong, "sending is paused"),
             (healthy().enforcement_status("SHUTDOWN").build(), State::Wrong, "AWS has shut down sending"),
             (
@@ -129,6 +217,54 @@ mod tests {
         for (account, state, found) in cases {
             let finding = judge_account(&account);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
+        }
+    }
+
+    #[test]
+    fn quotas() {
+        let quota = |most, sent| {
+            let quota =
+                SendQuota::builder().max24_hour_send(most).sent_last24_hours(sent).max_send_rate(14.0);
+            GetAccountOutput::builder().send_quota(quota.build()).build()
+        };
+        for (account, state, found) in [
+            (quota(200.0, 7.0), State::Ok, "7 of 200 messages sent in 24 hours; 14 a second"),
+            (quota(-1.0, 7.0), State::Ok, "7 messages sent in 24 hours, of any number; 14 a second"),
+            (quota(200.0, 160.0), State::Warning, "160 of 200 messages sent in 24 hours"),
+            (quota(200.0, 200.0), State::Wrong, "all 200 messages that it may send in 24 hours are sent"),
+            (GetAccountOutput::builder().build(), State::Unknown, "SES does not tell the sending quota"),
+        ] {
+            let finding = judge_quota(&account);
+            assert_eq!((finding.state, finding.found.as_str()), (state, found));
+        }
+    }
+
+    #[test]
+    fn plans() {
+        let plan = |plan| {
+            let pricing = PricingAttributes::builder().current_plan(plan).build();
+            judge_plan("us-east-1", &GetAccountOutput::builder().pricing_attributes(pricing).build()).state
+        };
+        assert_eq!(plan(PricingPlan::None), State::Ok);
+        assert_eq!(plan(PricingPlan::Essentials), State::Warning);
+        assert_eq!(plan(PricingPlan::Pro), State::Warning);
+        assert_eq!(judge_plan("us-east-1", &GetAccountOutput::builder().build()).state, State::Unknown);
+    }
+
+    #[test]
+    fn destinations_are_those_of_the_routes_and_of_the_domain() {
+        let destinations = Destinations {
+            domain: Some("out.example".to_owned()),
+            routes: "[routes]\n\"a\" = [\"ann@else.example\", '@new.example']\n".to_owned(),
+        };
+        for (address, ours) in [
+            ("x@out.example", true),
+            ("Ann@else.example", true),
+            ("bob@else.example", false),
+            ("bob@new.example", true),
+            ("joann@else.example", false),
+        ] {
+            assert_eq!(destinations.have(address), ours, "{address}");
         }
     }
 }

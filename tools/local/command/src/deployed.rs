@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use ses_forwarder::settings::EmailSettings;
+use ses_forwarder_explain::pair;
 use ses_forwarder_local_stack::{Config, repository};
 
 /// The binary whose environment counts.
@@ -28,11 +29,4 @@ impl Deployed {
             .with_context(|| format!("template.yaml deploys no {BINARY}"))?;
         Ok(EmailSettings::read(|name| function.environment.get(name).cloned())?)
     }
-}
-
-/// `NAME=VALUE`.
-pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
-    text.split_once('=')
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .ok_or_else(|| "expected NAME=VALUE".to_owned())
 }

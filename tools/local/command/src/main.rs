@@ -2,7 +2,6 @@
 
 mod bench;
 mod deployed;
-mod diff;
 mod explain;
 mod load;
 mod reliability;

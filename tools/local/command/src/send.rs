@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use ses_forwarder::header;
+use ses_forwarder_explain::diff;
 use ses_forwarder_local_aws::{
     journal::{End, Event},
     pace::Pace,
@@ -11,7 +12,6 @@ use ses_forwarder_local_aws::{
 use ses_forwarder_local_stack::{Config, SentMail, Stack};
 
 use super::stack::StackArguments;
-use crate::diff;
 
 /// What `send` takes.
 #[derive(Debug, clap::Args)]

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
+use ses_forwarder_explain::pair;
 use ses_forwarder_local_aws::{faults::Fault, receiving::Verdicts};
 use ses_forwarder_local_stack::{Config, Functions, repository};
-
-use super::deployed::pair;
 
 /// How to start the stack.
 #[derive(Debug, clap::Args)]

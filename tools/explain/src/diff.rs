@@ -6,16 +6,16 @@ use similar::{ChangeTag, TextDiff};
 
 /// A line of either header block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
+pub struct Line {
     /// Which block it is from.
-    pub(crate) change: Change,
+    pub change: Change,
     /// The line without its end; what would steer a terminal is escaped.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 /// Which header block a line is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Change {
+pub enum Change {
     /// Both.
     Same,
     /// The one that came in, only.
@@ -25,7 +25,7 @@ pub(crate) enum Change {
 }
 
 /// Compares two header blocks. Line ends don't count: the one that goes out has CRLF whatever came in.
-pub(crate) fn lines(before: &[u8], after: &[u8]) -> Vec<Line> {
+pub fn lines(before: &[u8], after: &[u8]) -> Vec<Line> {
     let (before, after) = (printable(before), printable(after));
     TextDiff::from_lines(&before, &after)
         .iter_all_changes()

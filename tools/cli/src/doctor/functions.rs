@@ -1,0 +1,132 @@
+//! The two functions: whether they run, as whom, and who invokes them.
+
+use anyhow::Context;
+use aws_sdk_lambda::{
+    operation::get_function::GetFunctionOutput,
+    types::{LastUpdateStatus, State},
+};
+
+use super::{DEPLOY, Finding};
+use crate::{
+    clients::Clients,
+    deployed::{Deployed, outputs},
+};
+
+pub(super) const HANDLE_EMAIL: &str = "handle-email";
+pub(super) const HANDLE_DEAD_LETTER: &str = "handle-dead-letter";
+
+/// Logical ids of the roles in the template.
+const ROLES: [(&str, &str); 2] =
+    [(HANDLE_EMAIL, "HandleEmailRole"), (HANDLE_DEAD_LETTER, "HandleDeadLetterRole")];
+
+/// Whether `handle-email` runs, and what it can't do is kept.
+pub(super) async fn handle_email(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let function = deployed.handle_email()?;
+    if let Some(finding) = state(HANDLE_EMAIL, deployed, function) {
+        return Ok(finding);
+    }
+    if let Some(finding) = role(clients, HANDLE_EMAIL, deployed, function).await? {
+        return Ok(finding);
+    }
+    let queue = deployed.output(outputs::QUEUE)?.rsplit('/').next().unwrap_or_default();
+    let target = function.configuration().and_then(|configuration| configuration.dead_letter_config());
+    let target = target.and_then(|config| config.target_arn()).unwrap_or_default();
+    if target.rsplit(':').next() != Some(queue) {
+        let found = match target {
+            "" => "it has no dead-letter queue, so what fails three times is lost".to_owned(),
+            target => format!("its dead letters go to {target}, not to {queue}"),
+        };
+        return Ok(Finding::wrong(HANDLE_EMAIL, found, DEPLOY));
+    }
+    Ok(Finding::ok(HANDLE_EMAIL, "it is active, with the stack's role and dead-letter queue"))
+}
+
+/// Whether `handle-dead-letter` runs, and is given the dead letters.
+pub(super) async fn handle_dead_letter(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let function = deployed.handle_dead_letter()?;
+    if let Some(finding) = state(HANDLE_DEAD_LETTER, deployed, function) {
+        return Ok(finding);
+    }
+    if let Some(finding) = role(clients, HANDLE_DEAD_LETTER, deployed, function).await? {
+        return Ok(finding);
+    }
+    let name = deployed.output(outputs::HANDLE_DEAD_LETTER)?;
+    let queue = deployed.output(outputs::QUEUE)?.rsplit('/').next().unwrap_or_default();
+    let mappings = clients.lambda.list_event_source_mappings().function_name(name).send().await;
+    let mappings = mappings.with_context(|| format!("Lambda does not tell what invokes {name}"))?;
+    let of_queue = |arn: Option<&str>| arn.and_then(|arn| arn.rsplit(':').next()) == Some(queue);
+    let mapping =
+        mappings.event_source_mappings().iter().find(|mapping| of_queue(mapping.event_source_arn()));
+    Ok(match mapping {
+        None => Finding::wrong(HANDLE_DEAD_LETTER, format!("it is not given the letters of {queue}"), DEPLOY),
+        Some(mapping) => match (mapping.state().unwrap_or("Enabled"), mapping.uuid().unwrap_or_default()) {
+            ("Enabled" | "Enabling" | "Updating" | "Creating", _) => Finding::ok(
+                HANDLE_DEAD_LETTER,
+                "it is active, with the stack's role, and given the dead letters",
+            ),
+            (state, uuid) => Finding::wrong(
+                HANDLE_DEAD_LETTER,
+                format!("the letters of {queue} are not given to it: {state}"),
+                format!(
+                    "aws lambda update-event-source-mapping --region {} --uuid {uuid} --enabled",
+                    deployed.region
+                ),
+            ),
+        },
+    })
+}
+
+/// What keeps a function from running.
+fn state(check: &'static str, deployed: &Deployed, function: &GetFunctionOutput) -> Option<Finding> {
+    let configuration = function.configuration()?;
+    let name = configuration.function_name().unwrap_or_default();
+    if let Some(state) = configuration.state().filter(|state| **state != State::Active) {
+        let reason = configuration.state_reason().unwrap_or("without a reason");
+        // An idle function of long ago is made ready by the next invocation.
+        return Some(if *state == State::Inactive {
+            let fix =
+                format!("aws lambda invoke --region {} --function-name {name} /dev/null", deployed.region);
+            Finding::warning(check, format!("it is {state}: {reason}"), fix)
+        } else {
+            Finding::wrong(check, format!("it is {state}: {reason}"), DEPLOY)
+        });
+    }
+    if configuration.last_update_status() == Some(&LastUpdateStatus::Failed) {
+        let reason = configuration.last_update_status_reason().unwrap_or("without a reason");
+        return Some(Finding::wrong(check, format!("its last update failed: {reason}"), DEPLOY));
+    }
+    let reserved = function.concurrency().and_then(|limit| limit.reserved_concurrent_executions());
+    if reserved == Some(0) {
+        let fix = format!(
+            "aws lambda delete-function-concurrency --region {} --function-name {name}",
+            deployed.region
+        );
+        return Some(Finding::wrong(check, "it is switched off: its reserved concurrency is 0", fix));
+    }
+    None
+}
+
+/// Whether a function runs as the role that the stack has for it.
+async fn role(
+    clients: &Clients,
+    check: &'static str,
+    deployed: &Deployed,
+    function: &GetFunctionOutput,
+) -> anyhow::Result<Option<Finding>> {
+    let Some((_, logical_id)) = ROLES.iter().find(|(name, _)| *name == check) else { return Ok(None) };
+    let request = clients.cloudformation.describe_stack_resources().stack_name(&deployed.stack);
+    let answer = request.logical_resource_id(*logical_id).send().await;
+    let answer = answer.with_context(|| format!("CloudFormation does not tell of {logical_id}"))?;
+    let wanted = answer.stack_resources().first().and_then(|resource| resource.physical_resource_id());
+    let role = function.configuration().and_then(|configuration| configuration.role()).unwrap_or_default();
+    let name = role.rsplit('/').next().unwrap_or_default();
+    Ok(match wanted {
+        Some(wanted) if wanted == name => None,
+        Some(wanted) => Some(Finding::wrong(
+            check,
+            format!("it runs as {name}, not as the stack's role {wanted}"),
+            DEPLOY,
+        )),
+        None => Some(Finding::wrong(check, format!("the stack has no {logical_id}"), DEPLOY)),
+    })
+}

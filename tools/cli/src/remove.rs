@@ -1,0 +1,137 @@
+//! A stack taken away without ending anyone else's mail.
+//!
+//! SES has one active rule set a region. It is switched off only if it is this stack's and receives for
+//! nobody but this stack; CloudFormation then deletes the stack. The bucket stays, with the mail in it.
+
+use std::fmt;
+
+use anyhow::{Context, bail};
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde::Serialize;
+
+use crate::{
+    activate,
+    clients::Clients,
+    consent,
+    deployed::{Deployed, outputs},
+    print,
+};
+
+/// What became of it, as printed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Removed {
+    stack: String,
+    /// The rule set that is active now; absent if none is.
+    active: Option<String>,
+    /// Whether this stack's was, and has been switched off.
+    deactivated: bool,
+    /// Whether the stack is being deleted.
+    deleted: bool,
+    /// The bucket, which stays.
+    bucket: Option<String>,
+    /// The command that deletes the stack, if it was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Removes a stack; `false` if it was not to be.
+pub async fn run(
+    clients: &Clients,
+    deployed: &Deployed,
+    yes: bool,
+    keep_stack: bool,
+    json: bool,
+) -> anyhow::Result<bool> {
+    let ours = deployed.rule_set()?;
+    let active = activate::active(clients).await?;
+    let is_active = active.as_deref() == Some(ours);
+    if is_active {
+        let arn = deployed.handle_email_arn()?;
+        let others = others(&activate::rules(clients, ours).await?, arn);
+        if !others.is_empty() {
+            bail!(
+                "rule set {ours} is active and serves others too: {}. Move these rules to another rule set and make \
+                 that one active first",
+                others.join(", ")
+            );
+        }
+        eprintln!("{ours} is active: mail for {} is refused from now on", deployed.domains()?.join(", "));
+    } else {
+        eprintln!("{} is active, not {ours}; it stays", activate::named(active.as_deref()));
+    }
+    let waiting = waiting(clients, deployed).await?;
+    if waiting > 0 {
+        eprintln!(
+            "{waiting} dead letters are waiting; with the queue they go, though their messages stay in the bucket"
+        );
+    }
+    let what = if keep_stack { "Stop receiving with" } else { "Delete" };
+    if (is_active || !keep_stack) && !consent::given(&format!("{what} stack {}?", deployed.stack), yes)? {
+        eprintln!("nothing is changed");
+        return Ok(false);
+    }
+    if is_active {
+        // Once more, as a person may have taken their time: what another has made active stays.
+        if activate::active(clients).await?.as_deref() != Some(ours) {
+            bail!("another rule set has become active meanwhile; nothing is changed");
+        }
+        activate::set(clients, None).await?;
+    }
+    let delete = format!("sam delete --region {} --stack-name {}", deployed.region, deployed.stack);
+    if !keep_stack {
+        let deleted = clients.cloudformation.delete_stack().stack_name(&deployed.stack).send().await;
+        deleted.with_context(|| format!("stack {} can't be deleted; try {delete}", deployed.stack))?;
+    }
+    let removed = Removed {
+        stack: deployed.stack.clone(),
+        active: active.filter(|_| !is_active),
+        deactivated: is_active,
+        deleted: !keep_stack,
+        bucket: deployed.bucket().ok().map(str::to_owned),
+        next: keep_stack.then_some(delete),
+    };
+    print(&removed, json);
+    Ok(true)
+}
+
+/// The rules that do not invoke this stack's function.
+fn others(rules: &[aws_sdk_ses::types::ReceiptRule], function_arn: &str) -> Vec<String> {
+    let is_ours = |rule: &&aws_sdk_ses::types::ReceiptRule| {
+        let mut lambdas = rule.actions().iter().filter_map(|action| action.lambda_action());
+        lambdas.any(|lambda| lambda.function_arn() == function_arn)
+    };
+    let others = rules.iter().filter(|rule| rule.enabled() && !is_ours(rule));
+    others.map(|rule| format!("{} ({})", rule.name(), rule.recipients().join(", "))).collect()
+}
+
+async fn waiting(clients: &Clients, deployed: &Deployed) -> anyhow::Result<u64> {
+    let url = deployed.output(outputs::QUEUE)?;
+    let names = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    ];
+    let request = clients.sqs.get_queue_attributes().queue_url(url);
+    let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
+    let answer = answer.with_context(|| format!("queue {url} can't be read"))?;
+    let value = |name| answer.attributes()?.get(name)?.parse::<u64>().ok();
+    Ok(names.iter().filter_map(value).sum())
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Removed { stack, active, deactivated, deleted, bucket, next } = self;
+        if *deactivated {
+            writeln!(f, "no rule set is active any more")?;
+        } else {
+            writeln!(f, "{} stays active", activate::named(active.as_deref()))?;
+        }
+        if *deleted {
+            writeln!(f, "stack {stack} is being deleted")?;
+        }
+        if let Some(bucket) = bucket {
+            writeln!(f, "bucket {bucket} stays, with the mail in it")?;
+        }
+        next.iter().try_for_each(|next| writeln!(f, "next: {next}"))
+    }
+}

@@ -1,0 +1,260 @@
+//! Which messages are to be tried again, and what each is tried with.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, anyhow};
+use aws_sdk_s3::types::Object;
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use ses_forwarder::{notification::SETUP_NOTIFICATION, outcome::Outcome};
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    archive::{self, CONCURRENCY},
+    arguments::Selection,
+    clients::Clients,
+    deployed::Deployed,
+    orphan,
+};
+
+/// Statuses that are tried again unless others are asked for.
+const UNDELIVERED: [&str; 2] = ["failed", "rejected"];
+
+/// How far back what was left lying is looked for unless it is said: as long as a dead letter waits.
+const LEFT_SINCE: Duration = Duration::days(14);
+
+/// How much of a stored message is read for its header, in bytes: SES takes headers of far less.
+const HEADER_MAX: u64 = 1 << 20;
+
+/// A message that is to be tried again.
+pub(crate) struct Candidate {
+    pub(crate) message_id: String,
+    /// What is known of it, such as its status so far.
+    pub(crate) known: Option<String>,
+    pub(crate) event: Event,
+}
+
+/// What the function is invoked with.
+pub(crate) enum Event {
+    /// The notification under this key.
+    Archived(String),
+    /// An event made anew.
+    Rebuilt(Bytes),
+}
+
+/// A message that can't be tried again, and why.
+pub(crate) struct Passed {
+    pub(crate) message_id: String,
+    pub(crate) error: String,
+}
+
+/// The messages that are meant, oldest first, and those that can't be tried.
+pub(crate) async fn candidates(
+    clients: &Clients,
+    deployed: &Deployed,
+    selection: &Selection,
+    now: OffsetDateTime,
+) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
+    if selection.stuck || selection.orphans {
+        let from = match selection.since {
+            Some(since) => now - since,
+            None => now - LEFT_SINCE,
+        };
+        let until = now - selection.older_than;
+        let mut found = Vec::new();
+        if selection.orphans {
+            found.extend(orphans(clients, deployed, from, until).await?);
+        }
+        if selection.stuck {
+            found.extend(stuck(clients, deployed, from, until).await?);
+        }
+        return Ok(found);
+    }
+    match selection.since {
+        Some(since) => by_outcome(clients, deployed, &selection.status, now - since, now).await,
+        None => by_id(clients, deployed, &selection.ids, now).await,
+    }
+}
+
+async fn by_id(
+    clients: &Clients,
+    deployed: &Deployed,
+    ids: &[String],
+    now: OffsetDateTime,
+) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
+    let mut found = Vec::new();
+    for id in ids {
+        found.push(match archive::find_index(clients, deployed, id, now).await? {
+            Some(index) => {
+                Ok(Candidate { message_id: id.clone(), known: None, event: Event::Archived(index) })
+            }
+            None => Err(Passed {
+                message_id: id.clone(),
+                error: format!("no notification of it in the past {} days", archive::DAYS),
+            }),
+        });
+    }
+    Ok(found)
+}
+
+/// Those with these outcomes. An outcome that can't be read is named and passed over.
+async fn by_outcome(
+    clients: &Clients,
+    deployed: &Deployed,
+    statuses: &[String],
+    from: OffsetDateTime,
+    now: OffsetDateTime,
+) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
+    let (bucket, prefixes) = (deployed.bucket()?, deployed.prefixes()?);
+    let statuses: Vec<&str> = match statuses {
+        [] => UNDELIVERED.to_vec(),
+        chosen => chosen.iter().map(String::as_str).collect(),
+    };
+    let mut candidates = Vec::new();
+    for day in archive::days_since(from, now) {
+        let objects = archive::list(clients, bucket, &archive::folder(&prefixes.outcome, day)).await?;
+        let outcomes = stream::iter(objects).map(async |object| {
+            let key = object.key.unwrap_or_default();
+            let outcome = read_outcome(clients, bucket, &key).await;
+            (key, outcome)
+        });
+        let outcomes: Vec<_> = outcomes.buffered(CONCURRENCY).collect().await;
+        for (key, outcome) in outcomes {
+            let outcome = match outcome {
+                Ok(Some(outcome)) => outcome,
+                Ok(None) => continue,
+                Err(error) => {
+                    let message_id = archive::id_of(&key).to_owned();
+                    candidates.push(Err(Passed { message_id, error: format!("skipped: {error:#}") }));
+                    continue;
+                }
+            };
+            let received = OffsetDateTime::parse(&outcome.timestamp, &Rfc3339);
+            if received.is_ok_and(|received| received >= from) && statuses.contains(&outcome.status.word()) {
+                let known = Some(outcome.status.word().to_owned());
+                let event = Event::Archived(prefixes.index(day, &outcome.message_id));
+                candidates.push(Ok(Candidate { message_id: outcome.message_id, known, event }));
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+async fn read_outcome(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Option<Outcome>> {
+    let Some(outcome) = archive::get(clients, bucket, key).await? else { return Ok(None) };
+    serde_json::from_slice(&outcome)
+        .map(Some)
+        .map_err(|error| anyhow!("s3://{bucket}/{key} can't be read: {error}"))
+}
+
+/// Those whose notification is archived but whose outcome is not there, or only a claim to it: what
+/// fetched them was killed.
+async fn stuck(
+    clients: &Clients,
+    deployed: &Deployed,
+    from: OffsetDateTime,
+    until: OffsetDateTime,
+) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
+    let (bucket, prefixes) = (deployed.bucket()?, deployed.prefixes()?);
+    let mut candidates = Vec::new();
+    for day in archive::days_since(from, until) {
+        let outcomes = archive::list(clients, bucket, &archive::folder(&prefixes.outcome, day)).await?;
+        let outcomes: HashSet<String> = outcomes
+            .iter()
+            .filter_map(|object| object.key())
+            .map(|key| archive::id_of(key).to_owned())
+            .collect();
+        let index = archive::list(clients, bucket, &archive::folder(&prefixes.index, day)).await?;
+        for object in index.into_iter().filter(|object| within(object, from, until)) {
+            let Some(key) = object.key else { continue };
+            let message_id = archive::id_of(&key).to_owned();
+            let known = if outcomes.contains(&message_id) {
+                let outcome = archive::get(clients, bucket, &prefixes.outcome(day, &message_id)).await?;
+                if !outcome.is_some_and(|outcome| is_claim(&outcome)) {
+                    continue;
+                }
+                "claimed, but not finished"
+            } else {
+                "no outcome"
+            };
+            let known = Some(known.to_owned());
+            candidates.push(Ok(Candidate { message_id, known, event: Event::Archived(key) }));
+        }
+    }
+    Ok(candidates)
+}
+
+/// Whether an outcome only says that someone is at work, which it says until that is done.
+fn is_claim(outcome: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(outcome).is_ok_and(|outcome| outcome["status"] == "sending")
+}
+
+/// Those that are stored and in no index: nobody was told of them.
+async fn orphans(
+    clients: &Clients,
+    deployed: &Deployed,
+    from: OffsetDateTime,
+    until: OffsetDateTime,
+) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
+    let (bucket, prefixes) = (deployed.bucket()?, deployed.prefixes()?);
+    let arn = deployed.handle_email_arn()?;
+    // The day of the notification is SES's, that of the object S3's: they may be next to each other.
+    let mut indexed = HashSet::new();
+    for day in archive::days_since(from - Duration::DAY, until + Duration::DAY) {
+        let index = archive::list(clients, bucket, &archive::folder(&prefixes.index, day)).await?;
+        indexed
+            .extend(index.iter().filter_map(|object| object.key()).map(|key| archive::id_of(key).to_owned()));
+    }
+    let mut stored = archive::list(clients, bucket, &prefixes.messages).await?;
+    stored.retain(|object| {
+        let id = object.key().and_then(|key| key.strip_prefix(&*prefixes.messages)).unwrap_or_default();
+        !id.is_empty() && id != SETUP_NOTIFICATION && !indexed.contains(id) && within(object, from, until)
+    });
+    stored.sort_by_key(|object| object.last_modified().map(aws_sdk_s3::primitives::DateTime::as_nanos));
+    let rebuilt = stream::iter(stored).map(async |object| {
+        let at = at(&object).unwrap_or(until);
+        let key = object.key.unwrap_or_default();
+        let message_id = key.strip_prefix(&*prefixes.messages).unwrap_or(&key).to_owned();
+        let range = format!("bytes=0-{}", HEADER_MAX - 1);
+        let message = clients.s3.get_object().bucket(bucket).key(&key).range(range).send().await;
+        let message = message.with_context(|| format!("s3://{bucket}/{key} can't be read"))?;
+        let message =
+            message.body.collect().await.with_context(|| format!("s3://{bucket}/{key} broke off"))?;
+        anyhow::Ok(match orphan::rebuild(&message_id, &message.into_bytes(), at, arn) {
+            Ok(orphan::Rebuilt { event, others }) => {
+                let mut known = "nobody was told of it".to_owned();
+                if !others.is_empty() {
+                    known += &format!("; its header names {} too", others.join(", "));
+                }
+                let event = Event::Rebuilt(event.to_string().into());
+                Ok(Candidate { message_id, known: Some(known), event })
+            }
+            Err(why) => Err(Passed { message_id, error: format!("skipped: {why}") }),
+        })
+    });
+    rebuilt.buffered(CONCURRENCY).try_collect().await
+}
+
+fn within(object: &Object, from: OffsetDateTime, until: OffsetDateTime) -> bool {
+    at(object).is_some_and(|at| from <= at && at <= until)
+}
+
+fn at(object: &Object) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(object.last_modified()?.secs()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_told_from_an_outcome() {
+        for (outcome, claim) in [
+            (r#"{"messageId":"m1","status":"sending"}"#, true),
+            (r#"{"messageId":"m1","status":"failed"}"#, false),
+            ("{", false),
+        ] {
+            assert_eq!(is_claim(outcome.as_bytes()), claim, "{outcome}");
+        }
+    }
+}

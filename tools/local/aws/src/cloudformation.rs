@@ -1,10 +1,14 @@
-//! CloudFormation: the one stack, as DescribeStacks tells of it.
+//! CloudFormation: the one stack, as DescribeStacks tells of it, the roles in it, and its end.
 //!
-//! Not supported: everything that makes or changes a stack; `cargo local` does that when it starts.
+//! Not supported: everything that makes or changes a stack; `cargo local` does that when it starts. A
+//! stack that is deleted is not told of any more, and works on.
 //!
 //! Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStacks.html>
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use ses_forwarder_local_template::deployment::Deployment;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -24,6 +28,9 @@ pub(super) struct Stack {
     id: String,
     /// `DescribeStacks`' member, as XML.
     description: String,
+    /// Logical and physical id of each role.
+    roles: Vec<(String, String)>,
+    deleted: AtomicBool,
 }
 
 impl Stack {
@@ -47,7 +54,18 @@ impl Stack {
             format!("<Parameters>{}</Parameters>", pairs(&deployment.parameters, "Parameter")),
             format!("<Outputs>{}</Outputs>", pairs(&deployment.outputs, "Output")),
         ];
-        Stack { name: name.clone(), id, description: description.concat() }
+        let role = |arn: &str| {
+            let physical = arn.rsplit('/').next().unwrap_or(arn).to_owned();
+            let logical = physical.strip_prefix(&format!("{name}-")).unwrap_or(&physical).to_owned();
+            (logical, physical)
+        };
+        Stack {
+            name: name.clone(),
+            id,
+            description: description.concat(),
+            roles: deployment.functions.iter().map(|function| role(&function.role.arn)).collect(),
+            deleted: AtomicBool::new(false),
+        }
     }
 
     /// Answers a call.
@@ -58,22 +76,53 @@ impl Stack {
         body: &[u8],
     ) -> Result<Response, Refusal> {
         let form = Form::parse(body)?;
-        match form.action() {
-            "DescribeStacks" => {
-                let wanted = form.get("StackName");
-                let resource = wanted.unwrap_or("*");
-                let needs = Needs::new("cloudformation:DescribeStacks", resource);
-                flight
-                    .admit(&caller, "cloudformation:DescribeStacks", resource, resource, vec![needs])
-                    .await?;
-                if let Some(wanted) = wanted.filter(|wanted| *wanted != self.name && *wanted != self.id) {
-                    let message = format!("Stack with id {wanted} does not exist");
-                    return Err(Refusal::new(400, "ValidationError", message));
-                }
-                let result = format!("<Stacks><member>{}</member></Stacks>", self.description);
-                Ok(query::response("DescribeStacks", query::CLOUDFORMATION, &flight.request_id, &result))
-            }
-            other => Err(query::unknown_action(other)),
+        let action = match form.action() {
+            "DeleteStack" => "cloudformation:DeleteStack",
+            "DescribeStackResources" => "cloudformation:DescribeStackResources",
+            "DescribeStacks" => "cloudformation:DescribeStacks",
+            other => return Err(query::unknown_action(other)),
+        };
+        let wanted = form.get("StackName");
+        let resource = wanted.unwrap_or("*");
+        flight.admit(&caller, action, resource, resource, vec![Needs::new(action, resource)]).await?;
+        let deleted = self.deleted.load(Ordering::Relaxed);
+        if let Some(wanted) = wanted.filter(|wanted| deleted || (*wanted != self.name && *wanted != self.id))
+        {
+            let message = format!("Stack with id {wanted} does not exist");
+            return Err(Refusal::new(400, "ValidationError", message));
         }
+        let result = match action {
+            "cloudformation:DeleteStack" => {
+                self.deleted.store(true, Ordering::Relaxed);
+                String::new()
+            }
+            "cloudformation:DescribeStackResources" => self.resources(form.get("LogicalResourceId"))?,
+            _ if deleted => "<Stacks/>".to_owned(),
+            _ => format!("<Stacks><member>{}</member></Stacks>", self.description),
+        };
+        Ok(query::response(form.action(), query::CLOUDFORMATION, &flight.request_id, &result))
+    }
+
+    /// The roles, or one of them.
+    fn resources(&self, logical_id: Option<&str>) -> Result<String, Refusal> {
+        let found =
+            self.roles.iter().filter(|(logical, _)| logical_id.is_none_or(|wanted| wanted == logical));
+        let members: String = found
+            .map(|(logical, physical)| {
+                let parts = [
+                    element("LogicalResourceId", logical),
+                    element("PhysicalResourceId", physical),
+                    element("ResourceType", "AWS::IAM::Role"),
+                    element("ResourceStatus", "CREATE_COMPLETE"),
+                    element("Timestamp", "2026-01-01T00:00:00Z"),
+                ];
+                format!("<member>{}</member>", parts.concat())
+            })
+            .collect();
+        if let (Some(wanted), true) = (logical_id, members.is_empty()) {
+            let message = format!("Resource {wanted} does not exist for stack {}", self.name);
+            return Err(Refusal::new(400, "ValidationError", message));
+        }
+        Ok(format!("<StackResources>{members}</StackResources>"))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::{Method, header, http::request::Parts};
 use serde_json::{Value, json};
-use ses_forwarder_local_template::deployment::{Function, Permission};
+use ses_forwarder_local_template::deployment::{Function, Permission, QueueSource};
 
 use crate::{
     auth::Caller,
@@ -27,10 +27,16 @@ pub(super) async fn answer(
     head: &Parts,
     body: Bytes,
 ) -> Result<Response, Refusal> {
+    if let (&Method::GET, "/2015-03-31/event-source-mappings") =
+        (&head.method, head.uri.path().trim_end_matches('/'))
+    {
+        return event_source_mappings(lambda, flight, &caller, head).await;
+    }
     let path = head.uri.path().strip_prefix("/2015-03-31/functions/").unwrap_or_default();
     let (name, operation) = path.split_once('/').unwrap_or((path, ""));
     let name = name.replace("%3A", ":");
     let (operation, action) = match (&head.method, operation) {
+        (&Method::GET, "") => ("lambda:GetFunction", "lambda:GetFunction"),
         (&Method::GET, "configuration") => {
             ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConfiguration")
         }
@@ -48,6 +54,13 @@ pub(super) async fn answer(
     flight.admit(&caller, operation, &name, &arn, vec![Needs::new(action, &*arn)]).await?;
     let (lambda, function) = found.ok_or_else(|| absent(format!("Function not found: {arn}")))?;
     match operation {
+        "lambda:GetFunction" => {
+            let mut answer = json!({ "Configuration": configuration(function), "Code": {} });
+            if let Some(reserved) = function.reserved_concurrency {
+                answer["Concurrency"]["ReservedConcurrentExecutions"] = json!(reserved);
+            }
+            Ok(json(200, "application/json", &answer))
+        }
         "lambda:GetFunctionConfiguration" => Ok(json(200, "application/json", &configuration(function))),
         "lambda:GetPolicy" => {
             let policy =
@@ -94,8 +107,35 @@ async fn invoke(
     Ok(response.body(Body::from(payload)).expect("status and headers are valid"))
 }
 
+/// The queues that invoke a function.
+async fn event_source_mappings(
+    lambda: Option<&Lambda>,
+    flight: &Flight,
+    caller: &Arc<Caller>,
+    head: &Parts,
+) -> Result<Response, Refusal> {
+    let action = "lambda:ListEventSourceMappings";
+    flight.admit(caller, action, "", "*", vec![Needs::new(action, "*")]).await?;
+    let query: Vec<(String, String)> =
+        serde_urlencoded::from_str(head.uri.query().unwrap_or_default()).unwrap_or_default();
+    let name = query.iter().find(|(name, _)| name == "FunctionName").map(|(_, value)| value.as_str());
+    let function = name.and_then(|name| lambda?.function(name));
+    let function = function.ok_or_else(|| absent("Function not found"))?;
+    let mapping = |(index, source): (usize, &QueueSource)| {
+        json!({
+            "UUID": format!("00000000-0000-4000-8000-{index:012}"),
+            "BatchSize": source.batch_size,
+            "EventSourceArn": source.queue_arn,
+            "FunctionArn": function.arn,
+            "State": "Enabled",
+        })
+    };
+    let mappings: Vec<_> = function.queue_sources.iter().enumerate().map(mapping).collect();
+    Ok(json(200, "application/json", &json!({ "EventSourceMappings": mappings })))
+}
+
 fn configuration(function: &Function) -> Value {
-    json!({
+    let mut configuration = json!({
         "FunctionName": function.name,
         "FunctionArn": function.arn,
         "Role": function.role.arn,
@@ -105,7 +145,12 @@ fn configuration(function: &Function) -> Value {
         "State": "Active",
         "LastUpdateStatus": "Successful",
         "Environment": { "Variables": function.environment },
-    })
+        "LoggingConfig": { "LogGroup": function.log_group },
+    });
+    if let Some(queue) = &function.dead_letter_arn {
+        configuration["DeadLetterConfig"]["TargetArn"] = json!(queue);
+    }
+    configuration
 }
 
 /// The resource-based policy as Lambda makes it of permissions; `None` without any.

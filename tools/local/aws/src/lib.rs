@@ -6,12 +6,14 @@
 
 pub mod auth;
 mod cloudformation;
+mod cloudwatch;
 pub mod delivery;
 pub mod faults;
 mod flight;
 mod functions;
 pub mod journal;
 pub mod lambda;
+mod logs;
 mod needs;
 pub mod pace;
 mod query;

@@ -8,7 +8,9 @@ use crate::{auth::Scope, response::Refusal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     CloudFormation,
+    CloudWatch,
     Lambda,
+    Logs,
     S3,
     Ses,
     /// SES's first API, which has the rule sets.
@@ -24,6 +26,8 @@ impl Service {
         match Scope::of(request.headers()).as_ref().map(|scope| scope.service) {
             Some("cloudformation") => Service::CloudFormation,
             Some("lambda") => Service::Lambda,
+            Some("logs") => Service::Logs,
+            Some("monitoring") => Service::CloudWatch,
             // Both of SES's APIs are signed alike.
             Some("ses") if request.uri().path() == "/" => Service::SesReceiving,
             Some("ses") => Service::Ses,
@@ -37,7 +41,9 @@ impl Service {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Service::CloudFormation => "cloudformation",
+            Service::CloudWatch => "cloudwatch",
             Service::Lambda => "lambda",
+            Service::Logs => "logs",
             Service::S3 => "s3",
             Service::Ses | Service::SesReceiving => "ses",
             Service::Sqs => "sqs",
@@ -49,8 +55,12 @@ impl Service {
     /// What the service says if a policy does not allow a call.
     pub(crate) fn denied(self, sentence: String) -> Refusal {
         let code = match self {
-            Service::CloudFormation | Service::S3 | Service::SesReceiving | Service::Sts => "AccessDenied",
-            Service::Lambda | Service::Ses | Service::Sqs => "AccessDeniedException",
+            Service::CloudFormation
+            | Service::CloudWatch
+            | Service::S3
+            | Service::SesReceiving
+            | Service::Sts => "AccessDenied",
+            Service::Lambda | Service::Logs | Service::Ses | Service::Sqs => "AccessDeniedException",
             Service::Sns => "AuthorizationError",
         };
         Refusal::new(403, code, sentence)

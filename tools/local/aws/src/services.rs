@@ -1,5 +1,5 @@
 //! The endpoints the functions and people call, on one loopback port: S3, SES, SQS, SNS and STS, and of
-//! Lambda and CloudFormation what tells of a deployment and invokes a function. Each call is
+//! Lambda, CloudFormation, CloudWatch and its Logs what tells of a deployment and invokes a function. Each call is
 //! authenticated (SigV4), checked against the caller's role, given the fault that was asked for,
 //! answered, and told to the journal.
 //!
@@ -21,14 +21,14 @@ use tokio::{
 
 use crate::{
     auth::{self, Callers},
-    cloudformation,
+    cloudformation, cloudwatch,
     delivery::Delivery,
     faults::{self, Faults},
     flight::{Common, Cut, Flight},
     functions,
     journal::Journal,
     lambda::Lambda,
-    query,
+    logs, query,
     receipt_rules::RuleSets,
     response::{Refusal, Response, refuse_rest},
     s3::{self, Buckets},
@@ -69,6 +69,7 @@ struct Inner {
     ses: ses::Sender,
     rule_sets: RuleSets,
     stack: cloudformation::Stack,
+    alarms: cloudwatch::Alarms,
 }
 
 impl Services {
@@ -90,6 +91,7 @@ impl Services {
             ses: ses::Sender::new(deployment, options.ses, delivery),
             rule_sets: RuleSets::new(deployment),
             stack: cloudformation::Stack::new(deployment),
+            alarms: cloudwatch::Alarms::new(deployment),
             common: Arc::new(Common { account: deployment.account.clone(), journal, faults }),
             callers,
         })))
@@ -189,6 +191,11 @@ async fn answer(
             match service {
                 Service::S3 => unreachable!("answered above, as its bodies are streams"),
                 Service::CloudFormation => services.stack.answer(&flight, caller, &body).await,
+                Service::CloudWatch => services.alarms.answer(&flight, caller, &head, &body).await,
+                Service::Logs => {
+                    logs::answer(lambda.as_ref(), &services.common.journal, &flight, caller, &head, &body)
+                        .await
+                }
                 Service::Lambda => functions::answer(lambda.as_ref(), &flight, caller, &head, body).await,
                 Service::Ses => services.ses.answer(&flight, caller, &head, body).await,
                 Service::SesReceiving => services.rule_sets.answer(&flight, caller, &body).await,
@@ -236,7 +243,8 @@ fn refuse(service: Service, flight: &Flight, refusal: &Refusal) -> Response {
     match service {
         Service::CloudFormation => query::refuse(refusal, query::CLOUDFORMATION, &flight.request_id),
         Service::S3 => s3::refuse(refusal),
-        Service::Lambda | Service::Ses => refuse_rest(refusal, &flight.request_id),
+        Service::CloudWatch => cloudwatch::refuse(refusal, &flight.request_id),
+        Service::Lambda | Service::Logs | Service::Ses => refuse_rest(refusal, &flight.request_id),
         Service::SesReceiving => query::refuse(refusal, query::SES, &flight.request_id),
         Service::Sqs => sqs::refuse(refusal, &flight.request_id),
         Service::Sns => query::refuse(refusal, query::SNS, &flight.request_id),

@@ -36,6 +36,9 @@ use crate::{
 const RECIPIENT_LIMIT: usize = 50;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Of every identity: the names under which its keys are looked for.
+const DKIM_TOKENS: [&str; 3] = ["token1", "token2", "token3"];
+
 /// The SES account as far as it decides about sending.
 #[derive(Debug, Clone)]
 pub struct Account {
@@ -56,6 +59,10 @@ pub struct Account {
     pub max_send_rate: Option<u32>,
     /// Recipients in 24 hours; `None` is no limit.
     pub max_24_hour_send: Option<u32>,
+    /// The pricing plan, such as `NONE` or `ESSENTIALS`.
+    pub pricing_plan: String,
+    /// Addresses on the account's suppression list, which is told and not acted on.
+    pub suppressed: BTreeSet<String>,
 }
 
 impl Account {
@@ -70,6 +77,8 @@ impl Account {
             default_configuration_set: None,
             max_send_rate: None,
             max_24_hour_send: None,
+            pricing_plan: "NONE".to_owned(),
+            suppressed: BTreeSet::new(),
         }
     }
 
@@ -211,6 +220,14 @@ impl Sender {
                 self.account().check_configuration_set(name)?;
                 json!({ "ConfigurationSetName": name })
             }
+            (&Method::GET, "suppression", "addresses") => {
+                let action = "ses:ListSuppressedDestinations";
+                flight.admit(&caller, action, "", "*", vec![Needs::new(action, "*")]).await?;
+                let suppressed = self.account().suppressed;
+                let summary = |address: &String| json!({ "EmailAddress": address, "Reason": "BOUNCE", "LastUpdateTime": 0 });
+                let summaries: Vec<_> = suppressed.iter().map(summary).collect();
+                json!({ "SuppressedDestinationSummaries": summaries })
+            }
             (method, ..) => {
                 let message = format!("{method} {} is not supported here", head.uri.path());
                 return Err(Refusal::new(404, "UnknownOperationException", message));
@@ -351,6 +368,7 @@ impl Sender {
                 "MaxSendRate": quota(account.max_send_rate),
                 "SentLast24Hours": sent,
             },
+            "PricingAttributes": { "CurrentPlan": account.pricing_plan },
         })
     }
 
@@ -364,7 +382,7 @@ impl Sender {
             "FeedbackForwardingStatus": true,
             "VerifiedForSendingStatus": true,
             "VerificationStatus": "SUCCESS",
-            "DkimAttributes": { "SigningEnabled": true, "Status": "SUCCESS" },
+            "DkimAttributes": { "SigningEnabled": true, "Status": "SUCCESS", "Tokens": DKIM_TOKENS },
         }))
     }
 

@@ -25,6 +25,8 @@ pub struct Deployment {
     pub queues: Vec<Queue>,
     /// SNS topics.
     pub topics: Vec<Topic>,
+    /// CloudWatch alarms, which stay quiet here.
+    pub alarms: Vec<Alarm>,
     /// Outputs, by name.
     pub outputs: BTreeMap<String, String>,
     /// What the template says and this stack does not play.
@@ -200,4 +202,13 @@ pub struct LeftOut {
     pub what: String,
     /// Why that makes no difference here.
     pub reason: &'static str,
+}
+
+/// An alarm, as far as anyone can ask for it: no metric is kept here.
+#[derive(Debug, Clone)]
+pub struct Alarm {
+    /// Name.
+    pub name: String,
+    /// ARNs of the topics that it tells.
+    pub actions: Vec<String>,
 }

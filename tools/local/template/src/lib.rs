@@ -81,6 +81,7 @@ pub fn evaluate(
         functions: built.functions,
         queues: built.queues,
         topics: built.topics,
+        alarms: built.alarms,
         outputs: outputs(&scope, section(&root, "Outputs")?)?,
         left_out: built.left_out,
     })

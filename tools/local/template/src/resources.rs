@@ -6,7 +6,7 @@ use ses_forwarder_iam::{Call, Decision, Policy, Principal, Role};
 
 use crate::{
     dependencies,
-    deployment::{Bucket, Function, LeftOut, Permission, Queue, ReceiptRule, RuleAction, Topic},
+    deployment::{Alarm, Bucket, Function, LeftOut, Permission, Queue, ReceiptRule, RuleAction, Topic},
     documents,
     error::TemplateError,
     functions::{self, Known},
@@ -32,6 +32,7 @@ pub(super) struct Built {
     pub(super) buckets: Vec<Bucket>,
     pub(super) queues: Vec<Queue>,
     pub(super) topics: Vec<Topic>,
+    pub(super) alarms: Vec<Alarm>,
     pub(super) rules: Vec<ReceiptRule>,
     pub(super) functions: Vec<Function>,
     pub(super) roles: Vec<Role>,
@@ -57,6 +58,12 @@ impl Built {
             "AWS::S3::BucketPolicy" => self.bucket_policy(resource, properties)?,
             "AWS::SQS::Queue" => self.queues.push(queue(scope, resource, properties)?),
             "AWS::SNS::Topic" => self.topics.push(topic(scope, resource, properties)?),
+            "AWS::CloudWatch::Alarm" => {
+                let name = scope.reference_to(resource)?;
+                let actions = properties.get("AlarmActions").map(Node::list).transpose()?.unwrap_or_default();
+                let actions = actions.iter().map(|action| action.text().map(str::to_owned));
+                self.alarms.push(Alarm { name, actions: actions.collect::<Result<_, _>>()? });
+            }
             "AWS::SNS::Subscription" => {
                 let arn = properties.require("TopicArn")?.text()?;
                 let index = self.topics.iter().position(|topic| topic.arn == arn).unwrap_or_else(|| {

@@ -119,6 +119,11 @@ impl Lambda {
         Ok(lambda)
     }
 
+    /// All functions.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Function> {
+        self.pools.values().map(|pool| pool.function())
+    }
+
     /// The function with this logical id, name or ARN.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.pool(name).map(|pool| pool.function())

@@ -4,12 +4,17 @@
 
 mod support;
 
+use serde_json::{Value, json};
 use ses_forwarder_local_aws::{
     auth::{OPERATOR_KEY, OPERATOR_SECRET},
     journal::End,
 };
 use ses_forwarder_local_stack::{Config, Stack};
-use support::{Operator, nameserver, states};
+use support::{
+    Operator, nameserver,
+    proxy::{Alter, Effect, Proxy},
+    states, zone,
+};
 
 const MX: &str = "inbound-smtp.us-east-1.amazonaws.com.";
 
@@ -31,28 +36,28 @@ async fn send(stack: &Stack) -> anyhow::Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_is_content_once_everything_is_right() {
     let (stack, operator) = deployed().await;
-    let dns = nameserver(MX);
+    let dns = nameserver(zone(MX));
     let wrong = |check| (1, states(&[(check, "wrong")]));
     // The template has subscribed the notice address, which has not confirmed yet.
     assert_eq!(operator.doctor(dns), wrong("notice topic"));
-    let topic = &stack.deployment().topics[0].arn;
-    let sns = operator.clients().await.sns;
-    let subscribe = sns.subscribe().topic_arn(topic).protocol("email").endpoint("operator@out.example");
-    subscribe.send().await.unwrap();
-    let asked = stack.published().pop().unwrap().text;
-    let token = asked.trim_end().rsplit(' ').next().unwrap();
-    sns.confirm_subscription().topic_arn(topic).token(token).send().await.unwrap();
+    support::confirm(&stack, &operator).await;
     assert_eq!(operator.doctor(dns), (0, states(&[])));
     let (code, report) = operator.run(&["doctor", "--nameserver", &dns.to_string()]);
     let all_well = report.lines().all(|line| line.starts_with("ok "));
     assert!(code == 0 && all_well && report.contains("notice topic: 1 confirmed"), "{report}");
+}
 
-    let ses = stack.services().ses();
-    ses.configure(|account| account.sandbox = true);
-    assert_eq!(operator.doctor(dns), wrong("SES account"));
-    ses.configure(|account| account.sandbox = false);
-    ses.configure(|account| account.identities.clear());
-    assert_eq!(operator.doctor(dns), wrong("sending identity"));
+#[tokio::test(flavor = "multi_thread")]
+async fn err_doctor_tells_of_a_stack_that_is_not_there_and_of_what_it_can_still_see() {
+    let (_stack, mut operator) = deployed().await;
+    operator.stack = "nowhere";
+    let (code, findings) = operator.findings(nameserver(zone(MX)));
+    let found: Vec<_> = findings.iter().map(|finding| finding["found"].as_str().unwrap()).collect();
+    assert_eq!((code, found[0]), (1, "there is no stack nowhere in us-east-1"));
+    assert_eq!(found[1], "it may send to anyone");
+    operator.secret_access_key = "wrong";
+    let (code, findings) = operator.findings(nameserver(zone(MX)));
+    assert!(code == 2 && findings.iter().all(|finding| finding["state"] == "unknown"), "{findings:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,12 +66,12 @@ async fn mail_comes_while_the_rule_set_is_active() {
     let ses = operator.clients().await.ses;
     ses.set_active_receipt_rule_set().send().await.unwrap();
     assert!(send(&stack).await.unwrap_err().to_string().starts_with("550 "));
-    let dns = nameserver(MX);
+    let dns = nameserver(zone(MX));
     let wrong = states(&[("active rule set", "wrong"), ("notice topic", "wrong")]);
     assert_eq!(operator.doctor(dns), (1, wrong));
 
     let activated = "rule set ses-forwarder is active now; before, no rule set was\n\
-                     to go back: cargo operator activate --stack ses-forwarder --rollback\n";
+                     to go back: ses-forwarder activate --region us-east-1 --stack ses-forwarder --rollback\n";
     assert_eq!(operator.run(&["activate"]), (0, activated.to_owned()));
     assert_eq!(stack.settled(&send(&stack).await.unwrap()).await, End::Returned);
 
@@ -96,4 +101,203 @@ async fn a_dead_letter_is_forwarded_once_however_often_it_is_replayed() {
     let sent: Vec<_> = stack.sent().into_iter().map(|sent| sent.destinations).collect();
     assert_eq!(sent, [["info@out.example"]]);
     assert_eq!(operator.run(&["replay", "--since", "2h"]), (0, "0 messages, 0 failed\n".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_found_and_traced() {
+    let (stack, operator) = deployed().await;
+    let id = send(&stack).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    let other = stack.send(None, &["bob@in.example"], b"Subject: Other\r\n\r\nHi\r\n").await.unwrap();
+    assert_eq!(stack.settled(&other).await, End::Returned);
+
+    let (code, found) = operator.run(&["find", "--recipient", "INFO@in.example", "--since", "1h", "--json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((code, &found["messageId"], &found["status"]), (0, &json!(id), &json!("forwarded")));
+    assert_eq!(found["recipients"], json!(["info@in.example"]));
+    for (arguments, count) in [
+        (&["find", "--recipient", "@in.example"][..], 2),
+        (&["find", "--sender", "ann@else.example"], 1),
+        (&["find", "--subject", "OTHER"], 1),
+        (&["find", "--status", "forwarded", "--limit", "1"], 1),
+    ] {
+        let (code, printed) = operator.run(arguments);
+        assert_eq!((code, printed.lines().count()), (0, count), "{arguments:?}: {printed}");
+    }
+    let none = (1, "no such message\n".to_owned());
+    assert_eq!(operator.run(&["find", "--status", "failed"]), none);
+
+    let (code, trace) = operator.run(&["trace", &id, "--json"]);
+    let trace: Value = serde_json::from_str(&trace).unwrap();
+    assert_eq!(code, 0, "{trace:#}");
+    assert_eq!(trace["outcome"]["sent"][0]["destinations"], json!(["info@out.example"]));
+    assert_eq!(trace["notification"]["source"], "ann@else.example");
+    assert!(trace["stored"]["bytes"].as_i64().unwrap() > 0);
+    let lines = trace["log"].as_array().unwrap();
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line["function"] == "ses-forwarder-HandleEmailFunction"),
+        "{trace:#}"
+    );
+    let (code, text) = operator.run(&["trace", &id]);
+    assert!(
+        code == 0 && text.contains("to info@out.example") && text.contains("subject \"Hello\""),
+        "{text}"
+    );
+    let (code, text) = operator.run(&["trace", "nowhere"]);
+    assert!(code == 1 && text.contains("stored        not, or not any more"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_lying_is_tried_again() {
+    let (stack, operator) = deployed().await;
+    let stuck = send(&stack).await.unwrap();
+    let orphan = stack
+        .send(Some("ann@else.example"), &["bob@in.example"], b"Subject: X\r\nCc: cy@in.example\r\n\r\nHi\r\n")
+        .await
+        .unwrap();
+    for id in [&stuck, &orphan] {
+        assert_eq!(stack.settled(id).await, End::Returned);
+    }
+    // As if the function had been killed, or never been told.
+    let of = |keys: Vec<String>, id: &str| keys.into_iter().find(|key| key.contains(id)).unwrap();
+    for prefix in ["outcome/", "index/"] {
+        stack.delete_object(&of(stack.keys(prefix).await, &orphan)).await;
+    }
+    stack.delete_object(&of(stack.keys("outcome/").await, &stuck)).await;
+    let now = ["--older-than", "0s"];
+    let young = (0, "0 messages, 0 failed\n".to_owned());
+    assert_eq!(operator.run(&["replay", "--stuck", "--orphans"]), young);
+    let planned = format!("{stuck}  would replay (no outcome)\n1 messages, 0 failed\n");
+    assert_eq!(operator.run(&[&["replay", "--stuck", "--dry-run"], &now[..]].concat()), (0, planned));
+    let planned = format!(
+        "{orphan}  would replay (nobody was told of it; its header names cy@in.example too)\n1 messages, 0 failed\n"
+    );
+    assert_eq!(operator.run(&[&["replay", "--orphans", "--dry-run"], &now[..]].concat()), (0, planned));
+    let (code, printed) = operator.run(&[&["replay", "--stuck", "--orphans"], &now[..]].concat());
+    assert_eq!(
+        (code, printed),
+        (0, format!("{orphan}  forwarded\n{stuck}  forwarded\n2 messages, 0 failed\n"))
+    );
+    let sent: Vec<_> = stack.sent().into_iter().flat_map(|sent| sent.destinations).collect();
+    assert_eq!(sent.iter().filter(|to| *to == "bob@out.example").count(), 2, "{sent:?}");
+    assert_eq!(operator.run(&[&["replay", "--stuck", "--orphans"], &now[..]].concat()), young);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_cant_be_read_is_named_and_skipped() {
+    let (stack, operator) = deployed().await;
+    stack.faults().add("ses:SendEmail=500".parse().unwrap());
+    let id = send(&stack).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Noticed);
+    stack.faults().clear();
+    let outcome = stack.keys("outcome/").await.pop().unwrap();
+    let broken = outcome.replace(&id, "broken");
+    stack.put_object(&broken, "{").await;
+    let (code, printed) = operator.run(&["replay", "--since", "2h"]);
+    let skipped = format!("broken  failed: skipped: s3://{}/{broken} can't be read: ", stack.bucket());
+    assert!(code == 1 && printed.contains(&skipped), "{printed}");
+    assert!(printed.contains(&format!("{id}  forwarded\n")), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_checked_and_compared_before_they_are_uploaded() {
+    let (stack, operator) = deployed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routes.toml");
+    let file = path.to_str().unwrap();
+    let get = operator.output(&["routes", "get"]);
+    assert_eq!(get.status.code(), Some(1));
+
+    std::fs::write(&path, "[routes]\n\"info\" = \"nowhere\"\n").unwrap();
+    let (code, printed) = operator.run(&["routes", "put", file]);
+    assert!(code == 1 && printed.contains(":2:10: error: "), "{printed}");
+    assert_eq!(stack.object("config/routes.toml").await, None);
+
+    let first = "[routes]\n\"info\" = \"ann@out.example\"\n";
+    std::fs::write(&path, first).unwrap();
+    let (code, printed) = operator.run(&["routes", "put", file, "--dry-run"]);
+    assert!(code == 0 && printed.ends_with("/config/routes.toml would be uploaded\n"), "{printed}");
+    assert_eq!(stack.object("config/routes.toml").await, None);
+    let (code, printed) = operator.run(&["routes", "put", file]);
+    assert!(code == 0 && printed.contains("\n+\"info\" = \"ann@out.example\"\n"), "{printed}");
+    assert_eq!(operator.run(&["routes", "get"]), (0, first.to_owned()));
+    let (code, printed) = operator.run(&["routes", "put", file]);
+    assert!(code == 0 && printed.ends_with("is the same already\n"), "{printed}");
+    let (code, printed) = operator.run(&["routes", "explain", "info@in.example", "--json"]);
+    let explained: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &explained["destinations"]), (0, &json!(["ann@out.example"])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn activate_names_who_would_be_left_without_and_asks() {
+    let (stack, operator) = deployed().await;
+    // Another rule set that receives for more; the local stack has one only, so that a proxy tells of it.
+    let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
+    let operator = Operator { endpoint: format!("http://{}", proxy.address), ..operator };
+    proxy.alter(vec![
+        Alter {
+            asked: "Action=DescribeActiveReceiptRuleSet",
+            effect: Effect::Replace(vec![(b"<Name>ses-forwarder</Name>", b"<Name>older</Name>")]),
+        },
+        Alter { asked: "RuleSetName=older", effect: Effect::Answer(200, "content-type: text/xml", OLDER) },
+    ]);
+    let refused = operator.output(&["activate"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        told.contains("rule set older receives mail for these, and ses-forwarder does not: shop.example"),
+        "{told}"
+    );
+    assert!(told.contains("say --yes"), "{told}");
+    let done = operator.output(&["activate", "--yes", "--json"]);
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&done["unserved"], &done["changed"]), (&json!(["shop.example"]), &json!(true)));
+}
+
+/// A rule set that receives for two domains.
+const OLDER: &[u8] = b"<DescribeReceiptRuleSetResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><DescribeReceiptRuleSetResult><Metadata><Name>older</Name></Metadata><Rules><member><Name>r</Name><Enabled>true</Enabled><Recipients><member>in.example</member><member>shop.example</member></Recipients></member></Rules></DescribeReceiptRuleSetResult></DescribeReceiptRuleSetResponse>";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remove_never_ends_receiving_of_others() {
+    let (stack, operator) = deployed().await;
+    let asked = operator.output(&["remove"]);
+    let told = String::from_utf8(asked.stderr).unwrap();
+    assert!(asked.status.code() == Some(1) && told.contains("say --yes"), "{told}");
+    assert_eq!(stack.services().active_rule_set().as_deref(), Some("ses-forwarder"));
+
+    let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
+    let seen = Operator { endpoint: format!("http://{}", proxy.address), ..operator };
+    // Another's is active: it stays, and the stack goes.
+    let another = Effect::Replace(vec![(b"<Name>ses-forwarder</Name>", b"<Name>older</Name>")]);
+    proxy.alter(vec![Alter { asked: "Action=DescribeActiveReceiptRuleSet", effect: another }]);
+    let kept = seen.output(&["remove", "--yes", "--keep-stack", "--json"]);
+    let kept: Value = serde_json::from_slice(&kept.stdout).unwrap();
+    assert_eq!(
+        (&kept["active"], &kept["deactivated"], &kept["deleted"]),
+        (&json!("older"), &json!(false), &json!(false))
+    );
+    assert_eq!(kept["next"], "sam delete --region us-east-1 --stack-name ses-forwarder");
+    assert_eq!(stack.services().active_rule_set().as_deref(), Some("ses-forwarder"));
+    // A rule of someone else's in this stack's rule set.
+    let more = Effect::Replace(vec![(
+        b"<Rules>",
+        b"<Rules><member><Name>theirs</Name><Enabled>true</Enabled><Recipients><member>shop.example</member></Recipients></member>",
+    )]);
+    proxy.alter(vec![Alter { asked: "Action=DescribeReceiptRuleSet", effect: more }]);
+    let refused = seen.output(&["remove", "--yes"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        refused.status.code() == Some(1) && told.contains("serves others too: theirs (shop.example)"),
+        "{told}"
+    );
+    assert_eq!(stack.services().active_rule_set().as_deref(), Some("ses-forwarder"));
+
+    proxy.alter(Vec::new());
+    let removed = seen.output(&["remove", "--yes", "--json"]);
+    let removed: Value = serde_json::from_slice(&removed.stdout).unwrap();
+    assert_eq!(
+        (&removed["active"], &removed["deactivated"], &removed["deleted"]),
+        (&Value::Null, &json!(true), &json!(true))
+    );
+    assert_eq!(stack.services().active_rule_set(), None);
 }

@@ -19,10 +19,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_ses::types::{LambdaAction, ReceiptAction, ReceiptRule, S3Action};
 use serde_json::{Value, json};
 use ses_forwarder_cli::clients::Clients;
-use support::{Operator, nameserver, states};
+use support::{Operator, nameserver, zone};
 
 const STACK: &str = "forwarder";
 const ACCOUNT: &str = "123456789012";
+/// Checks that can't come out well here: moto makes no signing keys, and the stack is not the whole one.
+const UNKNOWN_TO_MOTO: [&str; 5] = ["outputs", "handle-email", "handle-dead-letter", "DKIM", "alarms"];
 const ID: &str = "5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s01";
 
 /// moto, stopped when dropped.
@@ -164,13 +166,14 @@ async fn put(clients: &Clients, key: &str, body: impl Into<String>) {
 #[tokio::test]
 async fn doctor_tells_what_is_wrong_until_it_is_mended() {
     let (moto, clients) = deployed().await;
-    let states = |wrong: &[&'static str]| {
-        let wrong = wrong.iter().map(|check| (*check, "wrong"));
-        states(&[("SES account", "unknown")].into_iter().chain(wrong).collect::<Vec<_>>())
+    let elsewhere = nameserver(zone("mx.example.com."));
+    let here = nameserver(zone("inbound-smtp.us-east-1.amazonaws.com."));
+    let wrong = |dns| {
+        let (code, findings) = moto.doctor(dns);
+        let wrong = findings.into_iter().filter(|(_, state)| state == "wrong").map(|(check, _)| check);
+        (code, wrong.filter(|check| !UNKNOWN_TO_MOTO.contains(&check.as_str())).collect::<Vec<_>>())
     };
-    let elsewhere = nameserver("mx.example.com.");
-    let here = nameserver("inbound-smtp.us-east-1.amazonaws.com.");
-    let wrong = [
+    let all = [
         "MX record",
         "active rule set",
         "bucket policy",
@@ -178,7 +181,7 @@ async fn doctor_tells_what_is_wrong_until_it_is_mended() {
         "sending identity",
         "notice topic",
     ];
-    assert_eq!(moto.doctor(elsewhere), (1, states(&wrong)));
+    assert_eq!(wrong(elsewhere), (1, all.map(str::to_owned).to_vec()));
 
     let rule = format!("arn:aws:ses:us-east-1:{ACCOUNT}:receipt-rule-set/{STACK}:receipt-rule/{STACK}");
     let policy = json!({"Version": "2012-10-17", "Statement": [{
@@ -196,13 +199,14 @@ async fn doctor_tells_what_is_wrong_until_it_is_mended() {
     let subscribe = clients.sns.subscribe().topic_arn(topic).protocol("email");
     subscribe.endpoint("operator@out.example").send().await.unwrap();
     moto.run(&["activate"]);
-    assert_eq!(moto.doctor(here), (1, states(&["sending identity"])));
+    assert_eq!(wrong(here), (1, vec!["sending identity".to_owned()]));
 
     put(&clients, "config/routes.toml", "[routes]\n\"@in.example\" = 5\n").await;
     let queue =
         clients.sqs.get_queue_url().queue_name("dead-letters").send().await.unwrap().queue_url.unwrap();
     clients.sqs.send_message().queue_url(queue).message_body("{}").send().await.unwrap();
-    assert_eq!(moto.doctor(here), (1, states(&["sending identity", "routes", "dead letters"])));
+    let now = ["routes", "sending identity", "dead letters"];
+    assert_eq!(wrong(here), (1, now.map(str::to_owned).to_vec()));
     let (_, report) = moto.run(&["doctor", "--nameserver", &here.to_string()]);
     assert!(
         report.contains("WRONG    routes: s3://mail/config/routes.toml: line 2, column 17: "),
@@ -216,7 +220,7 @@ async fn activate_and_roll_back() {
     clients.ses.create_receipt_rule_set().rule_set_name("older").send().await.unwrap();
     clients.ses.set_active_receipt_rule_set().rule_set_name("older").send().await.unwrap();
     let activated = "rule set forwarder is active now; before, rule set older was\n\
-                     to go back: cargo operator activate --stack forwarder --rollback\n";
+                     to go back: ses-forwarder activate --region us-east-1 --stack forwarder --rollback\n";
     assert_eq!(moto.run(&["activate"]), (0, activated.to_owned()));
     assert_eq!(moto.run(&["activate"]), (0, "rule set forwarder is active already\n".to_owned()));
     let back = "rule set older is active again; forwarder gets no mail any more\n";
@@ -287,11 +291,7 @@ async fn events_are_saved_for_sam_local_invoke() {
 #[tokio::test]
 async fn a_stack_that_is_not_there_is_named() {
     let moto = Moto::start();
-    let output = moto.output(&["doctor"]);
-    assert_eq!(output.status.code(), Some(1));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.starts_with("error: stack forwarder can't be read in this account and region: "),
-        "{error}"
-    );
+    let (code, report) = moto.run(&["doctor"]);
+    assert_eq!(code, 1);
+    assert!(report.starts_with("WRONG    stack: there is no stack forwarder in us-east-1\n"), "{report}");
 }

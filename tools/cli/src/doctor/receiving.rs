@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 use aws_sdk_s3::{error::ProvideErrorMetadata, operation::head_bucket::HeadBucketError};
-use aws_sdk_ses::types::{InvocationType, ReceiptAction, ReceiptRule};
+use aws_sdk_ses::{
+    operation::describe_receipt_rule_set::DescribeReceiptRuleSetError,
+    types::{InvocationType, ReceiptAction, ReceiptRule},
+};
 use ses_forwarder_iam::{Call, Decision, Principal, decide};
 
 use super::{DEPLOY, Finding};
@@ -31,10 +34,22 @@ pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Re
 
 /// Whether the rule stores mail for the domain where the function looks for it, and invokes it.
 pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
-    let rules = activate::rules(clients, deployed.rule_set()?).await?;
+    let rule_set = deployed.rule_set()?;
+    let described = clients.ses.describe_receipt_rule_set().rule_set_name(rule_set).send().await;
+    let rules = match described {
+        Ok(described) => described.rules().to_vec(),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(DescribeReceiptRuleSetError::is_rule_set_does_not_exist_exception) =>
+        {
+            return Ok(Finding::wrong(RULE, format!("there is no rule set {rule_set}"), DEPLOY));
+        }
+        Err(error) => return Err(error).with_context(|| format!("SES does not tell rule set {rule_set}")),
+    };
     let (bucket, prefix) = (deployed.bucket()?, deployed.prefixes()?.messages.as_str());
     let expected = Expected {
-        rule_set: deployed.rule_set()?,
+        rule_set,
         function_arn: deployed.handle_email_arn()?,
         domains: &deployed.domains()?,
         bucket,

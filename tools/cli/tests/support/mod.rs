@@ -1,29 +1,52 @@
 //! The real program against something that plays AWS, and a DNS server.
 
+#![allow(dead_code, reason = "each test binary takes what it needs")]
+
+pub(crate) mod proxy;
+
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, UdpSocket},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use hickory_resolver::proto::{
     op::Message,
-    rr::{Name, RData, Record, rdata::MX},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{CNAME, MX, TXT},
+    },
 };
 use serde_json::Value;
 use ses_forwarder_cli::clients::Clients;
 
-/// All checks of `doctor`, in order.
-const CHECKS: [&str; 11] = [
+/// All checks of `doctor` where all goes well, in order.
+const CHECKS: [&str; 26] = [
     "stack",
+    "outputs",
+    "settings",
+    "other stacks",
     "MX record",
     "active rule set",
     "receipt rule",
+    "bucket",
     "bucket policy",
     "function permission",
-    "sending identity",
-    "SES account",
+    "handle-email",
     "routes",
+    "sending identity",
+    "DKIM",
+    "SPF and MAIL FROM",
+    "DMARC",
+    "SES account",
+    "sending quota",
+    "SES pricing plan",
+    "configuration set",
+    "suppression list",
+    "handle-dead-letter",
+    "notice address",
     "notice topic",
+    "alarms",
     "dead letters",
 ];
 
@@ -38,16 +61,22 @@ pub(crate) struct Operator {
 impl Operator {
     /// Runs the program, with nothing of this process's environment.
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_ses-forwarder"))
+        let stack = ["--stack", self.stack];
+        self.command(&[arguments, &stack].concat()).output().unwrap()
+    }
+
+    /// The program, with nothing of this process's environment, and no terminal.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ses-forwarder"));
+        command
             .args(arguments)
-            .args(["--stack", self.stack])
+            .stdin(Stdio::null())
             .env_clear()
             .env("AWS_ENDPOINT_URL", &self.endpoint)
             .env("AWS_ACCESS_KEY_ID", self.access_key_id)
             .env("AWS_SECRET_ACCESS_KEY", self.secret_access_key)
-            .env("AWS_REGION", "us-east-1")
-            .output()
-            .unwrap()
+            .env("AWS_REGION", "us-east-1");
+        command
     }
 
     /// Exit code and standard output; there is nothing on standard error.
@@ -58,14 +87,19 @@ impl Operator {
         (output.status.code().unwrap(), printed)
     }
 
-    /// Exit code of `doctor --json`, and its checks with their states.
-    pub(crate) fn doctor(&self, nameserver: SocketAddr) -> (i32, Vec<(String, String)>) {
+    /// Exit code of `doctor --json`, and its findings.
+    pub(crate) fn findings(&self, nameserver: SocketAddr) -> (i32, Vec<Value>) {
         let (code, printed) = self.run(&["doctor", "--json", "--nameserver", &nameserver.to_string()]);
         let report: Value = serde_json::from_str(&printed).unwrap();
         assert_eq!(report["ok"], code == 0, "{printed}");
+        (code, report["findings"].as_array().unwrap().clone())
+    }
+
+    /// Exit code of `doctor --json`, and its checks with their states.
+    pub(crate) fn doctor(&self, nameserver: SocketAddr) -> (i32, Vec<(String, String)>) {
+        let (code, findings) = self.findings(nameserver);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let findings = report["findings"].as_array().unwrap().iter();
-        (code, findings.map(|finding| (text(&finding["check"]), text(&finding["state"]))).collect())
+        (code, findings.iter().map(|finding| (text(&finding["check"]), text(&finding["state"]))).collect())
     }
 
     /// Clients for what the program has no command for.
@@ -94,20 +128,54 @@ pub(crate) fn states(others: &[(&str, &str)]) -> Vec<(String, String)> {
     CHECKS.map(|check| (check.to_owned(), state(check).to_owned())).to_vec()
 }
 
-/// A DNS server that knows one MX record.
-pub(crate) fn nameserver(exchange: &'static str) -> SocketAddr {
+/// Names and kinds of records with their values, as zone files write them.
+pub(crate) type Zone = BTreeMap<(String, RecordType), Vec<String>>;
+
+/// What the DNS says of `in.example` if all is well but, perhaps, its MX record.
+pub(crate) fn zone(exchange: &str) -> Zone {
+    let mut zone = Zone::from([
+        (("in.example".to_owned(), RecordType::MX), vec![exchange.to_owned()]),
+        (("_dmarc.in.example".to_owned(), RecordType::TXT), vec!["v=DMARC1; p=reject".to_owned()]),
+    ]);
+    for token in ["token1", "token2", "token3"] {
+        let name = format!("{token}._domainkey.in.example");
+        zone.insert((name, RecordType::CNAME), vec![format!("{token}.dkim.amazonses.com.")]);
+    }
+    zone
+}
+
+/// A DNS server.
+pub(crate) fn nameserver(zone: Zone) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
         let mut buffer = [0; 1024];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let query = Message::from_vec(&buffer[..length]).unwrap();
-            let name = query.queries[0].name().clone();
+            let (name, kind) = (query.queries[0].name().clone(), query.queries[0].query_type());
+            let key = (name.to_ascii().trim_end_matches('.').to_ascii_lowercase(), kind);
             let mut answer = query.into_response();
-            let mx = MX::new(10, Name::from_ascii(exchange).unwrap());
-            answer.add_answer(Record::from_rdata(name, 60, RData::MX(mx)));
+            for value in zone.get(&key).into_iter().flatten() {
+                let data = match kind {
+                    RecordType::MX => RData::MX(MX::new(10, Name::from_ascii(value).unwrap())),
+                    RecordType::CNAME => RData::CNAME(CNAME(Name::from_ascii(value).unwrap())),
+                    _ => RData::TXT(TXT::new(vec![value.clone()])),
+                };
+                answer.add_answer(Record::from_rdata(name.clone(), 60, data));
+            }
             socket.send_to(&answer.to_vec().unwrap(), from).unwrap();
         }
     });
     address
+}
+
+/// Confirms the subscription of the notice address, which the template has made.
+pub(crate) async fn confirm(stack: &ses_forwarder_local_stack::Stack, operator: &Operator) {
+    let topic = &stack.deployment().topics[0].arn;
+    let sns = operator.clients().await.sns;
+    let subscribe = sns.subscribe().topic_arn(topic).protocol("email").endpoint("operator@out.example");
+    subscribe.send().await.unwrap();
+    let asked = stack.published().pop().unwrap().text;
+    let token = asked.trim_end().rsplit(' ').next().unwrap();
+    sns.confirm_subscription().topic_arn(topic).token(token).send().await.unwrap();
 }

@@ -63,6 +63,9 @@ pub enum Command {
         /// Which messages.
         #[command(flatten)]
         selection: Selection,
+        /// With --stuck and --orphans: leave out what is younger, as it may be at work
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "15m", conflicts_with = "ids")]
+        older_than: Duration,
         /// Only tell which messages it would be
         #[arg(long)]
         dry_run: bool,
@@ -228,9 +231,6 @@ pub struct Selection {
     /// before the message; by default of the past 14 days
     #[arg(long, conflicts_with_all = ["ids", "status"])]
     pub orphans: bool,
-    /// With --stuck and --orphans: leave out what is younger, as it may be at work
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "15m", conflicts_with = "ids")]
-    pub older_than: Duration,
 }
 
 /// Which messages to find.
@@ -274,6 +274,7 @@ mod tests {
             "replay --stack s --since 2h m1",
             "replay --stack s --since soon",
             "replay --stack s --since 2h --status forwarded",
+            "replay --stack s --older-than 1h",
             "replay --stack s --stuck m1",
             "replay --stack s --older-than 1h m1",
             "replay m1",

@@ -60,7 +60,9 @@ impl Deployed {
         let described = clients.cloudformation.describe_stacks().stack_name(stack).send().await;
         let described =
             described.with_context(|| format!("stack {stack} can't be read in this account and region"))?;
-        let [found] = described.stacks() else { bail!("there is no stack {stack}") };
+        let is_it = |found: &&Stack| [found.stack_name(), found.stack_id()].contains(&Some(stack));
+        let found =
+            described.stacks().iter().find(is_it).with_context(|| format!("there is no stack {stack}"))?;
         let id = found.stack_id().context("CloudFormation gave no id of the stack")?;
         let ["arn", partition, _, region, account, ..] = id.split(':').collect::<Vec<_>>()[..] else {
             bail!("the stack's id {id} is no ARN");

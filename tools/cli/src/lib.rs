@@ -53,9 +53,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (clients, deployed) = open(&target).await?;
             remove::run(&clients, &deployed, yes, keep_stack, json).await?
         }
-        Command::Replay { target, selection, dry_run } => {
+        Command::Replay { target, selection, older_than, dry_run } => {
             let (clients, deployed) = open(&target).await?;
-            replay::run(&clients, &deployed, &selection, dry_run, json).await?
+            replay::run(&clients, &deployed, &selection, older_than, dry_run, json).await?
         }
         Command::Trace { target, ids } => {
             let (clients, deployed) = open(&target).await?;

@@ -3,7 +3,7 @@
 //! Each is a synchronous invocation of `handle-email`, so that its result is seen here; what is
 //! forwarded already is not sent again.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
@@ -34,16 +34,17 @@ struct Replayed {
     error: Option<String>,
 }
 
-/// Replays messages; `false` if one failed.
+/// Replays messages; `false` if one failed. Of what was left lying, what is younger than `older_than` is left out.
 pub async fn run(
     clients: &Clients,
     deployed: &Deployed,
     selection: &Selection,
+    older_than: Duration,
     dry_run: bool,
     json: bool,
 ) -> anyhow::Result<bool> {
     let now = OffsetDateTime::from(SystemTime::now());
-    let candidates = selection::candidates(clients, deployed, selection, now).await?;
+    let candidates = selection::candidates(clients, deployed, selection, older_than, now).await?;
     let progress = progress(candidates.len());
     let replayed = stream::iter(candidates).map(async |candidate| match candidate {
         Ok(Candidate { message_id, known, .. }) if dry_run => Replayed {

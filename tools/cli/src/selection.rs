@@ -53,6 +53,7 @@ pub(crate) async fn candidates(
     clients: &Clients,
     deployed: &Deployed,
     selection: &Selection,
+    older_than: std::time::Duration,
     now: OffsetDateTime,
 ) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
     if selection.stuck || selection.orphans {
@@ -60,7 +61,7 @@ pub(crate) async fn candidates(
             Some(since) => now - since,
             None => now - LEFT_SINCE,
         };
-        let until = now - selection.older_than;
+        let until = now - older_than;
         let mut found = Vec::new();
         if selection.orphans {
             found.extend(orphans(clients, deployed, from, until).await?);

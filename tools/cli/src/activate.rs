@@ -148,7 +148,7 @@ pub(crate) fn unserved(before: &[ReceiptRule], after: &[ReceiptRule]) -> Vec<Str
     if after.iter().any(|rule| rule.recipients().is_empty()) {
         return Vec::new();
     }
-    let served: Vec<&String> = after.iter().flat_map(|rule| rule.recipients()).collect();
+    let served: Vec<&String> = after.iter().flat_map(ReceiptRule::recipients).collect();
     let mut unserved = BTreeSet::new();
     for rule in &before {
         if rule.recipients().is_empty() {

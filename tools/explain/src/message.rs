@@ -111,15 +111,13 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
                     subject_prefix: &settings.subject_prefix,
                     tags,
                 };
-                let destinations = destinations.iter().map(ToString::to_string).collect();
-                explained.sends.push(rewritten(destinations, &message, &block, &how));
+                explained.sends.push(rewritten(destinations.clone(), &message, &block, &how));
             }
             left_out
         }
     };
-    let left_out = left_out
-        .iter()
-        .map(|one| LeftOut { recipient: one.recipient.to_string(), reason: one.reason.word() });
+    let left_out =
+        left_out.iter().map(|one| LeftOut { recipient: one.recipient.clone(), reason: one.reason.word() });
     explained.left_out = left_out.collect();
     Ok(explained)
 }
@@ -163,11 +161,16 @@ fn notification(question: &Question, block: &HeaderBlock<'_>) -> anyhow::Result<
 }
 
 /// The header before and after.
-fn rewritten(destinations: Vec<String>, message: &[u8], block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
+fn rewritten(
+    destinations: Vec<String>,
+    message: &[u8],
+    block: &HeaderBlock<'_>,
+    how: &Rewrite<'_>,
+) -> Rewritten {
     let rewritten = header::rewrite(block, how);
     Rewritten {
         destinations,
-        from: rewritten.from.to_string(),
+        from: rewritten.from.clone(),
         notes: rewritten.notes.iter().map(ToString::to_string).collect(),
         diff: diff::lines(&message[..block.body_at], &rewritten.header)
             .iter()

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use aws_sdk_lambda::{
     operation::get_function::GetFunctionOutput,
-    types::{LastUpdateStatus, State},
+    types::{Concurrency, LastUpdateStatus, State},
 };
 
 use super::{DEPLOY, Finding};
@@ -95,7 +95,7 @@ fn state(check: &'static str, deployed: &Deployed, function: &GetFunctionOutput)
         let reason = configuration.last_update_status_reason().unwrap_or("without a reason");
         return Some(Finding::wrong(check, format!("its last update failed: {reason}"), DEPLOY));
     }
-    let reserved = function.concurrency().and_then(|limit| limit.reserved_concurrent_executions());
+    let reserved = function.concurrency().and_then(Concurrency::reserved_concurrent_executions);
     if reserved == Some(0) {
         let fix = format!(
             "aws lambda delete-function-concurrency --region {} --function-name {name}",

@@ -3,8 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::Context;
-
-use ses_forwarder_local_trials::bench::{Cost, Measured, Phase, Start, endpoint::Options, measure};
+use ses_forwarder_local_trials::bench::{Cost, Measured, Phase, Start, measure};
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
@@ -15,9 +14,6 @@ pub(crate) struct Arguments {
     /// Milliseconds that each call to AWS takes longer.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     latency: u64,
-    /// Calls go over TLS.
-    #[arg(long)]
-    tls: bool,
     /// Rounds; medians over all of them are shown.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -54,12 +50,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let usual = [(8 << 10, 300), (1 << 20, 30), (10 << 20, 10), (30_000_000, 5), (40_894_464, 5)];
         phases = usual.map(|(size, count)| Phase { size, count }).to_vec();
     }
-    let options = Options { latency: Duration::from_millis(arguments.latency), tls: arguments.tls };
+    let latency = Duration::from_millis(arguments.latency);
     let binaries: Vec<_> = std::iter::once(own).chain(arguments.compare).collect();
     let mut measured = vec![Vec::new(); binaries.len()];
     for _ in 0..arguments.rounds.max(1) {
         for (binary, measured) in binaries.iter().zip(&mut measured) {
-            measured.push(measure(binary, options, &phases).await?);
+            measured.push(measure(binary, latency, &phases).await?);
         }
     }
     for (binary, rounds) in binaries.iter().zip(&measured) {

@@ -1,14 +1,14 @@
 //! What forwarding costs: the real `handle-email`, measured as a process.
 //!
-//! It meets an [`endpoint`] that checks nothing and answers at once, so that what is measured is the
-//! function: its start, the time it takes for a message, its processor time and its peak memory. The
-//! latter two are the kernel's numbers for the process ([`process`]) and exist on Linux only.
+//! It runs in the local stack, one message after the other. What is measured is its start, the time it
+//! takes for a message, its processor time and its peak memory. The latter two are the kernel's numbers for
+//! the process ([`process`]), so nothing of the stack is in them; they exist on Linux only. The time has the
+//! stack's own work in it.
 //!
 //! Times on a machine that does other things drift by half. Two binaries are therefore compared by
 //! measuring them in turn, round by round.
 
-pub mod endpoint;
-pub mod process;
+mod process;
 
 use std::{
     path::Path,
@@ -16,14 +16,20 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-
-use self::{
-    endpoint::{Endpoint, Options},
-    process::Process,
+use serde_json::{Value, json};
+use ses_forwarder_local_aws::{
+    faults::{Effect, Fault, When},
+    journal::Event,
 };
+use ses_forwarder_local_stack::{Config, Functions, Stack};
 
-/// How long a message may take before something must be wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+use self::process::Process;
+
+/// The binary that is measured, as the template names it.
+const BINARY: &str = "handle-email";
+
+/// What each event is made of.
+const EVENT: &str = include_str!("../../../../../events/ses-event.json");
 
 /// Messages of one size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,38 +71,96 @@ pub struct Measured {
     pub costs: Vec<Cost>,
 }
 
-/// Starts a function and lets it handle the messages of each phase.
-pub async fn measure(binary: &Path, options: Options, phases: &[Phase]) -> anyhow::Result<Measured> {
-    let mut endpoint = Endpoint::start(options).await?;
+/// Starts a function in a stack of its own and lets it handle the messages of each phase. Each call to AWS
+/// takes `latency` longer.
+pub async fn measure(binary: &Path, latency: Duration, phases: &[Phase]) -> anyhow::Result<Measured> {
+    let config = Config::default();
+    let names = config.deployment()?.functions.into_iter().map(|function| function.binary);
+    // The other function gets no events here.
+    let binaries = names.map(|name| (name, binary.to_owned())).collect();
+    let stack = Stack::start(Config { functions: Functions::Ready(binaries), ..config }).await?;
+    let functions = &stack.deployment().functions;
+    let function =
+        functions.iter().find(|function| function.binary == BINARY).map(|function| &function.logical_id);
+    let function = function.with_context(|| format!("the template has no function {BINARY}"))?.clone();
+    if !latency.is_zero() {
+        let (operation, effect) = ("*".to_owned(), Effect::Slow(latency));
+        stack.faults().add(Fault { operation, prefix: None, effect, when: When::Always });
+    }
     let started = Instant::now();
-    let process = Process::start(binary, &endpoint)?;
-    tokio::time::timeout(PATIENCE, endpoint.asked()).await.context("it never asked for an event")?;
-    let start = Start { wall: started.elapsed(), cpu: process.cpu() };
+    // An event that tells of nothing: what is left is to start.
+    let _ = stack.invoke(&function, &json!({})).await;
+    let wall = started.elapsed();
+    let process = Process::child(binary)?;
+    let start = Start { wall, cpu: process.cpu() };
     let mut costs = Vec::new();
-    for phase in phases {
-        costs.push(phase.run(&mut endpoint, &process).await?);
+    for (number, phase) in phases.iter().enumerate() {
+        costs.push(phase.run(&stack, &function, &process, number).await?);
     }
     Ok(Measured { start, costs })
 }
 
 impl Phase {
-    async fn run(self, endpoint: &mut Endpoint, process: &Process) -> anyhow::Result<Cost> {
-        endpoint.begin(self.size);
+    async fn run(
+        self,
+        stack: &Stack,
+        function: &str,
+        process: &Process,
+        number: usize,
+    ) -> anyhow::Result<Cost> {
+        let message = message(self.size);
+        let calls = calls(stack);
         process.forget_peak();
-        let before = process.cpu();
+        let mut cpu = Some(Duration::ZERO);
         let mut walls = Vec::with_capacity(self.count);
-        for _ in 0..self.count {
-            let answered = tokio::time::timeout(PATIENCE, endpoint.invoke()).await;
-            let answer = answered.context("a message takes too long")??;
-            if let Err(error) = answer.result {
+        for index in 0..self.count {
+            let id = format!("bench-{number}-{index}");
+            stack.put_object(&format!("messages/{id}"), message.clone()).await;
+            let (before, started) = (process.cpu(), Instant::now());
+            if let Err(error) = stack.invoke(function, &event(&id)?).await {
                 bail!("a message of {} bytes failed: {error}", self.size);
             }
-            walls.push(answer.took);
+            walls.push(started.elapsed());
+            cpu = cpu.zip(before).zip(process.cpu()).map(|((cpu, before), after)| cpu + (after - before));
         }
         let count = u32::try_from(self.count).context("so many messages")?;
-        let cpu = before.zip(process.cpu()).map(|(before, after)| (after - before) / count);
-        Ok(Cost { walls, cpu, peak: process.peak(), calls: endpoint.calls() as f64 / f64::from(count) })
+        let calls = (self::calls(stack) - calls) as f64 / f64::from(count);
+        Ok(Cost { walls, cpu: cpu.map(|cpu| cpu / count), peak: process.peak(), calls })
     }
+}
+
+/// Calls to AWS so far.
+fn calls(stack: &Stack) -> usize {
+    stack.journal().entries().iter().filter(|entry| matches!(entry.event, Event::Called { .. })).count()
+}
+
+/// What SES tells of a message with this id.
+fn event(id: &str) -> anyhow::Result<Value> {
+    let mut event: Value = serde_json::from_str(EVENT)?;
+    event["Records"][0]["ses"]["mail"]["messageId"] = json!(id);
+    Ok(event)
+}
+
+/// A message as SES stores it, with an attachment that makes up its size.
+fn message(size: usize) -> Vec<u8> {
+    const HEADER: &str = "Return-Path: <ann@else.example>\r\n\
+        Received: from mail.else.example (mail.else.example [203.0.113.5])\r\n \
+        by inbound-smtp.us-east-1.amazonaws.com with SMTP id x for info@in.example;\r\n \
+        Mon, 23 Nov 2026 10:00:00 +0000 (UTC)\r\n\
+        X-SES-Spam-Verdict: PASS\r\nX-SES-Virus-Verdict: PASS\r\n\
+        Received-SPF: pass (spfCheck: domain of else.example designates 203.0.113.5)\r\n\
+        Authentication-Results: amazonses.com;\r\n spf=pass; dkim=pass; dmarc=pass\r\n\
+        X-SES-RECEIPT: AEFBQUFBQUFBQUFH\r\n\
+        DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=else.example; s=s1;\r\n bh=sj=; b=EQ=\r\n\
+        From: =?utf-8?q?Ren=C3=A9e_Doe?= <ann@else.example>\r\n\
+        To: \"Info, Desk\" <info@in.example>\r\nCc: other@third.example\r\nSubject: Figures\r\n\
+        Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <abc@else.example>\r\nMIME-Version: 1.0\r\n\
+        Content-Type: multipart/mixed; boundary=\"b1\"\r\n\r\n\
+        --b1\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nHello.\r\n\
+        --b1\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    const LINE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/ABCDEFGHIJKL\r\n";
+    let lines = size.saturating_sub(HEADER.len()) / LINE.len();
+    [HEADER.as_bytes(), LINE.repeat(lines).as_bytes()].concat()
 }
 
 impl Cost {

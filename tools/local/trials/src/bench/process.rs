@@ -1,36 +1,31 @@
 //! A function as a process, and what the kernel says it costs.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
 
-use super::endpoint::Endpoint;
-
-/// A running function; dropping it kills it.
+/// A function's process.
 #[derive(Debug)]
-pub struct Process(Child);
+pub(super) struct Process(u32);
 
 impl Process {
-    /// Starts a binary as Lambda would, with nothing of this process's environment.
-    pub fn start(binary: &Path, endpoint: &Endpoint) -> anyhow::Result<Process> {
-        let child = Command::new(binary)
-            .env_clear()
-            .envs(endpoint.environment())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("can't start {}", binary.display()))?;
-        Ok(Process(child))
+    /// The child of this process that runs a binary.
+    pub(super) fn child(binary: &Path) -> anyhow::Result<Process> {
+        let binary = binary.canonicalize()?;
+        let parent = format!("PPid:\t{}\n", std::process::id());
+        let runs = |id: &u32| {
+            let of = |name: &str| format!("/proc/{id}/{name}");
+            fs::read_link(of("exe")).is_ok_and(|exe| exe == binary)
+                && fs::read_to_string(of("status")).is_ok_and(|status| status.contains(&parent))
+        };
+        let mut ids =
+            fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let id = ids.find(runs).with_context(|| format!("{} does not run", binary.display()))?;
+        Ok(Process(id))
     }
 
     /// Processor time so far, of all threads.
-    pub fn cpu(&self) -> Option<Duration> {
+    pub(super) fn cpu(&self) -> Option<Duration> {
         let threads = fs::read_dir(self.file("task")).ok()?.flatten();
         let nanoseconds = threads.filter_map(|thread| {
             let times = fs::read_to_string(thread.path().join("schedstat")).ok()?;
@@ -40,26 +35,19 @@ impl Process {
     }
 
     /// Most resident memory in bytes since it was last forgotten.
-    pub fn peak(&self) -> Option<u64> {
+    pub(super) fn peak(&self) -> Option<u64> {
         let status = fs::read_to_string(self.file("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 
     /// Forgets the peak: what is resident now counts from here.
-    pub fn forget_peak(&self) {
+    pub(super) fn forget_peak(&self) {
         // Where that is not allowed, later phases report the peak of all.
         let _ = fs::write(self.file("clear_refs"), "5");
     }
 
     fn file(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.0.id())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        format!("/proc/{}/{name}", self.0)
     }
 }

@@ -162,7 +162,8 @@ mod tests {
         for (name, value) in cases {
             let mut variables = vec![(name, value)];
             variables.extend(REQUIRED);
-            let SettingsError(problems) = read(&variables).expect_err(name);
+            let error = read(&variables).expect_err(name);
+            let problems = error.problems();
             assert_eq!(problems.len(), 1, "{name}={value:?}: {problems:?}");
             assert!(problems[0].starts_with(&format!("{name} is {value:?}")), "{problems:?}");
         }

@@ -27,7 +27,7 @@ pub struct Address {
 /// Why a text is no address. Says what was found, so that a person can mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct AddressError(pub String);
+pub struct AddressError(String);
 
 impl Address {
     /// Reads `local@domain`. The local part may be quoted; an IDN domain is turned into its ASCII

@@ -110,6 +110,38 @@ pub fn judge(notification: &Notification, policy: &Policy) -> Result<Vec<Reason>
 }
 
 /// The whole decision.
+///
+/// ```
+/// use ses_forwarder::{
+///     decision::{Action, Decision, Policy, decide},
+///     delivery::Reason,
+///     header::{HeaderFacts, split},
+///     notification::{Record, records},
+///     routes::Routes,
+/// };
+///
+/// let event = r#"{"mail": {"messageId": "m1"}, "receipt": {"recipients": ["info@in.example"],
+///     "spfVerdict": {"status": "PASS"}, "spamVerdict": {"status": "FAIL"}}}"#;
+/// let event = serde_json::from_str(event)?;
+/// let [Record::Received { notification, .. }] = &records(event)[..] else { panic!("one message") };
+/// let facts = HeaderFacts::of(&split(b"Subject: Hello\r\n\r\n"));
+/// let routes = Routes::default_for("in.example", Some("out.example"));
+/// let mut policy = Policy {
+///     spam: Action::Tag,
+///     virus: Action::Drop,
+///     dmarc_reject: Action::Drop,
+///     unauthenticated: Action::Tag,
+/// };
+/// let decision = decide(notification, &facts, &policy, &routes, "in.example");
+/// let Decision::Forward { destinations, tags, .. } = decision else { panic!("it is forwarded") };
+/// assert_eq!(destinations[0].to_string(), "info@out.example");
+/// assert_eq!(tags, [Reason::Spam]);
+///
+/// policy.spam = Action::Drop;
+/// let decision = decide(notification, &facts, &policy, &routes, "in.example");
+/// assert_eq!(decision, Decision::Drop { reason: Reason::Spam, left_out: vec![] });
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub fn decide(
     notification: &Notification,
     header: &HeaderFacts,

@@ -129,6 +129,19 @@ impl From<&str> for Verdict {
 
 /// The records of an invocation's event: `{"Records":[…]}` with SES or SNS records, a bare SNS
 /// notification or a bare SES notification.
+///
+/// ```
+/// use ses_forwarder::notification::{Record, records};
+///
+/// let event = r#"{"Records": [{"eventSource": "aws:ses", "ses": {
+///     "mail": {"messageId": "m1", "timestamp": "2026-11-23T10:00:00.000Z", "source": "jane@example.com"},
+///     "receipt": {"recipients": ["info@in.example"], "spamVerdict": {"status": "PASS"}}}}]}"#;
+/// let event = serde_json::from_str(event)?;
+/// let [Record::Received { notification, .. }] = &records(event)[..] else { panic!("one message") };
+/// assert_eq!(notification.message_id, "m1");
+/// assert_eq!(notification.recipients, ["info@in.example"]);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub fn records(event: &RawValue) -> Vec<Record<'_>> {
     match Object::read(event).and_then(|object| object.list("Records")) {
         Some(records) => records.into_iter().map(record).collect(),

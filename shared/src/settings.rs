@@ -66,7 +66,14 @@ const MAX_SUBJECT_PREFIX: usize = 64;
 /// its value and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
-pub struct SettingsError(pub Vec<String>);
+pub struct SettingsError(Vec<String>);
+
+impl SettingsError {
+    /// The sentences.
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
 
 /// What both functions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +107,19 @@ pub struct EmailSettings {
 
 impl EmailSettings {
     /// Reads them; `environment` is `|name| std::env::var(name).ok()` outside of tests.
+    ///
+    /// ```
+    /// use ses_forwarder::settings::EmailSettings;
+    ///
+    /// let given = |name: &str| match name {
+    ///     "BUCKET" => Some("mail.in.example".to_owned()),
+    ///     "EMAIL_DOMAIN" => Some("in.example".to_owned()),
+    ///     "ON_SPAM" => Some("maybe".to_owned()),
+    ///     _ => None,
+    /// };
+    /// let error = EmailSettings::read(given).unwrap_err().to_string();
+    /// assert!(error.contains("ON_SPAM") && error.contains("maybe") && error.contains("drop"), "{error}");
+    /// ```
     pub fn read(environment: impl Fn(&str) -> Option<String>) -> Result<EmailSettings, SettingsError> {
         let mut lookup = Lookup::new(environment);
         let common = Common::read(&mut lookup);

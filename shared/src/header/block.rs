@@ -33,6 +33,16 @@ pub struct Field<'a> {
 }
 
 /// Finds the header block.
+///
+/// ```
+/// use ses_forwarder::header::split;
+///
+/// let message = b"Subject: Hello\nX-Long: a\n b\n\nHi\n";
+/// let block = split(message);
+/// let names: Vec<_> = block.fields().map(|field| String::from_utf8_lossy(field.name).into_owned()).collect();
+/// assert_eq!(names, ["Subject", "X-Long"]);
+/// assert_eq!(&message[block.body_at..], b"Hi\n");
+/// ```
 pub fn split(message: &[u8]) -> HeaderBlock<'_> {
     let block = |lines, body_at| HeaderBlock { message, lines, body_at };
     let mut at = 0;

@@ -66,6 +66,32 @@ pub struct Rewritten {
 }
 
 /// Rewrites a header block.
+///
+/// ```
+/// use ses_forwarder::{address::Address, delivery::Delivery, header::{Rewrite, rewrite, split}};
+///
+/// let message = b"From: Jane <jane@example.com>\r\nTo: info@in.example\r\nSubject: Hello\r\n\r\nHi\r\n";
+/// let recipients = [Address::parse("info@in.example")?];
+/// let deliveries = [Delivery {
+///     recipient: recipients[0].clone(),
+///     destinations: vec![Address::parse("ann@out.example")?],
+/// }];
+/// let how = Rewrite {
+///     email_domain: "in.example",
+///     envelope_sender: Some("jane@example.com"),
+///     deliveries: &deliveries,
+///     recipients: &recipients,
+///     hide_destinations: false,
+///     subject_prefix: "",
+///     tags: &[],
+/// };
+/// let block = split(message);
+/// let rewritten = rewrite(&block, &how);
+/// assert_eq!(rewritten.from, "jane_example.com@in.example");
+/// assert!(rewritten.header.ends_with(b"\r\n\r\n"));
+/// assert_eq!(&message[block.body_at..], b"Hi\r\n");
+/// # Ok::<(), ses_forwarder::address::AddressError>(())
+/// ```
 pub fn rewrite(block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
     let reader = Reader::of(block);
     let survey = Survey::of(block, &reader);

@@ -55,6 +55,25 @@ impl Routes {
     }
 
     /// Reads a routes file, and says besides what is odd about it though allowed.
+    ///
+    /// ```
+    /// use ses_forwarder::{address::Address, routes::Routes};
+    ///
+    /// let file = br#"
+    /// [routes]
+    /// "sales@in.example" = ["ann@out.example", "bob@else.example"]
+    /// "noreply" = []
+    /// "#;
+    /// let routes = Routes::check(file, "in.example", Some("out.example")).routes.expect("nothing is wrong");
+    /// let goes_to = |recipient: &str| {
+    ///     let line = routes.lookup(&Address::parse(recipient).ok()?)?;
+    ///     Some(line.destinations.iter().map(ToString::to_string).collect::<Vec<_>>())
+    /// };
+    /// assert_eq!(goes_to("Sales+shop@in.example"), Some(vec!["ann@out.example".into(), "bob@else.example".into()]));
+    /// assert_eq!(goes_to("noreply@in.example"), Some(vec![]), "discarded");
+    /// assert_eq!(goes_to("info+a@in.example"), Some(vec!["info+a@out.example".into()]), "by default");
+    /// assert_eq!(goes_to("info@other.example"), None);
+    /// ```
     pub fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
         check(file, email_domain, destination_domain)
     }

@@ -30,7 +30,7 @@ pub struct Deployment {
     /// Outputs, by name.
     pub outputs: BTreeMap<String, String>,
     /// What the template says and this stack does not play.
-    pub left_out: Vec<LeftOut>,
+    pub not_played: Vec<NotPlayed>,
 }
 
 /// A bucket.
@@ -195,7 +195,7 @@ pub struct Topic {
 
 /// Something that a template says and this stack leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct NotPlayed {
     /// Line in the template.
     pub line: usize,
     /// Such as `Bucket.LifecycleConfiguration`.

@@ -1,7 +1,7 @@
 //! The resource types that are known: what is played of each, what is left out and why, where its name is,
 //! and which attributes `Fn::GetAtt` knows. A type or property that is not here is an error.
 
-use crate::{deployment::LeftOut, error::TemplateError, yaml::Node};
+use crate::{deployment::NotPlayed, error::TemplateError, yaml::Node};
 
 /// A resource that the stack creates.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ enum Known {
     /// It has its effect here.
     Played,
     /// It has no effect here, for this reason.
-    LeftOut(&'static str),
+    NotPlayed(&'static str),
     /// A mapping with these keys.
     Map(&'static [(&'static str, Known)]),
     /// A list of such values.
@@ -47,7 +47,7 @@ enum Known {
     Named(&'static Known),
 }
 
-use Known::{Each, LeftOut as Not, Map, Named, Played};
+use Known::{Each, Map, Named, NotPlayed as Not, Played};
 
 const NO_AGEING: &str = "nothing here lives long enough to expire";
 const NO_ENCRYPTION: &str = "a folder on this machine is not encrypted by S3 or KMS";
@@ -295,29 +295,34 @@ pub(crate) fn kind(resource: &Resource<'_>) -> &'static Kind {
 }
 
 /// Holds evaluated properties against what is known of the type, and returns what is left out.
-pub(crate) fn check(resource: &Resource<'_>, properties: &Node) -> Result<Vec<LeftOut>, TemplateError> {
-    let mut left_out = vec![];
+pub(crate) fn check(resource: &Resource<'_>, properties: &Node) -> Result<Vec<NotPlayed>, TemplateError> {
+    let mut not_played = vec![];
     let kind = kind(resource);
     if let Not(reason) = kind.properties {
-        left_out.push(LeftOut { line: resource.line, what: resource.id.clone(), reason });
+        not_played.push(NotPlayed { line: resource.line, what: resource.id.clone(), reason });
     } else {
-        walk(&kind.properties, properties, &resource.id, &mut left_out)?;
+        walk(&kind.properties, properties, &resource.id, &mut not_played)?;
     }
-    Ok(left_out)
+    Ok(not_played)
 }
 
-fn walk(known: &Known, node: &Node, path: &str, left_out: &mut Vec<LeftOut>) -> Result<(), TemplateError> {
+fn walk(
+    known: &Known,
+    node: &Node,
+    path: &str,
+    not_played: &mut Vec<NotPlayed>,
+) -> Result<(), TemplateError> {
     match known {
         Played => {}
-        Not(reason) => left_out.push(LeftOut { line: node.line, what: path.to_owned(), reason }),
+        Not(reason) => not_played.push(NotPlayed { line: node.line, what: path.to_owned(), reason }),
         Each(inner) => {
             for item in node.list()? {
-                walk(inner, item, path, left_out)?;
+                walk(inner, item, path, not_played)?;
             }
         }
         Named(inner) => {
             for entry in node.map()? {
-                walk(inner, &entry.value, &format!("{path}.{}", entry.key), left_out)?;
+                walk(inner, &entry.value, &format!("{path}.{}", entry.key), not_played)?;
             }
         }
         Map(keys) => {
@@ -329,7 +334,7 @@ fn walk(known: &Known, node: &Node, path: &str, left_out: &mut Vec<LeftOut>) -> 
                         format!("property {path} is not known here; known are {}", names.join(", "));
                     return Err(TemplateError::at(entry.line, message));
                 };
-                walk(inner, &entry.value, &path, left_out)?;
+                walk(inner, &entry.value, &path, not_played)?;
             }
         }
     }

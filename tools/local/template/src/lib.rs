@@ -83,7 +83,7 @@ pub fn evaluate(
         topics: built.topics,
         alarms: built.alarms,
         outputs: outputs(&scope, section(&root, "Outputs")?)?,
-        left_out: built.left_out,
+        not_played: built.not_played,
     })
 }
 

@@ -6,7 +6,7 @@ use ses_forwarder_iam::{Call, Decision, Policy, Principal, Role};
 
 use crate::{
     dependencies,
-    deployment::{Alarm, Bucket, Function, LeftOut, Permission, Queue, ReceiptRule, RuleAction, Topic},
+    deployment::{Alarm, Bucket, Function, NotPlayed, Permission, Queue, ReceiptRule, RuleAction, Topic},
     documents,
     error::TemplateError,
     functions::{self, Known},
@@ -38,7 +38,7 @@ pub(super) struct Built {
     pub(super) roles: Vec<Role>,
     /// Who may assume a role, by its ARN.
     pub(super) trust: BTreeMap<String, Policy>,
-    pub(super) left_out: Vec<LeftOut>,
+    pub(super) not_played: Vec<NotPlayed>,
     /// Where a bucket's policy and a function's permissions come from: logical ids.
     bucket_policies: Vec<(String, String)>,
     permissions: Vec<(String, String, Permission)>,
@@ -49,7 +49,7 @@ impl Built {
     pub(super) fn add(&mut self, scope: &Scope<'_>, resource: &Resource<'_>) -> Result<(), TemplateError> {
         let properties = scope.resolve(&resource.properties)?;
         let properties = &properties.ok_or_else(|| resource.properties.expected("properties"))?;
-        self.left_out.extend(kinds::check(resource, properties)?);
+        self.not_played.extend(kinds::check(resource, properties)?);
         match resource.kind {
             "AWS::S3::Bucket" => {
                 let name = scope.reference_to(resource)?;

@@ -127,8 +127,9 @@ fn ok_names_and_references() {
         "arn:aws:ses:eu-west-1:123456789012:receipt-rule-set/mail:receipt-rule/mail"
     );
     assert_eq!(deployment.topics[0].subscriptions, [("email".to_owned(), "a@out.example".to_owned())]);
-    let left_out: Vec<_> = deployment.left_out.iter().map(|left_out| left_out.what.as_str()).collect();
-    assert_eq!(left_out, ["Bucket.LifecycleConfiguration"]);
+    let not_played: Vec<_> =
+        deployment.not_played.iter().map(|not_played| not_played.what.as_str()).collect();
+    assert_eq!(not_played, ["Bucket.LifecycleConfiguration"]);
 }
 
 #[test]

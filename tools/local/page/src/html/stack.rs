@@ -60,8 +60,8 @@ pub(crate) fn page<'e>(stack: &Deployment, others: impl Iterator<Item = &'e Arc<
             section.card {
                 h2 { "Not played here" }
                 ul.plain {
-                    @for left_out in &stack.left_out {
-                        li { code { (left_out.what) } " (line " (left_out.line) "): " (left_out.reason) }
+                    @for not_played in &stack.not_played {
+                        li { code { (not_played.what) } " (line " (not_played.line) "): " (not_played.reason) }
                     }
                 }
             }

@@ -62,8 +62,6 @@ from jane_example.com@in.example
 
 -Return-Path: <jane@example.com>
 -From: Jane Doe <jane@example.com>
--To: Info <info@in.example>, Other <other@else.example>
--Subject: Hello
 +X-Original-To: info@in.example
 +X-Original-From: Jane Doe <jane@example.com>
 +X-Original-Message-ID: <1@example.com>
@@ -71,7 +69,8 @@ from jane_example.com@in.example
 +X-Forwarder-Verdict: spam
 +From: Jane Doe <jane_example.com@in.example>
 +Reply-To: Jane Doe <jane@example.com>
-+To: ann@out.example, bob@out.example, Other <other@else.example>
+ To: Info <info@in.example>, Other <other@else.example>
+-Subject: Hello
 +Subject: [SPAM] Hello
  Message-ID: <1@example.com>
 +References: <1@example.com>

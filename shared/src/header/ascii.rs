@@ -7,7 +7,7 @@ use super::{
     encoded_word::{self, EncodedWord},
     mailbox, parameters,
     rules::Syntax,
-    text::{is_white, unfold},
+    text::{is_white, question_marks, unfold},
     token::{Cursor, Token},
 };
 
@@ -20,12 +20,8 @@ pub(super) fn ascii(text: &[u8], column: usize, syntax: Syntax) -> Cow<'_, [u8]>
         Syntax::Text => unstructured(text, column),
         Syntax::Mailboxes => phrases(text, column),
         Syntax::Parameters => parameters::ascii(text),
-        Syntax::Tokens => question_marks(text).collect(),
+        Syntax::Tokens => text.iter().map(|&byte| if byte.is_ascii() { byte } else { b'?' }).collect(),
     })
-}
-
-fn question_marks(text: &[u8]) -> impl Iterator<Item = u8> {
-    text.iter().map(|&byte| if byte.is_ascii() { byte } else { b'?' })
 }
 
 /// Words that are not ASCII become encoded-words, neighbours together, as white space between two

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     steps,
-    text::{is_white, trim},
+    text::{is_white, question_marks, trim},
 };
 
 /// Longest line that a parameter is written on, in octets.
@@ -44,7 +44,7 @@ pub(super) fn ascii(field: &[u8]) -> Vec<u8> {
                 out.extend_from_slice(if space > 0 { &part[..space] } else { b" " });
                 append_extended(&mut out, name, &String::from_utf8_lossy(&unquoted(value)));
             }
-            _ => out.extend(part.iter().map(|&byte| if byte.is_ascii() { byte } else { b'?' })),
+            _ => out.extend(question_marks(part)),
         }
     }
     out

@@ -246,12 +246,12 @@ impl<'a> Writer<'a> {
             Action::Recipients => self.recipients(field),
             Action::MessageId => {
                 self.put(field.name, &clean(field), syntax);
-                if self.survey.references != Some(true) {
+                if self.survey.references != Some(true) && self.has_id() {
                     self.references(b"References", &self.parents());
                 }
             }
             // An empty one gives way to the one behind Message-ID.
-            Action::References if self.survey.references == Some(true) || self.message_id.is_none() => {
+            Action::References if self.survey.references == Some(true) || !self.has_id() => {
                 self.references(field.name, &clean(field));
             }
             Action::References => {}
@@ -266,6 +266,10 @@ impl<'a> Writer<'a> {
                 self.put(field.name, &self.text(field, syntax), syntax);
             }
         }
+    }
+
+    fn has_id(&self) -> bool {
+        self.message_id.as_ref().is_some_and(|id| !trim(id).is_empty())
     }
 
     /// The value as it can be written by its syntax: text is text only where there is a place for it.
@@ -410,8 +414,6 @@ impl<'a> Writer<'a> {
                 longer.extend_from_slice(id);
                 text = Cow::Owned(longer);
             }
-        } else if text.is_empty() && self.survey.references.is_none() {
-            return;
         }
         self.put(name, &text, Syntax::Tokens);
     }

@@ -67,6 +67,12 @@ pub(super) fn trim(text: &[u8]) -> &[u8] {
     &text[start..end]
 }
 
+/// Text in UTF-8 with a `?` for each character that is not ASCII.
+pub(super) fn question_marks(text: &[u8]) -> impl Iterator<Item = u8> {
+    let goes_on = |byte: u8| byte & 0xc0 == 0x80;
+    text.iter().filter(move |&&byte| !goes_on(byte)).map(|&byte| if byte.is_ascii() { byte } else { b'?' })
+}
+
 fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }

@@ -295,21 +295,29 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             field.name.clone()
         };
         let is_list = matches!(key.as_str(), "to" | "cc" | "reply-to");
-        if key == "references" && !has_references && has("message-id") {
+        let has_id = first("message-id").is_some_and(|id| !id.solid().is_empty());
+        if key == "references" && !has_references && has_id {
+            continue;
+        }
+        if is_list && field.solid().is_empty() {
             continue;
         }
         if is_list {
             let original = format!("X-Original-{name}-Field");
-            let keeps = |next: &&Field<'_>| {
-                next.name == original && (next.solid() == field.solid() || !field.lines.concat().is_ascii())
+            let value = field.lines.concat();
+            let says_the_same = |next: &Field<'_>| match std::str::from_utf8(&value) {
+                Ok(text) if text.is_ascii() => next.solid() == field.solid(),
+                Ok(text) if !text.contains("=?") => next.text() == field.text(),
+                _ => next.lines.concat().windows(2).any(|pair| pair == b"=?"),
             };
+            let keeps = |next: &&Field<'_>| next.name == original && says_the_same(next);
             let kept = left.next_if(keeps).is_some();
             let written = if kept { None } else { left.next_if(|next| next.name == name) };
             if let Some(written) = written {
                 replies += usize::from(key == "reply-to");
                 check_recipients(field, written, how, found);
                 left.next_if(keeps);
-            } else if !kept && !may_go(field) && key != "reply-to" && !field.solid().is_empty() {
+            } else if !kept && !may_go(field) && key != "reply-to" {
                 found.push(format!("{name} is gone"));
             }
             continue;
@@ -337,7 +345,6 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             "subject" if !how.subject_prefix.trim().is_empty() || !how.tags.is_empty() => {}
             _ => check_same(&key, field, field_written, found),
         }
-        let has_id = first("message-id").is_some_and(|id| !id.solid().is_empty());
         if brings_references(&key) && has_id {
             match left.next_if(|next| next.name == "References") {
                 Some(written) => check_references(first("in-reply-to"), written, first("message-id"), found),
@@ -401,14 +408,17 @@ fn check_references(
     let ascii = |text: Vec<u8>| -> Vec<u8> {
         text.iter().map(|&byte| if byte < 128 { byte } else { b'?' }).collect()
     };
-    let mut old = field.map(|field| ascii(field.solid())).unwrap_or_default();
-    if field.is_some_and(|field| field.key() == "in-reply-to") {
-        let ids = old
-            .split(|&byte| byte == b'<')
-            .skip(1)
-            .filter_map(|rest| rest.split_inclusive(|&byte| byte == b'>').next());
-        old = ids.filter(|id| id.ends_with(b">")).flat_map(|id| [b"<", id].concat()).collect();
-    }
+    let old = match field {
+        Some(field) if field.key() == "in-reply-to" => {
+            let value = ascii(field.unfolded());
+            let ids = value.split(|&byte| byte == b'<').skip(1).filter(|rest| rest.contains(&b'>'));
+            let ids = ids.map(|rest| rest.split(|&byte| byte == b'>').next().unwrap_or_default());
+            let is_id = |id: &&[u8]| !id.is_empty() && solid(id) == *id;
+            ids.filter(is_id).flat_map(|id| [b"<", id, b">"].concat()).collect()
+        }
+        Some(field) => ascii(field.solid()),
+        None => Vec::new(),
+    };
     let id = id.map(|field| ascii(field.solid())).unwrap_or_default();
     let new = written.solid();
     if new != old && new != [old.as_slice(), &id].concat() {

@@ -13,17 +13,21 @@
 //!    reply to a forwarded message, addressed to a sender we made up, or to that of our notices; no
 //!    line in the routes; a line that discards it; otherwise the line's destinations.
 //!
+//! Of bounces only those make a notice that SES sent, and DMARC says so: our envelope sender is SES's
+//! (<https://docs.aws.amazon.com/ses/latest/dg/mail-from.html>), so no other mail system has an address
+//! of ours to report to, and whoever writes to one can't have the operator told of it at will.
+//!
 //! What remains of step 3 is forwarded, whatever became of the other recipients; the decision names
 //! those in [`Decision::Forward::left_out`]. If nobody remains, the message is dropped, and where
 //! recipients differ, for the reason that its owner most needs to hear of: `bounce`, `loop`,
-//! `no-route`, `auto-reply`, and only then `discarded`, which was asked for.
+//! `no-route`, `unverified-bounce`, `auto-reply`, and only then `discarded`, which was asked for.
 
 use std::collections::HashSet;
 
 use crate::{
     address::Address,
     delivery::{Delivery, LeftOut, Reason},
-    header::{HeaderFacts, Marks},
+    header::{self, HeaderFacts, Marks},
     notice,
     notification::{Notification, Verdict},
     routes::{How, Match, Routes},
@@ -214,13 +218,24 @@ fn deliver(
         return Err(Reason::Loop);
     }
     let found = routes.lookup(&recipient);
-    if let Some(reason) = answer_of_a_machine(notification, header) {
-        if is_notice_sender(&recipient, email_domain) {
-            // A bounce of a notice must not make a notice.
-            return Err(if reason == Reason::Bounce { Reason::Loop } else { reason });
+    let machine = answer_of_a_machine(notification, header);
+    if let Some(reason) = machine
+        && is_notice_sender(&recipient, email_domain)
+    {
+        // A bounce of a notice must not make a notice.
+        return Err(if reason == Reason::AutoReply { reason } else { Reason::Loop });
+    }
+    let has_a_line = found.as_ref().is_some_and(|line| line.how != How::Domain);
+    let may_be_made_up = recipient.domain() == email_domain && header::is_made_up(recipient.local());
+    if may_be_made_up && !has_a_line {
+        match machine {
+            Some(Reason::Bounce) => return Err(Reason::Bounce),
+            // A real mailbox that looks the same may well have sent what this answers.
+            Some(reason) if !may_be_real(recipient.local()) => return Err(reason),
+            _ => {}
         }
-        let has_a_line = found.as_ref().is_some_and(|line| line.how != How::Domain);
-        if is_made_up(&recipient, email_domain) && !has_a_line {
+        let destinations = found.iter().flat_map(|line| &line.destinations);
+        if let Some(reason) = goes_back(&recipient, notification, header, destinations) {
             return Err(reason);
         }
     }
@@ -236,46 +251,72 @@ fn is_notice_sender(recipient: &Address, email_domain: &str) -> bool {
     Address::parse(&notice::sender(email_domain)).is_ok_and(|sender| sender == *recipient)
 }
 
-/// Whether rewriting a From may have made this address of its author's: `jane@example.com` becomes
-/// `jane_example.com@EMAIL_DOMAIN`, and what is too long for a local part ends in `-` and eight hex
-/// digits. A real mailbox can look the same; a line in the routes says so.
-fn is_made_up(recipient: &Address, email_domain: &str) -> bool {
-    let local = recipient.local();
-    let names_a_domain = local.rsplit_once('_').is_some_and(|(author, domain)| {
-        let mut labels = domain.split('.');
-        let label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
-        !author.is_empty() && domain.contains('.') && labels.all(label)
-    });
-    let is_cut = local.len() >= CUT_MIN
-        && local
-            .rsplit_once('-')
-            .is_some_and(|(_, hash)| hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    recipient.domain().eq_ignore_ascii_case(email_domain) && (names_a_domain || is_cut)
+/// Whether an address that rewriting may have made is as likely a mailbox that somebody has: `jane_doe`
+/// rather than `jane_example.com`. Either can be the other; a line in the routes says which.
+fn may_be_real(local: &str) -> bool {
+    // `a__192.0.2.1_` was `a@[192.0.2.1]`.
+    let parts = local.trim_end_matches('_').rsplit_once('_');
+    let is_cut = local.len() == 64;
+    !is_cut && parts.is_some_and(|(_, domain)| !domain.contains('.') && domain != "localhost")
 }
 
-/// The shortest local part that can be a cut one, in octets: 64, less what is trimmed at the cut.
-const CUT_MIN: usize = 60;
+/// Why a message to an address that we made up must not go to `destinations`, the owner of a catch-all, say.
+///
+/// A vacation program answers the From it sees, and what it answers comes back to its owner. Not all mark what they
+/// write (RFC 3834), but one that answers nothing by name is no person's reply. That is still sent: its author
+/// then sees that it reached nobody else. Should a program answer even that, its answer is for the address
+/// that we made of its owner's, and ends here.
+fn goes_back<'a>(
+    recipient: &Address,
+    notification: &Notification,
+    header: &HeaderFacts,
+    mut destinations: impl Iterator<Item = &'a Address> + Clone,
+) -> Option<Reason> {
+    let source = notification.source.as_deref().and_then(|source| Address::parse_bare(source).ok());
+    if destinations.clone().any(|destination| is_made_of(recipient.local(), destination)) {
+        return Some(Reason::Loop);
+    }
+    let is_from = |destination: &Address| source.as_ref() == Some(destination);
+    (!header.is_answer && destinations.any(is_from)).then_some(Reason::AutoReply)
+}
+
+/// Whether a local part is what rewriting makes of an address, as far as it was not cut.
+fn is_made_of(local: &str, address: &Address) -> bool {
+    let made = format!("{}_{}", address.local(), address.domain());
+    made.eq_ignore_ascii_case(local)
+}
 
 /// What kind of answer to a forwarded message this is, if a machine wrote it.
 ///
 /// Bounces and vacation notices come from the null sender alike, and many mail systems mark both as
 /// `auto-replied`. The report type tells them apart (RFC 6522); without one, what is marked is an
 /// automatic reply (Exchange marks them `auto-generated`), and what is not is a bounce of an older
-/// mail system. From an ordinary sender, only `auto-replied` and `auto-notified` (RFC 3834 section
+/// mail system. Reports of other types are none: a read receipt goes to the address that asked for it
+/// (RFC 8098 section 2.1), which forwarding leaves as it is, and a TLS report to one that the domain names.
+/// From an ordinary sender, only `auto-replied` and `auto-notified` (RFC 3834 section
 /// 5, RFC 5436 section 2.7.1) count: `auto-generated` is on much mail that people want. The older
 /// [`Marks`] stand in where these fields say nothing.
 fn answer_of_a_machine(notification: &Notification, header: &HeaderFacts) -> Option<Reason> {
     let Marks { bounce, auto_reply, bulk } = header.marks;
+    let is_bounce = if is_of_ses(notification, header) { Reason::Bounce } else { Reason::UnverifiedBounce };
     match (header.report_type.as_deref(), header.auto_submitted.as_deref()) {
-        (Some("delivery-status" | "feedback-report"), _) => Some(Reason::Bounce),
-        (None, _) if bounce => Some(Reason::Bounce),
-        (Some(_), _) | (None, Some("auto-replied" | "auto-notified")) => Some(Reason::AutoReply),
+        (Some("delivery-status" | "feedback-report"), _) => Some(is_bounce),
+        (Some(_), _) => None,
+        (None, _) if bounce => Some(is_bounce),
+        (None, Some("auto-replied" | "auto-notified")) => Some(Reason::AutoReply),
         (None, _) if auto_reply => Some(Reason::AutoReply),
-        (None, Some("no") | None) if !bulk => from_a_mail_system(notification).then_some(Reason::Bounce),
+        (None, Some("no") | None) if !bulk => from_a_mail_system(notification).then_some(is_bounce),
         (None, _) => from_a_mail_system(notification).then_some(Reason::AutoReply),
     }
+}
+
+/// Whether SES sent it: From says so, and DMARC does not say otherwise. Where SES's domain has no policy, or
+/// nobody looked, SPF or DKIM have to vouch for somebody at least.
+fn is_of_ses(notification: &Notification, header: &HeaderFacts) -> bool {
+    let Notification { spf, dkim, dmarc, .. } = notification;
+    header.from_ses
+        && *dmarc != Verdict::Fail
+        && [spf, dkim, dmarc].into_iter().any(|verdict| *verdict == Verdict::Pass)
 }
 
 /// Whether nobody wrote this: the null reverse-path (RFC 5321 section 4.5.5), or the
@@ -288,7 +329,14 @@ fn from_a_mail_system(notification: &Notification) -> bool {
 
 /// Of several reasons, the one to tell of.
 fn gravest(left_out: &[LeftOut]) -> Option<Reason> {
-    [Reason::Bounce, Reason::Loop, Reason::NoRoute, Reason::AutoReply, Reason::Discarded]
-        .into_iter()
-        .find(|reason| left_out.iter().any(|one| one.reason == *reason))
+    [
+        Reason::Bounce,
+        Reason::Loop,
+        Reason::NoRoute,
+        Reason::UnverifiedBounce,
+        Reason::AutoReply,
+        Reason::Discarded,
+    ]
+    .into_iter()
+    .find(|reason| left_out.iter().any(|one| one.reason == *reason))
 }

@@ -41,8 +41,10 @@ pub enum Reason {
     NoRoute,
     /// The routes discard it.
     Discarded,
-    /// A destination's refusal of a message we forwarded.
+    /// A destination's refusal of a message we forwarded, which SES reports.
     Bounce,
+    /// What looks like one, but SES did not send it: anybody could have.
+    UnverifiedBounce,
     /// An automatic reply to a message we forwarded.
     AutoReply,
 }
@@ -59,6 +61,7 @@ impl Reason {
             Reason::NoRoute => "no-route",
             Reason::Discarded => "discarded",
             Reason::Bounce => "bounce",
+            Reason::UnverifiedBounce => "unverified-bounce",
             Reason::AutoReply => "auto-reply",
         }
     }
@@ -79,6 +82,7 @@ mod tests {
             Reason::NoRoute,
             Reason::Discarded,
             Reason::Bounce,
+            Reason::UnverifiedBounce,
             Reason::AutoReply,
         ];
         for reason in reasons {

@@ -326,44 +326,55 @@ fn ok_answers_to_forwarded_mail() {
     let cut = format!("{}-0123abcd@in.example", "x".repeat(55));
     let real = "forward jane_example.com@out.example";
     for (recipient, source, report_type, auto_submitted, expected) in [
-        // Bounces, with a report or of an older mail system.
-        (MADE_UP, NULL, Some("delivery-status"), Some("auto-replied"), "drop bounce"),
-        (MADE_UP, NULL, Some("delivery-status"), None, "drop bounce"),
+        // Bounces that SES reports, to every form that rewriting makes.
         (MADE_UP, SES, Some("delivery-status"), None, "drop bounce"),
-        (MADE_UP, JANE, Some("delivery-status"), Some("auto-generated"), "drop bounce"),
-        (MADE_UP, NULL, None, None, "drop bounce"),
-        (MADE_UP, NULL, None, Some("no"), "drop bounce"),
         (MADE_UP, SES, None, None, "drop bounce"),
-        (MADE_UP, Some("mailer-daemon@mail.example"), None, None, "drop bounce"),
+        ("JANE_Example.COM@IN.example", SES, Some("delivery-status"), None, "drop bounce"),
+        ("j.doe+x_mail.example.co.uk@in.example", SES, Some("delivery-status"), None, "drop bounce"),
+        ("john_doe_xn--bcher-kva.example@in.example", SES, Some("delivery-status"), None, "drop bounce"),
+        ("root_localhost@in.example", SES, Some("delivery-status"), None, "drop bounce"),
+        ("a__192.0.2.1_@in.example", SES, Some("delivery-status"), None, "drop bounce"),
+        ("jane_doe@in.example", SES, Some("delivery-status"), None, "drop bounce"),
+        ("unknown@in.example", SES, Some("delivery-status"), None, "drop bounce"),
+        (&cut, SES, Some("delivery-status"), None, "drop bounce"),
         // A reader called it spam.
         (MADE_UP, Some("complaints@email-abuse.amazonses.com"), Some("feedback-report"), None, "drop bounce"),
-        // Other forms that rewriting makes.
-        ("JANE_Example.COM@IN.example", NULL, None, None, "drop bounce"),
-        ("j.doe+x_mail.example.co.uk@in.example", NULL, None, None, "drop bounce"),
-        ("john_doe_xn--bcher-kva.example@in.example", NULL, None, None, "drop bounce"),
-        (&cut, NULL, None, None, "drop bounce"),
+        // What others say is one makes no notice.
+        (MADE_UP, NULL, Some("delivery-status"), Some("auto-replied"), "drop unverified-bounce"),
+        (MADE_UP, NULL, Some("delivery-status"), None, "drop unverified-bounce"),
+        (MADE_UP, JANE, Some("delivery-status"), Some("auto-generated"), "drop unverified-bounce"),
+        (MADE_UP, NULL, None, None, "drop unverified-bounce"),
+        (MADE_UP, NULL, None, Some("no"), "drop unverified-bounce"),
+        (MADE_UP, Some("mailer-daemon@mail.example"), None, None, "drop unverified-bounce"),
+        ("unknown@in.example", NULL, None, None, "drop unverified-bounce"),
+        ("a__192.0.2.1_@in.example", NULL, None, None, "drop unverified-bounce"),
+        ("root_localhost@in.example", NULL, None, None, "drop unverified-bounce"),
+        (&cut, NULL, None, None, "drop unverified-bounce"),
         // Automatic replies.
         (MADE_UP, NULL, None, Some("auto-replied"), "drop auto-reply"),
         (MADE_UP, NULL, None, Some("auto-generated"), "drop auto-reply"),
         (MADE_UP, NULL, None, Some("auto-notified"), "drop auto-reply"),
         (MADE_UP, JANE, None, Some("auto-replied"), "drop auto-reply"),
-        (MADE_UP, NULL, Some("disposition-notification"), Some("auto-replied"), "drop auto-reply"),
+        // Reports that answer no message that was forwarded.
+        (MADE_UP, NULL, Some("disposition-notification"), Some("auto-replied"), real),
+        ("smtp_tls.reports@in.example", JANE, Some("tlsrpt"), None, "forward smtp_tls.reports@out.example"),
         // People, and mail that machines write to people.
         (MADE_UP, JANE, None, None, real),
         (MADE_UP, JANE, None, Some("no"), real),
         (MADE_UP, JANE, None, Some("auto-generated"), real),
-        // Bounces of what real mailboxes sent.
+        // Answers to what real mailboxes sent.
         ("ann@in.example", NULL, Some("delivery-status"), None, "forward ann@out.example"),
+        ("ann@in.example", SES, Some("delivery-status"), None, "forward ann@out.example"),
         ("ann@in.example", NULL, None, Some("auto-replied"), "forward ann@out.example"),
         ("jane_doe@in.example", NULL, None, None, "forward jane_doe@out.example"),
+        ("jane_doe@in.example", NULL, None, Some("auto-replied"), "forward jane_doe@out.example"),
         ("jane.doe@in.example", NULL, None, None, "forward jane.doe@out.example"),
         ("_example.com@in.example", NULL, None, None, "forward _example.com@out.example"),
-        ("jane_example..com@in.example", NULL, None, None, "forward \"jane_example..com\"@out.example"),
         ("x-0123abcd@in.example", NULL, None, None, "forward x-0123abcd@out.example"),
         // A line of its own says that a mailbox is real.
-        ("jane_doe.name@in.example", NULL, Some("delivery-status"), None, "forward jane@out.example"),
-        ("jane_doe.name+tag@in.example", NULL, Some("delivery-status"), None, "forward jane@out.example"),
-        ("jane_exact.example@in.example", NULL, Some("delivery-status"), None, "drop discarded"),
+        ("jane_doe.name@in.example", SES, Some("delivery-status"), None, "forward jane@out.example"),
+        ("jane_doe.name+tag@in.example", SES, Some("delivery-status"), None, "forward jane@out.example"),
+        ("jane_exact.example@in.example", SES, Some("delivery-status"), None, "drop discarded"),
         // Rewriting makes addresses in EMAIL_DOMAIN only.
         ("jane_example.com@shop.example", NULL, None, None, "drop no-route"),
     ] {
@@ -371,6 +382,7 @@ fn ok_answers_to_forwarded_mail() {
         let header = HeaderFacts {
             report_type: report_type.map(str::to_owned),
             auto_submitted: auto_submitted.map(str::to_owned),
+            from_ses: source.is_some_and(|source| source.ends_with("amazonses.com")),
             ..HeaderFacts::default()
         };
         let case = format!("{recipient} from {source:?}, {report_type:?}, {auto_submitted:?}");
@@ -384,8 +396,8 @@ fn ok_answers_to_forwarded_mail() {
         (JANE, Marks { auto_reply: true, ..NONE }, None, "drop auto-reply"),
         (JANE, Marks { bulk: true, ..NONE }, None, real),
         (JANE, Marks { bulk: true, ..NONE }, Some("auto-generated"), real),
-        (NULL, Marks { bounce: true, ..NONE }, Some("auto-replied"), "drop bounce"),
-        (NULL, Marks { bounce: true, bulk: true, ..NONE }, None, "drop bounce"),
+        (NULL, Marks { bounce: true, ..NONE }, Some("auto-replied"), "drop unverified-bounce"),
+        (NULL, Marks { bounce: true, bulk: true, ..NONE }, None, "drop unverified-bounce"),
     ] {
         let notification = Notification { source: source.map(str::to_owned), ..message_to(&[MADE_UP]) };
         let auto_submitted = auto_submitted.map(str::to_owned);
@@ -393,15 +405,56 @@ fn ok_answers_to_forwarded_mail() {
         assert_eq!(decided(&notification, &header), expected, "from {source:?}, {header:?}");
     }
     // Without a default, and beside a real recipient.
+    let of_ses = HeaderFacts { from_ses: true, ..HeaderFacts::default() };
     let bounce = Notification { source: None, ..message_to(&[MADE_UP, "ann@in.example"]) };
-    assert_eq!(
-        decided(&bounce, &HeaderFacts::default()),
-        "forward ann@out.example not jane_example.com@in.example (bounce)"
-    );
+    assert_eq!(decided(&bounce, &of_ses), "forward ann@out.example not jane_example.com@in.example (bounce)");
     let bounce =
         Notification { source: None, ..message_to(&[MADE_UP, "old-shop@in.example", "x@shop.example"]) };
-    let decision = decide(&bounce, &HeaderFacts::default(), &POLICY, &routes(None), "in.example");
+    let decision = decide(&bounce, &of_ses, &POLICY, &routes(None), "in.example");
     assert_eq!(shown(&decision), "drop bounce");
+}
+
+/// Anybody can write as SES; what DMARC says of it counts.
+#[test]
+fn ok_a_forged_bounce_makes_no_notice() {
+    use Verdict::{Fail, Gray, Pass};
+    let header =
+        HeaderFacts { report_type: Some("delivery-status".into()), from_ses: true, ..HeaderFacts::default() };
+    for (spf, dkim, dmarc, expected) in [
+        (Pass, Pass, Pass, "drop bounce"),
+        (Fail, Gray, Pass, "drop bounce"),
+        (Fail, Pass, Gray, "drop bounce"),
+        (Pass, Pass, Fail, "drop unverified-bounce"),
+        (Gray, Fail, Gray, "drop unverified-bounce"),
+    ] {
+        let message = message_to(&["jane_example.com@in.example"]);
+        let case = format!("{spf:?}, {dkim:?}, {dmarc:?}");
+        let notification = Notification { source: None, spf, dkim, dmarc, ..message };
+        assert_eq!(decided(&notification, &header), expected, "{case}");
+    }
+}
+
+/// What the owner of a catch-all sends to the sender of a message that was forwarded to them.
+#[test]
+fn ok_answers_through_a_catch_all_do_not_circle() {
+    let routes =
+        Routes::parse(b"[routes]\n\"@in.example\" = \"Me@out.example\"\n", "in.example", None).unwrap();
+    for (recipient, source, is_answer, expected) in [
+        // A vacation program that marks nothing, and a person.
+        ("jane_example.com@in.example", "me@out.example", false, "drop auto-reply"),
+        ("jane_example.com@in.example", "me@out.example", true, "forward Me@out.example"),
+        // A program that answers even what came back to it.
+        ("me_out.example@in.example", "me@out.example", true, "drop loop"),
+        ("me_out.example@in.example", "me@out.example", false, "drop loop"),
+        // Others, and other addresses.
+        ("jane_example.com@in.example", "jane@example.com", false, "forward Me@out.example"),
+        ("info@in.example", "me@out.example", false, "forward Me@out.example"),
+    ] {
+        let notification = Notification { source: Some(source.into()), ..message_to(&[recipient]) };
+        let header = HeaderFacts { is_answer, ..HeaderFacts::default() };
+        let decision = decide(&notification, &header, &POLICY, &routes, "in.example");
+        assert_eq!(shown(&decision), expected, "{recipient} from {source}, {is_answer}");
+    }
 }
 
 /// What rewriting makes of a From and what is taken for such an address are the same.
@@ -431,7 +484,8 @@ fn ok_every_rewritten_from_is_known_again() {
         };
         let made_up = header::rewrite(&header::split(message.as_bytes()), &how).from;
         let bounce = Notification { source: None, ..message_to(&[&made_up]) };
-        assert_eq!(decided(&bounce, &HeaderFacts::default()), "drop bounce", "{author} became {made_up}");
+        let header = HeaderFacts { from_ses: true, ..HeaderFacts::default() };
+        assert_eq!(decided(&bounce, &header), "drop bounce", "{author} became {made_up}");
     }
 }
 
@@ -443,7 +497,7 @@ fn ok_what_comes_first() {
     assert_eq!(decided(&spam, &round), "drop spam", "verdicts before loops");
     let bounce = Notification { spam: Verdict::Pass, ..spam };
     assert_eq!(decided(&bounce, &round), "drop loop", "loops before bounces");
-    assert_eq!(decided(&bounce, &HeaderFacts::default()), "drop bounce", "bounces before routes");
+    assert_eq!(decided(&bounce, &HeaderFacts::default()), "drop unverified-bounce", "bounces before routes");
 }
 
 #[test]

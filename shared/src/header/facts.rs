@@ -17,6 +17,11 @@ pub struct HeaderFacts {
     pub report_type: Option<String>,
     /// What fields older than `Auto-Submitted` say about who wrote this.
     pub marks: Marks,
+    /// Whether From says that SES itself wrote this, as it does of bounces and complaints. Anybody can
+    /// write so; DMARC tells.
+    pub from_ses: bool,
+    /// Whether it names a message that it answers: `In-Reply-To` or `References`.
+    pub is_answer: bool,
     /// Whether this is one of our own notices.
     pub notice: bool,
 }
@@ -38,6 +43,7 @@ impl HeaderFacts {
     /// Collects the facts in one walk.
     pub fn of(block: &HeaderBlock<'_>) -> HeaderFacts {
         let mut facts = HeaderFacts::default();
+        let mut any_from = false;
         for field in block.fields() {
             if field.is("Received") {
                 facts.received += 1;
@@ -49,6 +55,11 @@ impl HeaderFacts {
                 facts.report_type = report_type(&unfolded(&field));
             } else if field.is(notice::HEADER) {
                 facts.notice = true;
+            } else if field.is("From") && !any_from {
+                any_from = true;
+                facts.from_ses = is_of_ses(&unfolded(&field));
+            } else if field.is("In-Reply-To") || field.is("References") {
+                facts.is_answer = true;
             } else if field.is("X-Failed-Recipients") {
                 facts.marks.bounce = true;
             } else if AUTO_REPLY.iter().any(|name| field.is(name)) {
@@ -67,6 +78,14 @@ impl HeaderFacts {
 
 /// Fields of [`Marks::auto_reply`]; their values are free.
 const AUTO_REPLY: [&str; 4] = ["X-Autoreply", "X-Auto-Reply", "X-Autorespond", "X-Autoresponder"];
+
+/// Whether the last address of a From is at a domain that SES sends its own mail from, such as
+/// `MAILER-DAEMON@amazonses.com` and `complaints@email-abuse.amazonses.com`.
+fn is_of_ses(from: &str) -> bool {
+    let Some((_, domain)) = from.rsplit_once('@') else { return false };
+    let domain = domain.trim_end_matches(['>', ' ']).to_ascii_lowercase();
+    domain == "amazonses.com" || domain.ends_with(".amazonses.com")
+}
 
 /// The word that a field's value begins with, lower-cased: behind comments (RFC 5322 section 3.2.2), and
 /// before parameters.
@@ -96,6 +115,7 @@ mod tests {
         let message = b"Received: 1\r\nreceived : 2\r\nX-Loop:  info@in.example \r\nx-loop:\n a@in.example\n\
             Auto-Submitted: Auto-Replied (vacation); owner-email=a@x\nAuto-Submitted: no\n\
             Content-Type: Multipart/Report; boundary=b;\n Report-Type = \"Delivery-Status\"\n\
+            From: SES <MAILER-DAEMON@eu-west-1.AmazonSES.com>\nFrom: a@x\nIn-Reply-To: <1@x>\n\
             X-Forwarder-Notice: s\nPrecedence: Bulk\nX-AutoReply: yes\nX-Failed-Recipients: a@x\n\nReceived: 3\n";
         let facts = HeaderFacts {
             loops: vec!["info@in.example".into(), "a@in.example".into()],
@@ -103,6 +123,8 @@ mod tests {
             auto_submitted: Some("auto-replied".into()),
             report_type: Some("delivery-status".into()),
             marks: Marks { bounce: true, auto_reply: true, bulk: true },
+            from_ses: true,
+            is_answer: true,
             notice: true,
         };
         assert_eq!(HeaderFacts::of(&split(message)), facts);
@@ -130,6 +152,22 @@ mod tests {
             ("Precedence: list", Marks::default()),
         ] {
             assert_eq!(HeaderFacts::of(&split(field.as_bytes())).marks, expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn mail_of_ses() {
+        for (from, expected) in [
+            ("MAILER-DAEMON@amazonses.com", true),
+            ("Amazon <complaints@us-west-2.email-abuse.amazonses.com>", true),
+            ("MAILER-DAEMON@amazonses.com.x.example", false),
+            ("MAILER-DAEMON@notamazonses.com", false),
+            ("\"MAILER-DAEMON@amazonses.com\" <eve@x.example>", false),
+            ("amazonses.com", false),
+            ("", false),
+        ] {
+            let message = format!("From: {from}\r\n\r\n");
+            assert_eq!(HeaderFacts::of(&split(message.as_bytes())).from_ses, expected, "{from}");
         }
     }
 

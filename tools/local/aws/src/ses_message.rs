@@ -1,8 +1,7 @@
 //! What SES asks of a raw message before it sends it, and what it changes in one that it sends.
 //!
-//! Not checked: the number of MIME parts, whether multipart bodies are well formed, attachments by content
-//! or by a name in base64, the total length of the header. Where SES's own words for a refusal are not known,
-//! ours say what is wrong.
+//! Not checked: whether multipart bodies are well formed, attachments by content or by a name in base64, the
+//! total length of the header. Where SES's own words for a refusal are not known, ours say what is wrong.
 //!
 //! Sources: <https://docs.aws.amazon.com/ses/latest/dg/header-fields.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/send-email-raw.html>,
@@ -15,11 +14,16 @@ use crate::ses_address::{parse_list, parse_one};
 pub const MESSAGE_LIMIT: usize = 40 << 20;
 /// Longest line without its end, in bytes (RFC 5322 section 2.1.1).
 pub const LINE_LIMIT: usize = 998;
+/// MIME parts of a message. SES quotas, "Message quotas".
+const PART_LIMIT: usize = 500;
 
 /// Fields that may be there only once, in lower case. One that ends in `-` stands for all that begin so.
 const ONCE: &[&str] = &[
     "accept-language",
+    "acceptlanguage",
+    "archived-at",
     "auto-submitted",
+    "bounces-to",
     "comments",
     "content-",
     "date",
@@ -40,6 +44,7 @@ const ONCE: &[&str] = &[
     "list-subscribe",
     "list-unsubscribe",
     "list-unsubscribe-post",
+    "message-context",
     "message-id",
     "mime-version",
     "organization",
@@ -52,6 +57,7 @@ const ONCE: &[&str] = &[
     "return-receipt-to",
     "sender",
     "sensitivity",
+    "solicitation",
     "subject",
     "thread-index",
     "thread-topic",
@@ -119,6 +125,7 @@ pub fn check(raw: &[u8]) -> Result<Message<'_>, Refused> {
         return bad("Missing blank line between header and body.".to_owned());
     };
     let fields = fields(header).map_err(Refused::BadRequest)?;
+    check_recipients(&fields).map_err(Refused::BadRequest)?;
     if let Some(name) = duplicate(&fields) {
         return bad(format!("Duplicate header '{name}'."));
     }
@@ -126,6 +133,10 @@ pub fn check(raw: &[u8]) -> Result<Message<'_>, Refused> {
     let recipients = ["to", "cc", "bcc"].iter().flat_map(|name| values(&fields, name)).collect();
     let configuration_set = values(&fields, "x-ses-configuration-set").next();
     let message = Message { fields, body, senders, recipients, configuration_set };
+    let parts = parts(raw);
+    if parts > PART_LIMIT {
+        return bad(format!("The message has {parts} MIME parts, but at most {PART_LIMIT} are allowed."));
+    }
     if let Some(name) = unsupported_attachment(raw) {
         return Err(Refused::Rejected(format!("Illegal filename '{name}'.")));
     }
@@ -204,11 +215,25 @@ fn split(raw: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn fields(header: &[u8]) -> Result<Vec<Field<'_>>, String> {
-    let header = std::str::from_utf8(header).ok().filter(|header| header.is_ascii());
-    let header = header.ok_or("The header contains non-ASCII characters; encode them as RFC 2047 says.")?;
+    let Some(header) = std::str::from_utf8(header).ok().filter(|header| header.is_ascii()) else {
+        return Err(refusal_of_8_bit(header));
+    };
     if header.bytes().any(|byte| byte == 0) || header.replace("\r\n", "").contains('\r') {
         return Err("The header contains illegal control characters.".to_owned());
     }
+    read(header)
+}
+
+/// What SES says of 8-bit text in a header: where it is part of an address, what is wrong with that.
+fn refusal_of_8_bit(header: &[u8]) -> String {
+    let header = String::from_utf8_lossy(header);
+    let refused = read(&header).and_then(|fields| check_recipients(&fields).and(senders(&fields)));
+    refused.err().unwrap_or_else(|| {
+        "The header contains non-ASCII characters; encode them as RFC 2047 says.".to_owned()
+    })
+}
+
+fn read(header: &str) -> Result<Vec<Field<'_>>, String> {
     let mut fields: Vec<Field<'_>> = Vec::new();
     let mut rest = header;
     while !rest.is_empty() {
@@ -255,8 +280,23 @@ fn values<'a>(fields: &'a [Field<'_>], name: &'a str) -> impl Iterator<Item = St
     named.map(|field| field.value.replace(['\r', '\n'], "").trim().to_owned())
 }
 
-/// The addresses that must be verified. What Reply-To, To and Cc hold is not looked at: no refusal of it
-/// is documented where the request names the recipients.
+/// Reads what the recipients' fields hold. SES refuses the whole message for one of them that it can't read,
+/// even where the request names the recipients.
+/// <https://github.com/marlam/msmtp/issues/185>, <https://github.com/bulwarkmail/webmail/issues/973>
+fn check_recipients(fields: &[Field<'_>]) -> Result<(), String> {
+    for name in ["To", "Cc", "Bcc", "Reply-To"] {
+        for value in values(fields, &name.to_ascii_lowercase()) {
+            // Those are SES's words for To: <https://github.com/fewlinesco/bamboo_smtp/issues/110>
+            if value.is_empty() && name != "Bcc" {
+                return Err(format!("Empty required header '{name}'."));
+            }
+            parse_list(&value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The addresses that must be verified.
 fn senders(fields: &[Field<'_>]) -> Result<Vec<String>, String> {
     let from = values(fields, "from").next().filter(|from| !from.is_empty());
     let mut senders = parse_list(&from.ok_or("Missing required header 'From'.")?)?;
@@ -288,6 +328,31 @@ fn unsupported_attachment(raw: &[u8]) -> Option<String> {
         let refused = UNSUPPORTED.contains(&extension.to_ascii_lowercase().as_str());
         (refused && is_in_content_field(raw, at)).then(|| name.to_owned())
     })
+}
+
+/// How many MIME parts there are: lines that begin with the boundary of a multipart (RFC 2046 section 5.1.1),
+/// or the message itself. A boundary that a part in text form names counts, too.
+fn parts(raw: &[u8]) -> usize {
+    let finder = memchr::memmem::Finder::new(b"boundary=");
+    let boundaries: std::collections::HashSet<&[u8]> = finder
+        .find_iter(raw)
+        .filter(|at| is_in_content_field(raw, *at))
+        .map(|at| {
+            let value = &raw[at + b"boundary=".len()..];
+            let (value, ends): (_, &[u8]) = match value.strip_prefix(b"\"") {
+                Some(quoted) => (quoted, b"\"\r\n"),
+                None => (value, b"; \t\r\n"),
+            };
+            &value[..value.iter().position(|byte| ends.contains(byte)).unwrap_or(value.len())]
+        })
+        .collect();
+    let lines = memchr::memmem::find_iter(raw, b"\n--");
+    let delimiters = lines.filter(|at| {
+        let line = &raw[at + b"\n--".len()..];
+        let line = &line[..memchr::memchr(b'\n', line).unwrap_or(line.len())];
+        boundaries.contains(line.trim_ascii_end())
+    });
+    delimiters.count().max(1)
 }
 
 /// Whether what stands there belongs to a field that begins with `Content-`, on its line or before.
@@ -337,8 +402,11 @@ mod tests {
                 String::new(),
             ),
             (
-                "To unreadable, for the request names the recipients",
-                PLAIN.replace("info@", "info "),
+                "many mailboxes, in every field",
+                format!(
+                    "{PLAIN}Cc: A <a@x.example>, b@x.example (B)\r\nReply-To: <a@x.example>, Jane Doe\r\n <j@x.example>\r\n\
+                     Bcc:\r\nTo: \"Ticket 4711\" <t@x.example>\r\n"
+                ),
                 String::new(),
             ),
             ("folded", PLAIN.replace("Jane ", "Jane\r\n\t"), String::new()),
@@ -370,6 +438,25 @@ mod tests {
             ),
             (no_from + "From: Jane\r\n", String::new(), "BadRequest: Missing final '@domain'"),
             (with("Sender: Jane"), String::new(), "BadRequest: Missing final '@domain'"),
+            (with("To: root"), String::new(), "BadRequest: Missing final '@domain'"),
+            (with("To:"), String::new(), "BadRequest: Empty required header 'To'."),
+            (with("Cc: \r\n "), String::new(), "BadRequest: Empty required header 'Cc'."),
+            (with("Reply-To: noreply"), String::new(), "BadRequest: Missing final '@domain'"),
+            (with("Reply-To:"), String::new(), "BadRequest: Empty required header 'Reply-To'."),
+            (with("Bcc: <b@x.example"), String::new(), "BadRequest: Missing '>'"),
+            (
+                with(
+                    "Cc: <First Last <first@x.example, Second <second@x.example>,\r\n \"Third\" <third@x.example>",
+                ),
+                String::new(),
+                "BadRequest: Local address contains control or whitespace",
+            ),
+            (with("Cc: a@\u{fc}.example"), String::new(), "BadRequest: Domain contains illegal character"),
+            (
+                with("Reply-To: j\u{f6}rg@x.example"),
+                String::new(),
+                "BadRequest: Local address contains control or whitespace",
+            ),
             (with("subject: twice"), String::new(), "BadRequest: Duplicate header 'subject'."),
             (
                 with("Content-ID: a\r\nContent-Id: b"),
@@ -439,6 +526,32 @@ mod tests {
             let twice = format!("{header}{name}: a@in.example\r\n{name}: a@in.example\r\n");
             assert_eq!(refusal(&twice, ""), Some(format!("BadRequest: Duplicate header '{name}'.")));
         }
+    }
+
+    #[test]
+    fn each_mailbox_has_a_limit() {
+        let address = format!("{} <a@in.example>", "n".repeat(320));
+        for name in ["From", "To", "Cc", "Bcc", "Reply-To", "Return-Path", "Sender"] {
+            let header: String =
+                PLAIN.split_inclusive("\r\n").filter(|line| !line.starts_with(name)).collect();
+            let expected =
+                format!("BadRequest: Address length is more than 320 characters long: '{address}'.");
+            assert_eq!(refusal(&format!("{header}{name}: {address}\r\n"), ""), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn part_limit() {
+        for (declared, boundary) in [("boundary=b-1", "b-1"), ("a=b; boundary=\"b 1\"; c=d", "b 1")] {
+            let header = format!("{PLAIN}Content-Type: multipart/mixed;\r\n {declared}\r\n");
+            let body =
+                |parts| format!("{}--{boundary}--\r\n", format!("--{boundary}\r\n\r\nx\r\n").repeat(parts));
+            assert_eq!(refusal(&header, &body(PART_LIMIT)), None, "{declared}");
+            let refused = "BadRequest: The message has 501 MIME parts, but at most 500 are allowed.";
+            assert_eq!(refusal(&header, &body(PART_LIMIT + 1)).as_deref(), Some(refused), "{declared}");
+        }
+        let not_parts = "--b\r\n\r\nboundary=b\r\n".repeat(PART_LIMIT + 1);
+        assert_eq!(refusal(PLAIN, &not_parts), None);
     }
 
     #[test]

@@ -19,6 +19,11 @@ use crate::{
     response::{Body, Refusal, Response, json},
 };
 
+/// What an event may weigh, and one whose sender waits for the answer, in bytes.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const EVENT_LIMIT: usize = 1024 * 1024;
+const REQUEST_LIMIT: usize = 6 * 1024 * 1024;
+
 /// Answers a call. Without the Lambda service there are no functions.
 pub(super) async fn answer(
     lambda: Option<&Lambda>,
@@ -80,18 +85,29 @@ async fn invoke(
 ) -> Result<Response, Refusal> {
     let invocation_type = head.headers.get("x-amz-invocation-type").map(header::HeaderValue::as_bytes);
     let refused = |error: InvocationError| {
-        let status = if error.error_type == "TooManyRequestsException" { 429 } else { 404 };
+        let status = match error.error_type.as_str() {
+            "TooManyRequestsException" => 429,
+            "RecursiveInvocationException" => 400,
+            _ => 404,
+        };
         Refusal::new(status, error.error_type, error.error_message)
     };
+    let limit = if invocation_type == Some(b"Event") { EVENT_LIMIT } else { REQUEST_LIMIT };
+    if body.len() > limit {
+        let message =
+            format!("{} byte payload is too large for the invocation, which takes {limit}", body.len());
+        return Err(Refusal::new(413, "RequestTooLargeException", message));
+    }
+    let trace = head.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
     let (status, error, payload) = match invocation_type {
         None | Some(b"RequestResponse") => {
-            match lambda.take(&function.name).map_err(refused)?.run(body).await {
+            match lambda.take(&function.name, trace).map_err(refused)?.run(body).await {
                 Ok(answer) => (200, false, answer),
                 Err(error) => (200, true, json!(error).to_string().into()),
             }
         }
         Some(b"Event") => {
-            lambda.invoke_async(&function.name, body).map_err(refused)?;
+            lambda.invoke_async_traced(&function.name, body, trace).map_err(refused)?;
             (202, false, Bytes::new())
         }
         Some(b"DryRun") => (204, false, Bytes::new()),

@@ -28,7 +28,9 @@ use crate::{
     functions,
     journal::Journal,
     lambda::Lambda,
-    logs, query,
+    logs,
+    pace::Pace,
+    query,
     receipt_rules::RuleSets,
     response::{Refusal, Response, refuse_rest},
     s3::{self, Buckets},
@@ -52,6 +54,8 @@ pub struct Options {
     pub ses: ses::Account,
     /// Faults from the start.
     pub faults: Vec<faults::Fault>,
+    /// How fast the clocks of SQS and SES run.
+    pub pace: Pace,
 }
 
 /// All services of one deployment.
@@ -86,9 +90,9 @@ impl Services {
         Ok(Services(Arc::new(Inner {
             region: deployment.region.clone(),
             buckets: Buckets::new(data, deployment, callers.clone())?,
-            queues: Queues::new(deployment),
+            queues: Queues::new(deployment, options.pace),
             topics: Topics::new(deployment),
-            ses: ses::Sender::new(deployment, options.ses, delivery),
+            ses: ses::Sender::new(deployment, options.ses, delivery, options.pace),
             rule_sets: RuleSets::new(deployment),
             stack: cloudformation::Stack::new(deployment),
             alarms: cloudwatch::Alarms::new(deployment),

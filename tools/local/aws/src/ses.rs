@@ -27,6 +27,7 @@ use crate::{
     delivery::{Delivery, Outgoing},
     flight::Flight,
     needs::Needs,
+    pace::Pace,
     response::{Refusal, Response, json},
     ses_address::parse_one,
     ses_message::{self, Message, Refused},
@@ -34,6 +35,7 @@ use crate::{
 
 /// Recipients of one request: To, Cc and Bcc together. SES quotas, "Message quotas".
 const RECIPIENT_LIMIT: usize = 50;
+const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Of every identity: the names under which its keys are looked for.
@@ -128,6 +130,7 @@ struct Inner {
     /// When each recipient of the last day was sent to.
     sent: Mutex<VecDeque<Instant>>,
     delivery: Delivery,
+    pace: Pace,
 }
 
 /// SendEmail's request, as far as it matters for a raw message.
@@ -169,13 +172,14 @@ struct Raw<'a> {
 }
 
 impl Sender {
-    pub(super) fn new(deployment: &Deployment, account: Account, delivery: Delivery) -> Sender {
+    pub(super) fn new(deployment: &Deployment, account: Account, delivery: Delivery, pace: Pace) -> Sender {
         Sender(Arc::new(Inner {
             region: deployment.region.clone(),
             account_id: deployment.account.clone(),
             account: Mutex::new(account),
             sent: Mutex::default(),
             delivery,
+            pace,
         }))
     }
 
@@ -333,7 +337,7 @@ impl Sender {
     fn count(&self, account: &Account, recipients: usize) -> Result<(), Refusal> {
         let now = Instant::now();
         let mut sent = self.0.sent.lock().expect("no holder of this lock panics");
-        while sent.front().is_some_and(|at| now.duration_since(*at) >= DAY) {
+        while sent.front().is_some_and(|at| now.duration_since(*at) >= self.0.pace.scale(DAY)) {
             sent.pop_front();
         }
         let exceeds = |quota: Option<u32>, already: usize| {
@@ -343,7 +347,7 @@ impl Sender {
             return Err(Refusal::new(400, "LimitExceededException", "Daily message quota exceeded."));
         }
         let last_second =
-            sent.iter().rev().take_while(|at| now.duration_since(**at) < Duration::from_secs(1));
+            sent.iter().rev().take_while(|at| now.duration_since(**at) < self.0.pace.scale(SECOND));
         // One request of more recipients than the rate is let through where nothing else is sent.
         let last_second = last_second.count();
         if last_second > 0 && exceeds(account.max_send_rate, last_second) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use ses_forwarder_local_aws::{faults::Fault, pace::Pace, receiving::Verdicts};
+use ses_forwarder_local_aws::{faults::Fault, lambda::ACCOUNT_CONCURRENCY, pace::Pace, receiving::Verdicts};
 use ses_forwarder_local_template as template;
 use ses_forwarder_local_template::{SamConfig, deployment::Deployment};
 
@@ -24,8 +24,10 @@ pub struct Config {
     pub parameters: BTreeMap<String, String>,
     /// Where the functions' binaries come from.
     pub functions: Functions,
-    /// How fast Lambda's and SQS's clocks run.
+    /// How fast the clocks of Lambda, SQS and SES run.
     pub pace: Pace,
+    /// Instances of functions at once.
+    pub concurrency: usize,
     /// The functions' time-out, instead of the template's, for runs in which calls hang.
     pub function_timeout: Option<Duration>,
     /// Folder for buckets, sent mail and Maildirs; a temporary one, removed at the end, if `None`.
@@ -62,6 +64,7 @@ impl Default for Config {
             parameters: parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             functions: Functions::default(),
             pace: Pace::fast(),
+            concurrency: ACCOUNT_CONCURRENCY,
             function_timeout: None,
             data: None,
             smtp_port: 0,

@@ -163,7 +163,9 @@ impl Parts {
         let names: BTreeSet<String> =
             deployment.functions.iter().map(|function| function.binary.clone()).collect();
         for function in &mut deployment.functions {
-            function.timeout = config.function_timeout.unwrap_or(function.timeout);
+            // One that a queue invokes waits for others, and so has more time in the template too.
+            let share = if function.queue_sources.is_empty() { 1 } else { 3 };
+            function.timeout = config.function_timeout.map_or(function.timeout, |time| time * share);
         }
         let binaries = match config.functions {
             Functions::Ready(binaries) => binaries,
@@ -189,12 +191,14 @@ impl Parts {
             relay: config.relay,
             ses: account(&deployment, config.identities),
             faults: config.faults,
+            pace: config.pace,
         };
         let services = Services::new(&deployment, Arc::clone(&journal), options)?;
         let setup = lambda::Setup {
             binaries,
             aws_url: format!("http://{}", addresses.aws),
             pace: config.pace,
+            concurrency: config.concurrency,
             runtime: runtime.clone(),
         };
         let lambda = Lambda::new(
@@ -387,6 +391,34 @@ impl Parts {
             _ => None,
         };
         self.journal.entries().iter().filter_map(published).collect()
+    }
+
+    /// Waits until so many notices have gone out by SNS. Panics as [`settled`](Parts::settled) does.
+    pub async fn told(&self, count: usize) -> Vec<Published> {
+        let (_, mut events) = self.journal.follow();
+        let told = async {
+            loop {
+                let published = self.published();
+                if published.len() >= count {
+                    return published;
+                }
+                // An entry that was missed may have been the one.
+                let _ = events.recv().await;
+            }
+        };
+        self.in_time("(notices)", told).await
+    }
+
+    /// Waits until no message is on the queue that failed events go to. Panics as
+    /// [`settled`](Parts::settled) does.
+    pub async fn emptied(&self) {
+        let Some(queue) = self.deployment.queues.first() else { return };
+        let empty = async {
+            while self.queue_depth(&queue.name) != (0, 0) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        self.in_time("(queue)", empty).await;
     }
 
     /// What the functions logged: function name and line, oldest first.

@@ -111,6 +111,8 @@ pub struct Function {
     pub maximum_event_age: Duration,
     /// `ReservedConcurrentExecutions`.
     pub reserved_concurrency: Option<usize>,
+    /// `RecursiveLoop: Allow`: Lambda does not stop it when it takes part in a loop.
+    pub may_recur: bool,
     /// Queues that invoke it.
     pub queue_sources: Vec<QueueSource>,
     /// Name of its log group; Lambda writes to it with the function's role.

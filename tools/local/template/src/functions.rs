@@ -83,6 +83,7 @@ pub(crate) fn function(
             .map(|node| node.number(0..=1_000))
             .transpose()?
             .map(usize_of),
+        may_recur: properties.get("RecursiveLoop").map_or(Ok(false), may_recur)?,
         queue_sources: queue_sources(properties, timeout, &role, known)?,
         log_group,
         log_format,
@@ -95,6 +96,15 @@ pub(crate) fn function(
         require(&function.role, "sqs:SendMessage", arn, node)?;
     }
     Ok(function)
+}
+
+/// `RecursiveLoop`.
+fn may_recur(node: &Node) -> Result<bool, TemplateError> {
+    match node.text()? {
+        "Allow" => Ok(true),
+        "Terminate" => Ok(false),
+        _ => Err(node.expected("Allow or Terminate")),
+    }
 }
 
 /// The binary that SAM builds for it.

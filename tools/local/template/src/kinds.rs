@@ -105,7 +105,7 @@ const KINDS: &[Kind] = &[
                 ]),
             ),
             ("MemorySize", Played),
-            ("RecursiveLoop", Not("Lambda's own loop detection is not played")),
+            ("RecursiveLoop", Played),
             ("ReservedConcurrentExecutions", Played),
             ("Role", Played),
             ("Runtime", Played),

@@ -113,7 +113,9 @@ fn send(
         Call { action: "sqs:SendMessage".into(), resource: queue_arn.to_owned(), context: BTreeMap::new() };
     pool.function().role.check(&call)?;
     let queue = means.queues.by_arn(queue_arn).ok_or_else(|| format!("there is no queue {queue_arn}"))?;
-    queue.send(&String::from_utf8_lossy(&work.payload), dead_letter_attributes(work, error));
+    let body = String::from_utf8_lossy(&work.payload);
+    let attributes = dead_letter_attributes(work, error);
+    queue.send_traced(&body, attributes, Some(work.trace.to_string()), Duration::ZERO);
     Ok(queue.name().to_owned())
 }
 
@@ -142,9 +144,15 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::lambda::trace::Trace;
 
     fn work() -> Work {
-        Work { request_id: "r-1".into(), payload: Bytes::from_static(b"{\"a\":1}"), messages: vec![] }
+        Work {
+            request_id: "r-1".into(),
+            payload: Bytes::from_static(b"{\"a\":1}"),
+            messages: vec![],
+            trace: Trace::of(None),
+        }
     }
 
     fn error(message: &str) -> InvocationError {

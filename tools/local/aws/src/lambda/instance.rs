@@ -169,6 +169,7 @@ impl Instance {
                 function_arn: self.function_arn.clone(),
                 deadline: SystemTime::now() + self.timeout,
                 payload: work.payload.clone(),
+                trace: work.trace.to_string(),
             })
             .await;
         let mut answer = None;

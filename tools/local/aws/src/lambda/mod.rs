@@ -16,6 +16,7 @@ mod pool;
 mod queue_poller;
 mod runtime_api;
 mod subject;
+mod trace;
 mod work;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -29,6 +30,7 @@ pub use self::error::InvocationError;
 use self::{
     attempt::{Means, attempt, note_returned},
     pool::Pool,
+    trace::Trace,
     work::Work,
 };
 use crate::{auth::Callers, journal::Journal, pace::Pace, sqs::Queues};
@@ -44,8 +46,10 @@ pub struct Setup {
     pub binaries: BTreeMap<String, PathBuf>,
     /// URL the functions find AWS at.
     pub aws_url: String,
-    /// How fast retry delays, windows and visibility time-outs pass.
+    /// How fast retry delays and windows pass.
     pub pace: Pace,
+    /// Instances at once, of all functions without a reservation.
+    pub concurrency: usize,
     /// The runtime that instances live on; invocations run there, wherever they are awaited.
     pub runtime: Handle,
 }
@@ -64,15 +68,16 @@ pub(crate) struct Taken<'a> {
     lambda: &'a Lambda,
     pool: Arc<Pool>,
     permit: pool::Permit,
+    trace: Trace,
 }
 
 impl Taken<'_> {
     /// Runs the event; an error is the function's.
     pub(crate) async fn run(self, payload: Bytes) -> Result<Bytes, InvocationError> {
-        let Taken { lambda, pool, permit } = self;
+        let Taken { lambda, pool, permit, trace } = self;
         let journal = Arc::clone(&lambda.means.journal);
         let run = async move {
-            let work = Work::new(payload);
+            let work = Work::new(payload, trace);
             let report = attempt(&pool, &journal, &work, permit, 1).await;
             note_returned(&pool, &journal, &work.messages, &work.request_id, 1, &report, None);
             report.result
@@ -90,7 +95,7 @@ impl Lambda {
         journal: Arc<Journal>,
         setup: Setup,
     ) -> anyhow::Result<Self> {
-        let account = Arc::new(tokio::sync::Semaphore::new(ACCOUNT_CONCURRENCY));
+        let account = Arc::new(tokio::sync::Semaphore::new(setup.concurrency));
         let mut pools = BTreeMap::new();
         for function in &deployment.functions {
             let binary = setup.binaries.get(&function.binary).with_context(|| {
@@ -132,25 +137,37 @@ impl Lambda {
     /// Invokes a function and waits for its answer (invocation type `RequestResponse`): no retries, no
     /// dead letter, refused if all concurrency is in use.
     pub async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvocationError> {
-        self.take(function)?.run(payload).await
+        self.take(function, None)?.run(payload).await
     }
 
     /// The first half of [`invoke`](Lambda::invoke): an error is Lambda's refusal, not the function's.
-    pub(crate) fn take(&self, function: &str) -> Result<Taken<'_>, InvocationError> {
+    /// `trace` is the trace header of the call.
+    pub(crate) fn take(&self, function: &str, trace: Option<&str>) -> Result<Taken<'_>, InvocationError> {
         let pool = Arc::clone(self.pool(function).ok_or_else(|| unknown_function(function))?);
+        let trace = Trace::of(trace).through(pool.function(), 1)?;
         let permit = pool.try_permit().ok_or_else(|| {
             InvocationError::new(
                 "TooManyRequestsException",
                 format!("Rate Exceeded: all instances of {function} are busy."),
             )
         })?;
-        Ok(Taken { lambda: self, pool, permit })
+        Ok(Taken { lambda: self, pool, permit, trace })
     }
 
     /// Takes an asynchronous event (invocation type `Event`) and returns its request id.
     pub fn invoke_async(&self, function: &str, payload: Bytes) -> Result<String, InvocationError> {
+        self.invoke_async_traced(function, payload, None)
+    }
+
+    /// The same, with the trace header of the call.
+    pub(crate) fn invoke_async_traced(
+        &self,
+        function: &str,
+        payload: Bytes,
+        trace: Option<&str>,
+    ) -> Result<String, InvocationError> {
         let pool = Arc::clone(self.pool(function).ok_or_else(|| unknown_function(function))?);
-        let work = Work::new(payload);
+        let work = Work::new(payload, Trace::of(trace).through(pool.function(), 1)?);
         let request_id = work.request_id.clone();
         self.runtime.spawn(asynchronous::see_through(self.means.clone(), pool, work));
         Ok(request_id)

@@ -1,8 +1,8 @@
 //! The SQS event source mapping: Lambda reads the queue in batches and deletes what the function took.
 //!
-//! A batch that failed becomes visible again when the rest of the queue's visibility time-out has
-//! passed, at the stack's pace; messages are never visible while a function works on them, however
-//! fast the clocks run.
+//! A message that failed becomes visible again when the time is over for which the function asked, else
+//! when the rest of the queue's visibility time-out has passed, at the stack's pace; messages are never
+//! visible while a function works on them, however fast the clocks run.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>
 
@@ -20,14 +20,18 @@ use ses_forwarder_local_template::deployment::QueueSource;
 use tokio::sync::Semaphore;
 
 use super::{
-    attempt::{Means, attempt, note_returned},
+    attempt::{Means, attempt, note_for_each, note_returned},
     error::InvocationError,
     instance::Report,
     pool::Pool,
     subject,
+    trace::Trace,
     work::Work,
 };
-use crate::sqs::{Message, Queue};
+use crate::{
+    journal::Event,
+    sqs::{Message, Queue},
+};
 
 /// Messages one receive can take, and how long it waits for the first: SQS's maxima.
 const MAX_RECEIVE: usize = 10;
@@ -111,24 +115,60 @@ impl Poller {
     }
 
     async fn receive(&self, max: usize, wait: Duration) -> Vec<Message> {
-        self.queue.receive(max.min(MAX_RECEIVE), wait, Some(self.visibility)).await
+        self.queue.receive_held(max.min(MAX_RECEIVE), wait).await
     }
 
     async fn handle(&self, batch: Vec<Message>, received: Instant) {
         let permit = self.pool.permit().await;
-        let work = Work::new(event(&batch, &self.source.queue_arn, &self.region));
+        let (batch, trace) = self.not_recurring(batch);
+        if batch.is_empty() {
+            return;
+        }
+        let work = Work::new(event(&batch, &self.source.queue_arn, &self.region), trace);
         let number = batch.iter().filter_map(receive_count).max().unwrap_or(1);
         let report = attempt(&self.pool, &self.means.journal, &work, permit, number).await;
         let failed = self.failed(&batch, &report.result);
-        let again_in = self.means.pace.scale(remaining(self.visibility, received));
+        let rest = remaining(self.visibility, received);
+        // Told first: whoever waits for the end of a message looks at the queue next.
+        self.note(&batch, &failed, &work, number, &report, rest);
         for message in &batch {
-            if failed.contains(&message.message_id) {
-                self.queue.change_visibility(&message.receipt_handle, again_in);
-            } else {
+            if !failed.contains(&message.message_id) {
                 self.queue.delete(&message.receipt_handle);
+            } else {
+                self.queue.release(&message.receipt_handle, rest);
             }
         }
-        self.note(&batch, &failed, &work, number, &report, again_in);
+    }
+
+    /// The messages that Lambda does not stop, and what led to the one that came furthest. What it stops,
+    /// it drops.
+    fn not_recurring(&self, batch: Vec<Message>) -> (Vec<Message>, Trace) {
+        let mut furthest = (0, Trace::of(None));
+        let function = self.pool.function();
+        let kept = batch.into_iter().filter(|message| {
+            let turns = receive_count(message).unwrap_or(1);
+            let trace = Trace::of(message.attributes.get("AWSTraceHeader").map(String::as_str));
+            match trace.through(function, turns) {
+                Ok(trace) => {
+                    if turns > furthest.0 {
+                        furthest = (turns, trace);
+                    }
+                    true
+                }
+                Err(error) => {
+                    self.queue.delete(&message.receipt_handle);
+                    let event = Event::Lost { function: function.name.clone(), error: error.to_string() };
+                    note_for_each(
+                        &self.means.journal,
+                        &subject::message_ids(message.body.as_bytes()),
+                        &event,
+                    );
+                    false
+                }
+            }
+        });
+        let kept = kept.collect();
+        (kept, furthest.1)
     }
 
     /// Ids of the messages that stay in the queue.
@@ -149,7 +189,7 @@ impl Poller {
         work: &Work,
         attempt: u32,
         report: &Report,
-        again_in: Duration,
+        rest: Duration,
     ) {
         let item_failed = Report {
             result: report.result.clone().and_then(|_| {
@@ -164,7 +204,8 @@ impl Poller {
         let mut noted = BTreeSet::new();
         for message in batch {
             let failed = failed.contains(&message.message_id);
-            let (report, retry_in) = if failed { (&item_failed, Some(again_in)) } else { (report, None) };
+            let hidden = || self.means.pace.scale(self.queue.asked(&message.receipt_handle).unwrap_or(rest));
+            let (report, retry_in) = if failed { (&item_failed, Some(hidden())) } else { (report, None) };
             let mut about = subject::message_ids(message.body.as_bytes());
             about.retain(|id| noted.insert(id.clone()));
             if !about.is_empty() || work.messages.is_empty() {

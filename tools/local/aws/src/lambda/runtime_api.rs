@@ -33,6 +33,8 @@ pub(super) struct Delivery {
     pub(super) function_arn: String,
     pub(super) deadline: SystemTime,
     pub(super) payload: Bytes,
+    /// The trace header.
+    pub(super) trace: String,
 }
 
 /// What an instance says.
@@ -127,7 +129,7 @@ async fn next(State(desk): State<Arc<Desk>>) -> Response {
         ("lambda-runtime-aws-request-id", delivery.request_id),
         ("lambda-runtime-deadline-ms", since_epoch.as_millis().to_string()),
         ("lambda-runtime-invoked-function-arn", delivery.function_arn),
-        ("lambda-runtime-trace-id", trace_id()),
+        ("lambda-runtime-trace-id", delivery.trace),
     ];
     (headers, delivery.payload).into_response()
 }
@@ -175,12 +177,4 @@ fn invocation_error(headers: &HeaderMap, body: &[u8]) -> InvocationError {
         error.error_type = header.unwrap_or("Runtime.UnknownReason").to_owned();
     }
     error
-}
-
-/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
-fn trace_id() -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let random = uuid::Uuid::new_v4().simple().to_string();
-    let parent = uuid::Uuid::new_v4().simple().to_string();
-    format!("Root=1-{:08x}-{};Parent={};Sampled=0", now.as_secs(), &random[..24], &parent[..16])
 }

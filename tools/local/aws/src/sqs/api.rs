@@ -48,6 +48,7 @@ struct Entry {
     message_body: Option<String>,
     delay_seconds: u64,
     message_attributes: BTreeMap<String, InputAttribute>,
+    message_system_attributes: BTreeMap<String, InputAttribute>,
     receipt_handle: String,
     visibility_timeout: Option<u64>,
 }
@@ -177,7 +178,9 @@ impl Queue {
         if !attributes.is_empty() {
             output["MD5OfMessageAttributes"] = md5_of_attributes(&attributes).into();
         }
-        output["MessageId"] = self.send_later(body, attributes, delay).into();
+        let trace = entry.message_system_attributes.get("AWSTraceHeader");
+        let trace = trace.and_then(|trace| trace.string_value.clone());
+        output["MessageId"] = self.send_traced(body, attributes, trace, delay).into();
         Ok(output)
     }
 

@@ -1,4 +1,6 @@
-//! Standard queues in memory, with visibility time-outs and retention.
+//! Standard queues in memory, with visibility time-outs and retention, all by the stack's clock.
+//!
+//! What Lambda receives is hidden as long as the function works on it, however fast that clock runs.
 //!
 //! Not supported: FIFO queues, redrive, delays of a whole queue, binary attributes, creating and deleting queues.
 //! Delivery is in order, which a standard queue does not promise.
@@ -13,7 +15,7 @@ use md5::{Digest, Md5};
 use ses_forwarder_local_template::deployment::{self, Deployment};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::auth::hex;
+use crate::{auth::hex, pace::Pace};
 
 /// The queues of a deployment.
 #[derive(Debug, Clone)]
@@ -21,8 +23,8 @@ pub struct Queues(pub(super) Arc<BTreeMap<String, Queue>>);
 
 impl Queues {
     /// Creates the deployment's queues.
-    pub(crate) fn new(deployment: &Deployment) -> Queues {
-        let queues = deployment.queues.iter().map(|queue| (queue.arn.clone(), Queue::new(queue)));
+    pub(crate) fn new(deployment: &Deployment, pace: Pace) -> Queues {
+        let queues = deployment.queues.iter().map(|queue| (queue.arn.clone(), Queue::new(queue, pace)));
         Queues(Arc::new(queues.collect()))
     }
 
@@ -44,6 +46,7 @@ pub struct Queue(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     name: String,
     arn: String,
+    pace: Pace,
     pub(super) visibility_timeout: Duration,
     pub(super) retention: Duration,
     messages: Mutex<VecDeque<Stored>>,
@@ -56,12 +59,17 @@ struct Stored {
     id: String,
     body: String,
     attributes: BTreeMap<String, Attribute>,
-    sent: SystemTime,
-    expires: Instant,
+    /// `AWSTraceHeader`: what led to it.
+    trace: Option<String>,
+    sent: Instant,
     visible: Instant,
+    /// Lambda works on it, so it is hidden.
+    held: bool,
+    /// How long the receiver has asked for it to be hidden.
+    asked: Option<Duration>,
     /// Of the last time it was received.
     receipt_handle: Option<String>,
-    first_received: Option<SystemTime>,
+    first_received: Option<Instant>,
     receive_count: u32,
 }
 
@@ -76,7 +84,8 @@ pub struct Message {
     pub body: String,
     /// MD5 of the body in hex.
     pub md5_of_body: String,
-    /// `ApproximateReceiveCount`, `SentTimestamp`, `SenderId`, `ApproximateFirstReceiveTimestamp`.
+    /// `ApproximateReceiveCount`, `SentTimestamp`, `SenderId`, `ApproximateFirstReceiveTimestamp`, and
+    /// `AWSTraceHeader` if the sender gave one.
     pub attributes: BTreeMap<String, String>,
     /// What the sender added.
     pub message_attributes: BTreeMap<String, Attribute>,
@@ -92,10 +101,11 @@ pub struct Attribute {
 }
 
 impl Queue {
-    fn new(queue: &deployment::Queue) -> Queue {
+    fn new(queue: &deployment::Queue, pace: Pace) -> Queue {
         Queue(Arc::new(Inner {
             name: queue.name.clone(),
             arn: queue.arn.clone(),
+            pace,
             visibility_timeout: queue.visibility_timeout,
             retention: queue.retention,
             messages: Mutex::default(),
@@ -120,14 +130,15 @@ impl Queue {
 
     /// Puts a message on the queue and returns its id.
     pub fn send(&self, body: &str, attributes: BTreeMap<String, Attribute>) -> String {
-        self.send_later(body, attributes, Duration::ZERO)
+        self.send_traced(body, attributes, None, Duration::ZERO)
     }
 
-    /// Puts a message on the queue that is hidden for `delay` first, and returns its id.
-    pub(super) fn send_later(
+    /// Puts a message on the queue that is hidden for `delay` first, with what led to it, and returns its id.
+    pub(crate) fn send_traced(
         &self,
         body: &str,
         attributes: BTreeMap<String, Attribute>,
+        trace: Option<String>,
         delay: Duration,
     ) -> String {
         let id = uuid::Uuid::new_v4().to_string();
@@ -136,9 +147,11 @@ impl Queue {
             id: id.clone(),
             body: body.to_owned(),
             attributes,
-            sent: SystemTime::now(),
-            expires: now + self.0.retention,
-            visible: now + delay,
+            trace,
+            sent: now,
+            visible: now + self.0.pace.scale(delay),
+            held: false,
+            asked: None,
             receipt_handle: None,
             first_received: None,
             receive_count: 0,
@@ -146,17 +159,31 @@ impl Queue {
         id
     }
 
-    /// Takes up to `max` messages, waiting up to `wait` for the first. They are hidden for
-    /// `visibility`, else for the queue's own time-out.
+    /// Takes up to `max` messages, waiting up to `wait` (by the machine's clock) for the first. They are
+    /// hidden for `visibility`, else for the queue's own time-out.
     pub async fn receive(&self, max: usize, wait: Duration, visibility: Option<Duration>) -> Vec<Message> {
+        self.receive_and(false, max, wait, visibility.unwrap_or(self.0.visibility_timeout)).await
+    }
+
+    /// The same for Lambda: they stay hidden until they are deleted or [`released`](Queue::release).
+    pub(crate) async fn receive_held(&self, max: usize, wait: Duration) -> Vec<Message> {
+        self.receive_and(true, max, wait, self.0.visibility_timeout).await
+    }
+
+    async fn receive_and(
+        &self,
+        held: bool,
+        max: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Vec<Message> {
         let deadline = Instant::now() + wait;
-        let visibility = visibility.unwrap_or(self.0.visibility_timeout);
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
             // From here on no change is missed.
             changed.as_mut().enable();
-            let (messages, next) = self.take(max, visibility);
+            let (messages, next) = self.take(held, max, visibility);
             if !messages.is_empty() || Instant::now() >= deadline {
                 return messages;
             }
@@ -178,19 +205,40 @@ impl Queue {
     pub fn change_visibility(&self, receipt_handle: &str, timeout: Duration) {
         for message in self.lock().iter_mut() {
             if message.receipt_handle.as_deref() == Some(receipt_handle) {
-                message.visible = Instant::now() + timeout;
+                message.visible = Instant::now() + self.0.pace.scale(timeout);
+                message.asked = Some(timeout);
             }
         }
         self.0.changed.notify_waiters();
+    }
+
+    /// Ends Lambda's work on a message that stays in the queue. It is hidden as long as its receiver asked
+    /// for, else for `rest`.
+    pub(crate) fn release(&self, receipt_handle: &str, rest: Duration) {
+        for message in self.lock().iter_mut() {
+            if message.receipt_handle.as_deref() == Some(receipt_handle) {
+                message.held = false;
+                if message.asked.is_none() {
+                    message.visible = Instant::now() + self.0.pace.scale(rest);
+                }
+            }
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// How long the receiver of a message has asked for it to be hidden.
+    pub(crate) fn asked(&self, receipt_handle: &str) -> Option<Duration> {
+        let messages = self.lock();
+        messages.iter().find(|message| message.receipt_handle.as_deref() == Some(receipt_handle))?.asked
     }
 
     /// Messages waiting, and messages received but not yet deleted. Delayed ones count as waiting.
     pub fn depth(&self) -> (usize, usize) {
         let now = Instant::now();
         let messages = self.lock();
-        let living = messages.iter().filter(|message| message.expires > now);
+        let living = messages.iter().filter(|message| !self.is_over(message));
         let (in_flight, waiting): (Vec<_>, Vec<_>) =
-            living.partition(|message| message.receive_count > 0 && message.visible > now);
+            living.partition(|message| message.receive_count > 0 && (message.held || message.visible > now));
         (waiting.len(), in_flight.len())
     }
 
@@ -200,26 +248,33 @@ impl Queue {
     }
 
     /// Takes what is visible, and says when the next message becomes so.
-    fn take(&self, max: usize, visibility: Duration) -> (Vec<Message>, Option<Instant>) {
+    fn take(&self, held: bool, max: usize, visibility: Duration) -> (Vec<Message>, Option<Instant>) {
         let now = Instant::now();
         let mut taken = Vec::new();
         let mut messages = self.lock();
         messages.retain_mut(|message| {
-            if message.expires <= now {
+            if self.is_over(message) {
                 return false;
             }
-            if taken.len() == max || message.visible > now {
+            if taken.len() == max || message.held || message.visible > now {
                 return true;
             }
             message.receive_count += 1;
-            message.first_received.get_or_insert_with(SystemTime::now);
-            message.visible = now + visibility;
+            message.first_received.get_or_insert(now);
+            message.visible = now + self.0.pace.scale(visibility);
+            (message.held, message.asked) = (held, None);
             message.receipt_handle = Some(uuid::Uuid::new_v4().to_string());
-            taken.push(message.to_message());
+            taken.push(message.to_message(self.0.pace));
             true
         });
-        let next = messages.iter().map(|message| message.visible).filter(|visible| *visible > now).min();
+        let free = messages.iter().filter(|message| !message.held);
+        let next = free.map(|message| message.visible).filter(|visible| *visible > now).min();
         (taken, next)
+    }
+
+    /// Whether the queue has kept it for as long as it does.
+    fn is_over(&self, message: &Stored) -> bool {
+        self.0.pace.since(message.sent) >= self.0.retention
     }
 
     fn push(&self, message: Stored) {
@@ -233,11 +288,12 @@ impl Queue {
 }
 
 impl Stored {
-    fn to_message(&self) -> Message {
-        let milliseconds = |time: SystemTime| {
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    fn to_message(&self, pace: Pace) -> Message {
+        let milliseconds = |then: Instant| {
+            let since = pace.timestamp(then).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             since.as_millis().to_string()
         };
+        let trace = self.trace.clone().map(|trace| ("AWSTraceHeader", trace));
         let attributes = [
             ("ApproximateReceiveCount", self.receive_count.to_string()),
             ("ApproximateFirstReceiveTimestamp", milliseconds(self.first_received.unwrap_or(self.sent))),
@@ -249,7 +305,11 @@ impl Stored {
             receipt_handle: self.receipt_handle.clone().unwrap_or_default(),
             body: self.body.clone(),
             md5_of_body: hex(&Md5::digest(&self.body)),
-            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
+            attributes: attributes
+                .into_iter()
+                .chain(trace)
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
             message_attributes: self.attributes.clone(),
         }
     }
@@ -262,13 +322,14 @@ mod tests {
     const HIDDEN: Duration = Duration::from_secs(30);
 
     fn queue() -> Queue {
-        Queue::new(&deployment::Queue {
+        let queue = deployment::Queue {
             name: "q".to_owned(),
             url: String::new(),
             arn: "arn:aws:sqs:us-east-1:123456789012:q".to_owned(),
             visibility_timeout: HIDDEN,
             retention: Duration::from_secs(3600),
-        })
+        };
+        Queue::new(&queue, Pace::real())
     }
 
     async fn bodies(queue: &Queue) -> Vec<String> {
@@ -298,6 +359,42 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn hides_what_lambda_works_on_and_then_as_long_as_was_asked_for() {
+        let queue = queue();
+        queue.send("a", BTreeMap::new());
+        queue.send("b", BTreeMap::new());
+        let held = queue.receive_held(2, Duration::ZERO).await;
+        queue.change_visibility(&held[0].receipt_handle, Duration::from_secs(300));
+        tokio::time::advance(2 * HIDDEN).await;
+        assert_eq!((bodies(&queue).await, queue.depth()), (vec![], (0, 2)));
+        for message in &held {
+            queue.release(&message.receipt_handle, HIDDEN);
+        }
+        tokio::time::advance(HIDDEN).await;
+        assert_eq!(bodies(&queue).await, ["b"]);
+        tokio::time::advance(Duration::from_secs(300)).await;
+        assert_eq!(bodies(&queue).await, ["a", "b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ages_go_by_the_stack_s_clock() {
+        let Queue(inner) = queue();
+        let inner = Arc::into_inner(inner).unwrap();
+        let queue = Queue(Arc::new(Inner { pace: Pace::times(1_000), ..inner }));
+        queue.send("a", BTreeMap::new());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let message = queue.receive(1, Duration::ZERO, None).await.remove(0);
+        let sent: u64 = message.attributes["SentTimestamp"].parse().unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        let age = u64::try_from(now).unwrap() - sent;
+        assert!((1_000_000..1_010_000).contains(&age), "{age} ms");
+        tokio::time::advance(Duration::from_millis(30)).await;
+        assert_eq!(bodies(&queue).await, ["a"]);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(bodies(&queue).await, [""; 0], "older than the queue keeps it");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn waits_for_a_message_no_longer_than_asked() {
         let queue = queue();
         let started = Instant::now();
@@ -308,7 +405,7 @@ mod tests {
             async move { queue.receive(1, Duration::from_secs(3600), None).await }
         });
         tokio::task::yield_now().await;
-        queue.send_later("late", BTreeMap::new(), Duration::from_secs(7));
+        queue.send_traced("late", BTreeMap::new(), None, Duration::from_secs(7));
         let received = waiting.await.unwrap();
         assert_eq!(received[0].body, "late");
         assert_eq!(started.elapsed(), Duration::from_secs(12));

@@ -15,6 +15,7 @@ use serde_json::Value;
 use ses_forwarder_local_aws::{
     auth::{OPERATOR_KEY, OPERATOR_SECRET, Registration},
     journal::{Event, Journal},
+    pace::Pace,
     services::{Options, Services},
     ses::Account,
 };
@@ -143,6 +144,7 @@ impl Bench {
             data: data.path().to_owned(),
             relay: None,
             ses: Account::new(["in.example".to_owned()]),
+            pace: Pace::real(),
             faults: Vec::new(),
         };
         change(&mut options);

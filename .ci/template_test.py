@@ -48,6 +48,7 @@ SETS = {
         "Analytics": "projection",
         "ConfigurationSet": "forwarded",
         "SilenceAlarmHours": 24,
+        "RetryHours": 1,
         "SubjectPrefix": "[in.example]",
         "HideDestinations": "true",
         "MessageRetentionDays": 3650,
@@ -143,6 +144,7 @@ class Parameters(unittest.TestCase):
             "SubjectPrefix": ["", "[in.example]", "Fwd: "],
             "MessageRetentionDays": [1, 3650],
             "SilenceAlarmHours": [0, 168],
+            "RetryHours": [1, 312],
         }
         for name, values in good.items():
             for value in values:
@@ -188,6 +190,7 @@ class Parameters(unittest.TestCase):
             "ConfigurationSet": ["a b", "x" * 65],
             "MessageRetentionDays": [0, 3651],
             "SilenceAlarmHours": [-1, 169],
+            "RetryHours": [0, 313],
             "LogRetentionDays": [2],
             "OnSpam": ["Drop", ""],
             "HideDestinations": ["yes", ""],

@@ -18,13 +18,46 @@ pub struct Cause {
     pub remedy: &'static str,
 }
 
+/// What the queue does about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// The same message fails the same way again: it is told at once and not tried again.
+    Final,
+    /// It passes once a person has changed something: it is told at once, and tried until then.
+    Configuration,
+    /// It passes by itself: it is tried, and told only if that takes long.
+    Transient,
+    /// The same for whatever message is sent now: one try shows it for all.
+    Outage,
+    /// It passes within seconds, if less is sent.
+    Throttled,
+}
+
 /// The cause of a failure.
 pub fn of(failure: &Failure) -> Cause {
+    row_of(failure).map_or(UNKNOWN, |row| row.cause)
+}
+
+/// What the queue does about a failure. What nobody has foreseen may pass.
+pub fn nature(failure: &Failure) -> Nature {
+    row_of(failure).map_or(Nature::Transient, |row| row.nature)
+}
+
+/// Whether SES may have accepted the message although the try failed: its answer never came, or the
+/// function ended at a time that nobody knows.
+pub fn may_have_been_sent(failure: &Failure) -> bool {
+    let unanswered = ["Timeout", "ConnectionFailure", "UnreadableResponse"];
+    let ended = ["Sandbox.Timedout", "TaskTimedOut", "Runtime.ExitError", "Sandbox.Failure"];
+    let code = failure.code.as_str();
+    let sending = ["SendEmail", "Invoke"].iter().any(|step| failure.message.contains(step));
+    ended.contains(&code) || (unanswered.contains(&code) && sending)
+}
+
+fn row_of(failure: &Failure) -> Option<&'static Row> {
     TABLE
         .iter()
         .find(|row| row.codes.contains(&failure.code.as_str()) && row.says(&failure.message))
         .or_else(|| named_in(&failure.message).map(|(row, _)| row))
-        .map_or(UNKNOWN, |row| row.cause)
 }
 
 /// The error name in an error's message, such as `SendingPausedException`, where only the message
@@ -53,6 +86,7 @@ struct Row {
     says: &'static [&'static str],
     /// What Lambda itself says where there is no name; lower case, any of them.
     marks: &'static [&'static str],
+    nature: Nature,
     cause: Cause,
 }
 
@@ -79,6 +113,7 @@ const TABLE: &[Row] = &[
         codes: &["Bounce"],
         says: &[],
         marks: &[],
+        nature: Nature::Final,
         cause: Cause {
             what: "A destination refused a message that was forwarded to it; this is its report.",
             remedy: "Read the report at the address below; if the destination is gone, change the routes.",
@@ -88,6 +123,7 @@ const TABLE: &[Row] = &[
         codes: &["SettingsError"],
         says: &[],
         marks: &[],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The function's settings are wrong, so it did not start.",
             remedy: "Correct the setting that the error names and deploy the stack again.",
@@ -97,6 +133,7 @@ const TABLE: &[Row] = &[
         codes: &["InvalidRoutes"],
         says: &[],
         marks: &[],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The routes file has an error, so nobody knows where the message should go.",
             remedy: "Correct it (cargo local routes check FILE shows every error) and upload it again.",
@@ -106,6 +143,7 @@ const TABLE: &[Row] = &[
         codes: &["NoRoutes"],
         says: &[],
         marks: &[],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "There is neither a routes file nor a destination domain, so nobody knows where the message \
                    should go.",
@@ -116,15 +154,17 @@ const TABLE: &[Row] = &[
         codes: &["InvalidOutcome"],
         says: &[],
         marks: &[],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The record of what became of the message can't be read, so it may have been sent or not.",
-            remedy: "If it did not arrive, delete the outcome at the address below and try again.",
+            remedy: "If it did not arrive, delete the outcome at the address below.",
         },
     },
     Row {
         codes: &["UnreadableNotification"],
         says: &[],
         marks: &[],
+        nature: Nature::Final,
         cause: Cause {
             what: "SES's notification lacks what is needed to find the message or to tell whom it is for.",
             remedy: "Look for the message among the stored ones by its time.",
@@ -134,6 +174,7 @@ const TABLE: &[Row] = &[
         codes: &["SendingPausedException"],
         says: &[],
         marks: &["sending paused", "sending is paused", "sending is disabled"],
+        nature: Nature::Outage,
         cause: Cause {
             what: "Sending is paused for this SES account or its configuration set.",
             remedy: "Find out why (SES console, Account dashboard) and enable it again: \
@@ -144,6 +185,7 @@ const TABLE: &[Row] = &[
         codes: &["AccountSuspendedException"],
         says: &[],
         marks: &[],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "AWS has shut down sending for this SES account.",
             remedy: "Only AWS can lift that: answer the case in the AWS Support Center.",
@@ -153,6 +195,7 @@ const TABLE: &[Row] = &[
         codes: &["MailFromDomainNotVerifiedException"],
         says: &[],
         marks: &[],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The custom MAIL FROM domain of the sending identity is not verified.",
             remedy: "Put its MX and TXT records into the DNS again (SES console, Identities), or remove the custom \
@@ -163,6 +206,7 @@ const TABLE: &[Row] = &[
         codes: &["MessageRejected", "MessageRejectedException"],
         says: &["not verified"],
         marks: &["address is not verified", "identities failed the check"],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "SES does not know the sender's domain as verified, or the account is in the SES sandbox and a \
                    destination is not verified.",
@@ -175,18 +219,21 @@ const TABLE: &[Row] = &[
         codes: &["BadRequestException", "MessageRejected", "InvalidParameterValue"],
         says: TOO_LARGE_MARKS,
         marks: &[],
+        nature: Nature::Final,
         cause: TOO_LARGE,
     },
     Row {
         codes: &["MessageTooLarge", "MessageTooLong", "TooLarge"],
         says: &[],
         marks: TOO_LARGE_MARKS,
+        nature: Nature::Final,
         cause: TOO_LARGE,
     },
     Row {
         codes: &["MessageRejected", "MessageRejectedException"],
         says: &[],
         marks: &[],
+        nature: Nature::Final,
         cause: Cause {
             what: "SES refused the content of the message.",
             remedy: "Read the stored message at the address below, with care if the error speaks of a virus.",
@@ -196,19 +243,20 @@ const TABLE: &[Row] = &[
         codes: &["LimitExceededException", "TooManyRequestsException", "Throttling", "ThrottlingException"],
         says: &["quota"],
         marks: &["daily message quota", "daily sending quota"],
+        nature: Nature::Outage,
         cause: Cause {
             what: "The account's SES quota for 24 hours is used up.",
-            remedy: "It frees up hour by hour: try again later, or request a higher sending quota (Service Quotas \
-                     console).",
+            remedy: "It frees up hour by hour; a higher one can be requested (Service Quotas console).",
         },
     },
     Row {
         codes: &["LimitExceededException"],
         says: &[],
         marks: &[],
+        nature: Nature::Outage,
         cause: Cause {
             what: "A quota of the SES account is used up.",
-            remedy: "Try again later, or request a higher quota (Service Quotas console).",
+            remedy: "It frees up by itself; a higher one can be requested (Service Quotas console).",
         },
     },
     Row {
@@ -221,15 +269,17 @@ const TABLE: &[Row] = &[
         ],
         says: &[],
         marks: &["maximum sending rate exceeded", "rate exceeded"],
+        nature: Nature::Throttled,
         cause: Cause {
             what: "More was sent at once than the account may send a second.",
-            remedy: "Try again now; if it happens often, request a higher sending rate (Service Quotas console).",
+            remedy: "If it happens often, request a higher sending rate (Service Quotas console).",
         },
     },
     Row {
         codes: &["BadRequestException"],
         says: &[],
         marks: &[],
+        nature: Nature::Final,
         cause: Cause {
             what: "SES found the rewritten message malformed.",
             remedy: "Read the stored message at the address below; the error says what SES stumbled over.",
@@ -239,15 +289,17 @@ const TABLE: &[Row] = &[
         codes: &["NotFoundException"],
         says: &[],
         marks: &["configuration set"],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The SES configuration set does not exist.",
-            remedy: "Create it, or correct the stack's parameter ConfigurationSet, and try again.",
+            remedy: "Create it, or correct the stack's parameter ConfigurationSet.",
         },
     },
     Row {
         codes: &["MessageNotFound", "NoSuchKey"],
         says: &[],
         marks: &["specified key does not exist"],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The stored message is not in the bucket.",
             remedy: "Check that the receipt rule stores it under the prefix that the function reads; if its retention \
@@ -258,6 +310,7 @@ const TABLE: &[Row] = &[
         codes: &["NoSuchBucket"],
         says: &[],
         marks: &["specified bucket does not exist"],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The bucket does not exist.",
             remedy: "Create it again or correct the stack's parameter ExistingBucket.",
@@ -267,6 +320,7 @@ const TABLE: &[Row] = &[
         codes: &["AccessDenied", "AccessDeniedException"],
         says: &[],
         marks: &["not authorized to perform", "access denied"],
+        nature: Nature::Configuration,
         cause: Cause {
             what: "The function's role does not allow a call that it made.",
             remedy: "Deploy the stack again; if it still fails, look for a bucket policy, key policy or service \
@@ -277,28 +331,31 @@ const TABLE: &[Row] = &[
         codes: &["EventAgeExceeded"],
         says: &[],
         marks: &[],
+        nature: Nature::Transient,
         cause: Cause {
             what: "Lambda could not run the function in time: all its instances were busy or the account's \
                    concurrency was used up.",
-            remedy: "Try again now; if it happens often, raise the account's concurrency (Service Quotas console).",
+            remedy: "If it happens often, raise the account's concurrency (Service Quotas console).",
         },
     },
     Row {
         codes: &["Sandbox.Timedout", "TaskTimedOut"],
         says: &[],
         marks: &["task timed out"],
+        nature: Nature::Transient,
         cause: Cause {
             what: "Forwarding took longer than the function's time-out.",
-            remedy: "Try again; a large message may need a longer Timeout and a larger MemorySize in template.yaml.",
+            remedy: "A large message may need a longer Timeout and a larger MemorySize in template.yaml.",
         },
     },
     Row {
         codes: &["Runtime.ExitError", "Runtime.OutOfMemory", "OutOfMemory", "Sandbox.Failure"],
         says: &[],
         marks: &["runtime exited", "signal: killed"],
+        nature: Nature::Transient,
         cause: Cause {
             what: "The function was stopped while it worked, most likely for lack of memory.",
-            remedy: "Raise its MemorySize in template.yaml, deploy, and try again.",
+            remedy: "Raise its MemorySize in template.yaml and deploy.",
         },
     },
     Row {
@@ -317,9 +374,10 @@ const TABLE: &[Row] = &[
         ],
         says: &[],
         marks: &["connection reset", "service unavailable"],
+        nature: Nature::Transient,
         cause: Cause {
             what: "An AWS service did not answer, or answered with an error of its own, each time it was tried.",
-            remedy: "Try again; https://health.aws.amazon.com tells of disturbances.",
+            remedy: "https://health.aws.amazon.com tells of disturbances.",
         },
     },
 ];
@@ -442,6 +500,61 @@ mod tests {
         for (code, message, expected) in cases {
             let cause = of(&Failure { code: code.to_owned(), message: message.to_owned() });
             assert!(cause.what.starts_with(expected), "{code:?} {message:?}: {}", cause.what);
+        }
+    }
+
+    #[test]
+    fn natures() {
+        use Nature::{Configuration, Final, Outage, Throttled, Transient};
+        let cases = [
+            ("MessageRejected", "Email contains a virus", Final),
+            (
+                "MessageRejected",
+                "Email address is not verified. The following identities failed",
+                Configuration,
+            ),
+            ("BadRequestException", "Duplicate header 'Date'.", Final),
+            ("MessageTooLarge", "", Final),
+            ("UnreadableNotification", "", Final),
+            ("AccessDeniedException", "", Configuration),
+            ("AccountSuspendedException", "", Configuration),
+            ("MailFromDomainNotVerifiedException", "", Configuration),
+            ("NotFoundException", "Configuration set <x> does not exist.", Configuration),
+            ("InvalidRoutes", "", Configuration),
+            ("SettingsError", "", Configuration),
+            ("SendingPausedException", "", Outage),
+            ("LimitExceededException", "Daily message quota exceeded.", Outage),
+            ("TooManyRequestsException", "Daily message quota exceeded.", Outage),
+            ("TooManyRequestsException", "Maximum sending rate exceeded.", Throttled),
+            ("Timeout", "no answer in time", Transient),
+            ("Runtime.ExitError", "", Transient),
+            ("HTTP 503", "", Transient),
+            ("NobodyKnowsThisException", "", Transient),
+        ];
+        for (code, message, expected) in cases {
+            let failure = Failure { code: code.to_owned(), message: message.to_owned() };
+            assert_eq!(nature(&failure), expected, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_sent() {
+        let cases = [
+            ("Timeout", "message x: SendEmail failed: Timeout: no answer in time", true),
+            ("ConnectionFailure", "message x: SendEmail failed: ConnectionFailure: connection reset", true),
+            ("Timeout", "Invoke failed: Timeout: the function gave no answer in time", true),
+            ("Timeout", "message x: GetObject s3://b/k failed: Timeout: no answer in time", false),
+            (
+                "TooManyRequestsException",
+                "message x: SendEmail failed: TooManyRequestsException: slow",
+                false,
+            ),
+            ("Runtime.ExitError", "RequestId: r Error: Runtime exited with error: signal: killed", true),
+            ("Sandbox.Timedout", "RequestId: r Error: Task timed out after 60.00 seconds", true),
+        ];
+        for (code, message, expected) in cases {
+            let failure = Failure { code: code.to_owned(), message: message.to_owned() };
+            assert_eq!(may_have_been_sent(&failure), expected, "{code} {message}");
         }
     }
 

@@ -6,8 +6,12 @@
 //!
 //! Nothing is refused: what can't be read is a letter too, since a message may stand behind it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
+use aws_lambda_events::event::sqs::SqsMessage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
@@ -15,42 +19,23 @@ use ses_forwarder::{
     outcome::Failure,
 };
 
-use crate::cause;
+use crate::{cause, schedule};
 
-/// What Lambda hands over: a batch of queue messages.
-/// <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>
-#[derive(Debug, Deserialize)]
-pub struct QueueEvent {
-    /// The batch.
-    #[serde(rename = "Records")]
-    pub messages: Vec<QueueMessage>,
-}
-
-/// One message of the queue.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct QueueMessage {
-    /// The queue's id of it: `itemIdentifier` in the answer.
-    pub message_id: String,
-    /// What it holds.
-    pub body: String,
-    /// The queue's own attributes.
-    pub attributes: BTreeMap<String, String>,
-    /// The sender's attributes.
-    pub message_attributes: BTreeMap<String, Attribute>,
-}
-
-/// A message attribute; numbers come as text as well.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Attribute {
-    /// Its value.
-    pub string_value: Option<String>,
-}
-
-/// What a queue message says.
+/// What a message of the queue says.
 #[derive(Debug)]
 pub struct Letter<'a> {
+    /// The queue's id of the message: `itemIdentifier` in the answer.
+    pub queue_id: &'a str,
+    /// By which the queue hides it.
+    pub receipt_handle: &'a str,
+    /// ARN of the queue.
+    pub queue_arn: &'a str,
+    /// What the queue held.
+    pub body: &'a str,
+    /// Since it was put on the queue.
+    pub age: Duration,
+    /// How often the queue has handed it out, from 1; `None` if it does not say.
+    pub deliveries: Option<u32>,
     /// Request id of the invocation that failed, as Lambda gave it.
     pub request_id: Option<String>,
     /// What failed.
@@ -72,39 +57,54 @@ pub struct Message<'a> {
     pub notification: Notification,
 }
 
-impl QueueMessage {
-    /// How often the queue has handed this message out, from 1; `None` if it does not say.
-    pub fn receive_count(&self) -> Option<u32> {
-        self.attributes.get("ApproximateReceiveCount")?.parse().ok()
-    }
-
-    /// Reads the message.
-    pub fn letter(&self) -> Letter<'_> {
-        let attribute = |name| self.message_attributes.get(name).and_then(|a| a.string_value.clone());
-        if let Some((context, response, event)) = OnFailure::read(&self.body) {
+impl<'a> Letter<'a> {
+    /// Reads a message of the queue, received at `now`.
+    pub fn read(message: &'a SqsMessage, now: SystemTime) -> Letter<'a> {
+        let body = message.body.as_deref().unwrap_or_default();
+        let deliveries =
+            message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        let envelope = Letter {
+            queue_id: message.message_id.as_deref().unwrap_or_default(),
+            receipt_handle: message.receipt_handle.as_deref().unwrap_or_default(),
+            queue_arn: message.event_source_arn.as_deref().unwrap_or_default(),
+            body,
+            age: age(message, now).unwrap_or_else(|| schedule::age_at(deliveries.unwrap_or(1))),
+            deliveries,
+            request_id: None,
+            failure: Failure { code: String::new(), message: String::new() },
+            function: None,
+            messages: Vec::new(),
+            unreadable: None,
+        };
+        if let Some((context, response, event)) = OnFailure::read(body) {
             let (messages, unreadable) = messages_of(event);
             let failure = context.failure(response);
             let RequestContext { request_id, function_arn: function, .. } = context;
-            return Letter { request_id, failure, function, messages, unreadable };
+            return Letter { request_id, failure, function, messages, unreadable, ..envelope };
         }
-        let (messages, unreadable) = match serde_json::from_str(&self.body) {
+        let (messages, unreadable) = match serde_json::from_str(body) {
             Ok(event) => messages_of(event),
             Err(error) => (Vec::new(), Some(format!("it is no JSON: {error}"))),
         };
-        let message = attribute("ErrorMessage").unwrap_or_else(|| "Lambda gave no error message".to_owned());
-        let code = cause::code_in(&message).unwrap_or(UNNAMED).to_owned();
-        let failure = Failure { code, message };
-        Letter { request_id: attribute("RequestID"), failure, function: None, messages, unreadable }
+        let attribute = |name| message.message_attributes.get(name).and_then(|a| a.string_value.clone());
+        let text = attribute("ErrorMessage").unwrap_or_else(|| "Lambda gave no error message".to_owned());
+        let code = cause::code_in(&text).unwrap_or(UNNAMED).to_owned();
+        let failure = Failure { code, message: text };
+        Letter { request_id: attribute("RequestID"), failure, messages, unreadable, ..envelope }
+    }
+
+    /// A name that all copies of this letter share and that is safe in an S3 key: the id of the
+    /// request that failed, else the queue's id. `None` if neither is one.
+    pub fn name(&self) -> Option<&str> {
+        [self.request_id.as_deref(), Some(self.queue_id)].into_iter().flatten().find(|id| is_id(id))
     }
 }
 
-impl Letter<'_> {
-    /// A name that all copies of this letter share and that is safe in an S3 key: the id of the
-    /// request that failed, else the queue's id. `None` if neither is one.
-    pub fn name(&self, message: &QueueMessage) -> Option<String> {
-        let ids = [self.request_id.as_ref(), Some(&message.message_id)];
-        ids.into_iter().flatten().find(|id| is_id(id)).cloned()
-    }
+/// By the time at which the queue took it.
+fn age(message: &SqsMessage, now: SystemTime) -> Option<Duration> {
+    let sent: u64 = message.attributes.get("SentTimestamp")?.parse().ok()?;
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(now.saturating_sub(Duration::from_millis(sent)))
 }
 
 /// Code of a failure that has no name.
@@ -187,6 +187,7 @@ impl RequestContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_lambda_events::event::sqs::SqsEvent;
     use proptest::prelude::*;
 
     const DEAD_LETTER: &str = include_str!("../../events/dead-letter-event.json");
@@ -196,19 +197,23 @@ mod tests {
     /// Request id, error code, beginning of the error, ids of the messages, why unreadable.
     type Summary = (Option<String>, String, String, Vec<String>, Option<String>);
 
-    fn summaries(event: &str) -> Vec<Summary> {
-        let event: QueueEvent = serde_json::from_str(event).unwrap();
-        event.messages.iter().map(summary).collect()
+    fn event(json: &str) -> SqsEvent {
+        serde_json::from_str(json).unwrap()
     }
 
-    fn summary(message: &QueueMessage) -> Summary {
-        let letter = message.letter();
+    fn summaries(json: &str) -> Vec<Summary> {
+        event(json).records.iter().map(summary).collect()
+    }
+
+    fn summary(message: &SqsMessage) -> Summary {
+        let letter = Letter::read(message, SystemTime::now());
         let ids = letter.messages.iter().map(|message| message.notification.message_id.clone()).collect();
         (letter.request_id, letter.failure.code, letter.failure.message, ids, letter.unreadable)
     }
 
-    fn message(body: &str) -> QueueMessage {
-        QueueMessage { message_id: "queue-id".to_owned(), body: body.to_owned(), ..QueueMessage::default() }
+    fn message(body: &str) -> SqsMessage {
+        let json = serde_json::json!({ "messageId": "queue-id", "body": body });
+        serde_json::from_value(json).unwrap()
     }
 
     fn expected(request: &str, code: &str, message: &str, ids: &[&str], unreadable: Option<&str>) -> Summary {
@@ -253,8 +258,8 @@ mod tests {
         );
         let request = "8c1b5f0e-1f5a-4c2e-9b77-3d2a6f4e5b02";
         assert_eq!(summaries(DESTINATION), [expected(request, "MessageNotFound", &message, &[id], None)]);
-        let event: QueueEvent = serde_json::from_str(DESTINATION).unwrap();
-        let function = event.messages[0].letter().function;
+        let event = event(DESTINATION);
+        let function = Letter::read(&event.records[0], SystemTime::now()).function;
         let arn = "arn:aws:lambda:us-east-1:123456789012:function:ses-forwarder-handle-email:$LATEST";
         assert_eq!(function.as_deref(), Some(arn));
     }
@@ -287,12 +292,30 @@ mod tests {
             (None, "", None),
         ];
         for (request, queue_id, expected) in cases {
-            let mut message = QueueMessage { message_id: queue_id.to_owned(), ..message("{}") };
+            let mut json = serde_json::json!({ "messageId": queue_id, "body": "{}" });
             if let Some(request) = request {
-                let value = Attribute { string_value: Some(request.to_owned()) };
-                message.message_attributes.insert("RequestID".to_owned(), value);
+                json["messageAttributes"] = serde_json::json!({ "RequestID": { "stringValue": request } });
             }
-            assert_eq!(message.letter().name(&message).as_deref(), expected, "{request:?} {queue_id:?}");
+            let message: SqsMessage = serde_json::from_value(json).unwrap();
+            let letter = Letter::read(&message, SystemTime::now());
+            assert_eq!(letter.name(), expected, "{request:?} {queue_id:?}");
+        }
+    }
+
+    #[test]
+    fn an_age_is_that_of_the_queue_or_follows_from_its_count() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let cases = [
+            ("sent", serde_json::json!({ "SentTimestamp": "999700000" }), 300),
+            ("sent after now, by another clock", serde_json::json!({ "SentTimestamp": "1000700000" }), 0),
+            ("counted", serde_json::json!({ "ApproximateReceiveCount": "3" }), 20 * 60),
+            ("unreadable", serde_json::json!({ "SentTimestamp": "then" }), 0),
+            ("unknown", serde_json::json!({}), 0),
+        ];
+        for (name, attributes, seconds) in cases {
+            let json = serde_json::json!({ "messageId": "q", "body": "{}", "attributes": attributes });
+            let message: SqsMessage = serde_json::from_value(json).unwrap();
+            assert_eq!(Letter::read(&message, now).age, Duration::from_secs(seconds), "{name}");
         }
     }
 
@@ -310,16 +333,16 @@ mod tests {
         #[test]
         fn every_letter_holds_messages_or_is_unreadable(body: String) {
             let message = message(&body);
-            let letter = message.letter();
+            let letter = Letter::read(&message, SystemTime::now());
             prop_assert!(letter.messages.is_empty() == letter.unreadable.is_some());
         }
 
         #[test]
         fn a_letter_cut_off_anywhere_is_unreadable(at in 0usize..1_900) {
-            let event: QueueEvent = serde_json::from_str(DEAD_LETTER).unwrap();
-            let body = &event.messages[0].body;
+            let event = event(DEAD_LETTER);
+            let body = event.records[0].body.as_deref().unwrap();
             let message = message(&body[..body.floor_char_boundary(at)]);
-            let letter = message.letter();
+            let letter = Letter::read(&message, SystemTime::now());
             prop_assert!(letter.messages.is_empty() && letter.unreadable.is_some());
         }
     }

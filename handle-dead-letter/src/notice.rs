@@ -62,8 +62,21 @@ pub struct Failed {
     pub sent_to: Vec<String>,
     /// ARN of the function that failed, if known.
     pub function: Option<String>,
+    /// How often the queue had it tried again.
+    pub tries: u32,
     /// What could not be found out or recorded about it.
     pub doubt: Option<String>,
+}
+
+/// A message that the queue still has tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// The message, and what it waits for.
+    pub failed: Failed,
+    /// Until when it is tried.
+    pub until: OffsetDateTime,
+    /// Whether that passes without anyone doing anything.
+    pub by_itself: bool,
 }
 
 /// A notice, not yet in the form of any channel.
@@ -92,6 +105,9 @@ const SHOWN: usize = 200;
 /// Longest error shown, in characters. Lambda passes 1 KB of a message on.
 const ERROR_SHOWN: usize = 1_024;
 
+/// Longest error code in a subject.
+const CODE_SHOWN: usize = 60;
+
 /// Longest stack name in a subject, so that the count behind it is seen.
 const STACK_SHOWN: usize = 40;
 
@@ -107,15 +123,64 @@ const TEXT_LIMIT: usize = 128 * 1024;
 const ATTACHMENT_LIMIT: usize = 256 * 1024;
 
 /// Writes a notice of at least one item.
-pub fn compose(items: &[Item], place: &Place) -> Notice {
-    let mut text = introduction(items, place);
+pub fn compose(items: &[&Item], place: &Place) -> Notice {
+    let sections = items.iter().enumerate().map(|(at, item)| (item.name(), section(at + 1, item, place)));
+    let text = with_sections(introduction(items, place), sections);
+    let attachments = items.iter().filter_map(|item| item.attachment()).collect();
+    Notice { subject: subject(&summary(items), place), text, attachments }
+}
+
+/// Writes a notice of at least one message that waits.
+pub fn delay(waiting: &[&Waiting], place: &Place) -> Notice {
+    let by_itself = waiting.iter().all(|waiting| waiting.by_itself);
+    let code = waiting.iter().find(|waiting| waiting.by_itself == by_itself);
+    let code = code.map_or("", |waiting| waiting.failed.failure.code.as_str());
+    let summary = format!(
+        "Mail {}: {}",
+        if by_itself { "is delayed" } else { "waits for you" },
+        plain(code, CODE_SHOWN)
+    );
+    let mut text = format!("{summary} (stack {}, {}).\n", place.stack, place.region);
+    let until = waiting.iter().map(|waiting| waiting.until).min();
+    let until = until.map_or_else(String::new, when);
+    text.push_str(&if by_itself {
+        format!("It is tried again by itself until {until}; there is nothing to do.\n")
+    } else {
+        format!(
+            "Once what is wrong has been put right it goes out by itself, with no command to type; it is tried\n\
+             until {until}.\n"
+        )
+    });
+    text.push_str(
+        "Whatever else waits for the same makes no notice for a day. Another comes when mail goes out again.\n",
+    );
+    let sections = waiting.iter().enumerate().map(|(at, waiting)| {
+        let id = waiting.failed.notification.message_id.as_str();
+        let mut section = failed_section(at + 1, &waiting.failed, place, false);
+        line(&mut section, "Tried until", &when(waiting.until));
+        (id, section)
+    });
+    Notice { subject: subject(&summary, place), text: with_sections(text, sections), attachments: Vec::new() }
+}
+
+/// Writes a notice that what [`delay`] told has passed.
+pub fn all_clear(place: &Place) -> Notice {
+    let summary = "Mail goes out again";
+    let text = format!(
+        "{summary} (stack {}, {}).\nWhat still waits follows by itself within some hours; there is nothing to do.\n",
+        place.stack, place.region
+    );
+    Notice { subject: subject(summary, place), text, attachments: Vec::new() }
+}
+
+/// The text with as many sections, each with its name, as there is room for; the others are named.
+fn with_sections<'a>(mut text: String, sections: impl Iterator<Item = (&'a str, String)>) -> String {
     let mut left_out = Vec::new();
-    for (number, item) in items.iter().enumerate() {
-        let section = section(number + 1, item, place);
+    for (name, section) in sections {
         if text.len() + section.len() <= TEXT_LIMIT {
             text.push_str(&section);
         } else {
-            left_out.push(item.name());
+            left_out.push(name);
         }
     }
     if !left_out.is_empty() {
@@ -123,8 +188,7 @@ pub fn compose(items: &[Item], place: &Place) -> Notice {
         let names = cut(&names, TEXT_LIMIT / 2);
         let _ = writeln!(text, "\nThere is no room for {} more: {names}", left_out.len());
     }
-    let attachments = items.iter().filter_map(Item::attachment).collect();
-    Notice { subject: subject(items, place), text, attachments }
+    text
 }
 
 /// What a letter holds, without the content of mail: SNS puts the whole message under `content`.
@@ -189,7 +253,7 @@ impl Item {
 }
 
 /// How many of each kind, in words: `3 messages could not be forwarded`.
-fn summary(items: &[Item]) -> String {
+fn summary(items: &[&Item]) -> String {
     let count = |is: fn(&Item) -> bool| items.iter().filter(|item| is(item)).count();
     let sentences = [
         (
@@ -215,11 +279,11 @@ fn summary(items: &[Item]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn subject(items: &[Item], place: &Place) -> String {
-    format!("[{}] {}", cut(&place.stack, STACK_SHOWN), summary(items))
+fn subject(summary: &str, place: &Place) -> String {
+    format!("[{}] {summary}", cut(&place.stack, STACK_SHOWN))
 }
 
-fn introduction(items: &[Item], place: &Place) -> String {
+fn introduction(items: &[&Item], place: &Place) -> String {
     let mut text = format!("{} (stack {}, {}).\n", summary(items), place.stack, place.region);
     if items.iter().any(|item| matches!(item, Item::Failed(_))) {
         text.push_str(
@@ -260,6 +324,9 @@ fn failed_section(number: usize, failed: &Failed, place: &Place, try_again: bool
     line(&mut text, "Error", &error(failure));
     if !failed.sent_to.is_empty() {
         line(&mut text, "Has it", &recipients_of(&failed.sent_to));
+    }
+    if failed.tries > 0 {
+        line(&mut text, "Tried again", &format!("{} times", failed.tries));
     }
     if let Some(doubt) = &failed.doubt {
         line(&mut text, "Beware", &plain(doubt, ERROR_SHOWN));
@@ -375,8 +442,13 @@ mod tests {
             failure: Failure { code: code.to_owned(), message: message.to_owned() },
             sent_to: Vec::new(),
             function: None,
+            tries: 0,
             doubt: None,
         }
+    }
+
+    fn composed(items: &[Item]) -> Notice {
+        compose(&items.iter().collect::<Vec<_>>(), &place())
     }
 
     fn unreadable(body: &str) -> Item {
@@ -391,7 +463,7 @@ mod tests {
     #[test]
     fn a_notice_of_one_message() {
         let message = "message 5f0h2kq8: SendEmail failed: SendingPausedException: Email sending is paused.";
-        let notice = compose(&[Item::Failed(failed("SendingPausedException", message))], &place());
+        let notice = composed(&[Item::Failed(failed("SendingPausedException", message))]);
         assert_eq!(notice.subject, "[forwarder] 1 message could not be forwarded");
         assert_eq!(notice.attachments, []);
         assert_eq!(
@@ -436,12 +508,12 @@ aws lambda invoke --region eu-west-1 --function-name forwarder-handle-email --in
             ),
         ];
         for (items, expected) in cases {
-            let notice = compose(&items, &place());
+            let notice = composed(&items);
             assert_eq!(notice.subject, format!("[forwarder] {expected}"));
             assert!(notice.text.starts_with(&format!("{expected} (stack forwarder, eu-west-1).\n")));
         }
         let long = Place { stack: "x".repeat(128), ..place() };
-        let subject = compose(&[failed()], &long).subject;
+        let subject = compose(&[&failed()], &long).subject;
         assert_eq!(subject, format!("[{}] 1 message could not be forwarded", "x".repeat(STACK_SHOWN)));
     }
 
@@ -513,7 +585,7 @@ aws lambda invoke --region eu-west-1 --function-name forwarder-handle-email --in
             ("unreadable", unreadable("{"), "Why          it is no JSON\n", "Try again"),
         ];
         for (name, item, has, has_not) in cases {
-            let text = compose(&[item], &place()).text;
+            let text = composed(&[item]).text;
             assert!(text.contains(has), "{name}: {text}");
             assert!(!text.contains(has_not), "{name}: {text}");
         }
@@ -550,7 +622,7 @@ aws lambda invoke --region eu-west-1 --function-name forwarder-handle-email --in
 
     #[test]
     fn an_attachment_is_bounded() {
-        let notice = compose(&[unreadable(&"ü".repeat(500_000))], &place());
+        let notice = composed(&[unreadable(&"ü".repeat(500_000))]);
         let [Attachment { name, text }] = notice.attachments.as_slice() else { panic!("one attachment") };
         assert_eq!(name, "8c1b.txt");
         assert!(text.ends_with("\n[cut: 262144 of 1000000 bytes]") && text.len() < ATTACHMENT_LIMIT + 40);
@@ -559,7 +631,7 @@ aws lambda invoke --region eu-west-1 --function-name forwarder-handle-email --in
     #[test]
     fn what_does_not_fit_is_named() {
         let items = vec![Item::Failed(failed("Timeout", &"x".repeat(2_000))); 500];
-        let text = compose(&items, &place()).text;
+        let text = composed(&items).text;
         assert!(text.len() <= TEXT_LIMIT + TEXT_LIMIT / 2 + 100, "{}", text.len());
         let last = text.lines().last().unwrap();
         let shown = text.matches("Try again:").count();
@@ -574,8 +646,8 @@ aws lambda invoke --region eu-west-1 --function-name forwarder-handle-email --in
             failed.notification.from = vec![from];
             failed.notification.recipients = vec![to];
             failed.notification.source = Some(source);
-            let notice = compose(&[Item::Failed(failed)], &place());
-            let plain = compose(&[Item::Failed(self::failed("X", "x"))], &place());
+            let notice = composed(&[Item::Failed(failed)]);
+            let plain = composed(&[Item::Failed(self::failed("X", "x"))]);
             prop_assert_eq!(notice.text.lines().count(), plain.text.lines().count());
             prop_assert!(!notice.text.chars().any(|c| c.is_control() && c != '\n'));
             prop_assert!(!notice.subject.contains(char::is_control));

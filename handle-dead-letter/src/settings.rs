@@ -1,5 +1,7 @@
 //! What `handle-dead-letter` reads from its environment.
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use ses_forwarder::{
     address::Address,
     settings::{Common, Lookup, SettingsError, names},
@@ -18,12 +20,22 @@ pub struct Settings {
     pub address: Option<Address>,
     /// `NOTICE_TOPIC_ARN`.
     pub topic: Option<String>,
+    /// `RETRY_HOURS`: from this age on a letter is given up.
+    pub retry: Duration,
+    /// `DELAY_NOTICE_MINUTES`: from this age on a letter is told that is still tried.
+    pub delay_notice: Duration,
 }
+
+/// Most hours that letters are tried for: the queue keeps them for 14 days, and one is left for the last
+/// wait and for notices that can't be sent.
+const MAX_RETRY_HOURS: u64 = 13 * 24;
 
 const ADDRESS: &str = "a mail address such as admin@example.com";
 const TOPIC: &str = "the ARN of an SNS topic, arn:aws:sns:REGION:ACCOUNT:NAME";
 const STACK: &str = "the name of the stack: 1 to 128 letters, digits and hyphens";
 const FUNCTION: &str = "the name or ARN of a function";
+const RETRY_HOURS: &str = "a number of hours from 1 to 312 (13 days)";
+const DELAY_NOTICE_MINUTES: &str = "a number of minutes from 0 (at the first failure) to 10080 (a week)";
 const REGION: &str = "an AWS region, which Lambda sets";
 
 impl Settings {
@@ -36,6 +48,10 @@ impl Settings {
         let handle_email = lookup.optional(names::HANDLE_EMAIL_FUNCTION, FUNCTION, function);
         let address = lookup.optional(names::NOTICE_ADDRESS, ADDRESS, |text| Address::parse(text).ok());
         let topic = lookup.optional(names::NOTICE_TOPIC_ARN, TOPIC, topic);
+        let retry_hours = |text: &str| number(text, 1..=MAX_RETRY_HOURS);
+        let retry_hours = lookup.or_default(names::RETRY_HOURS, "96", RETRY_HOURS, retry_hours);
+        let minutes = |text: &str| number(text, 0..=7 * 24 * 60);
+        let minutes = lookup.or_default(names::DELAY_NOTICE_MINUTES, "60", DELAY_NOTICE_MINUTES, minutes);
         if address.is_none() && topic.is_none() {
             lookup.complain("NOTICE_ADDRESS and NOTICE_TOPIC_ARN are not set; one of them must be");
         }
@@ -45,7 +61,9 @@ impl Settings {
         let region = region.expect("finish reports what is missing");
         let handle_email = handle_email.unwrap_or_else(|| format!("{stack}-handle-email"));
         let place = Place { stack, region, bucket, prefixes, handle_email };
-        Ok(Settings { email_domain, place, address, topic })
+        let retry = Duration::from_secs(retry_hours * 60 * 60);
+        let delay_notice = Duration::from_secs(minutes * 60);
+        Ok(Settings { email_domain, place, address, topic, retry, delay_notice })
     }
 
     /// What would make notices useless, though it is allowed.
@@ -56,6 +74,10 @@ impl Settings {
              set an address elsewhere",
         )
     }
+}
+
+fn number(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
+    text.parse().ok().filter(|number| allowed.contains(number))
 }
 
 fn plain_name(value: &str) -> Option<String> {
@@ -112,6 +134,8 @@ mod tests {
             },
             address: Some(Address::parse("admin@out.example").unwrap()),
             topic: None,
+            retry: Duration::from_secs(96 * 60 * 60),
+            delay_notice: Duration::from_secs(60 * 60),
         }
     }
 
@@ -126,11 +150,15 @@ mod tests {
         let mut variables = vec![
             ("NOTICE_TOPIC_ARN", "arn:aws:sns:eu-west-1:123456789012:x"),
             ("HANDLE_EMAIL_FUNCTION", "f-1_X"),
+            ("RETRY_HOURS", "312"),
+            ("DELAY_NOTICE_MINUTES", "0"),
         ];
         variables.extend(REQUIRED);
         let mut all = expected();
         all.topic = Some("arn:aws:sns:eu-west-1:123456789012:x".to_owned());
         all.place.handle_email = "f-1_X".to_owned();
+        all.retry = Duration::from_secs(312 * 60 * 60);
+        all.delay_notice = Duration::ZERO;
         assert_eq!(read(&variables), Ok(all));
     }
 
@@ -158,6 +186,10 @@ mod tests {
             ("NOTICE_TOPIC_ARN", "arn:aws:sqs:eu-west-1:123456789012:x"),
             ("NOTICE_TOPIC_ARN", "arn:aws:sns:eu-west-1::x"),
             ("HANDLE_EMAIL_FUNCTION", "$(reboot)"),
+            ("RETRY_HOURS", "0"),
+            ("RETRY_HOURS", "313"),
+            ("RETRY_HOURS", "four days"),
+            ("DELAY_NOTICE_MINUTES", "-1"),
         ];
         for (name, value) in cases {
             let mut variables = vec![(name, value)];

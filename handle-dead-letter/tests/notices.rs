@@ -3,51 +3,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::Command;
+mod common;
 
+use std::{process::Command, time::Duration};
+
+use common::{
+    FUNCTION, NOTICE_SENDER, SAMPLE, SAMPLE_ID, aged, arm, delivered, event, failures, no_failures, notices,
+    pause, stack, stack_with,
+};
 use mail_parser::{Message, MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::{End, Event};
-use ses_forwarder_local_stack::{Config, SentMail, Stack};
-use ses_forwarder_local_trials::privacy::Watched;
+use ses_forwarder_local_stack::{SentMail, Stack};
 
-const NOTICE_SENDER: &str = "forwarder-notice@in.example";
-const FUNCTION: &str = "HandleDeadLetterFunction";
-const SAMPLE: &[u8] = include_bytes!("../../events/sample-message.eml");
-const SAMPLE_ID: &str = "5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s01";
-
-/// A stack that has to keep its logs free of what is private.
-async fn stack() -> Watched {
-    Watched::new(Stack::start(Config::default()).await.unwrap(), SAMPLE)
-}
-
-/// An event in `events/`.
-fn event(name: &str) -> Value {
-    let path = format!("{}/../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// The same event as the queue delivers it for the `count`-th time.
-fn delivered(mut event: Value, count: u32) -> Value {
-    for record in event["Records"].as_array_mut().unwrap() {
-        record["attributes"]["ApproximateReceiveCount"] = count.to_string().into();
-    }
-    event
-}
-
-fn no_failures() -> Value {
-    json!({ "batchItemFailures": [] })
-}
-
-fn failures(event: &Value) -> Value {
-    let ids = event["Records"].as_array().unwrap().iter().map(|record| &record["messageId"]);
-    json!({ "batchItemFailures": ids.map(|id| json!({ "itemIdentifier": id })).collect::<Vec<_>>() })
-}
-
-/// Notices by mail.
-fn notices(stack: &Stack) -> Vec<SentMail> {
-    stack.sent().into_iter().filter(|mail| mail.from == NOTICE_SENDER).collect()
-}
+/// Older than `RetryHours`.
+const OLD: Duration = Duration::from_secs(97 * 60 * 60);
 
 fn parsed(mail: &SentMail) -> Message<'_> {
     MessageParser::new().parse(&mail.raw).unwrap()
@@ -58,14 +28,6 @@ fn only_text(stack: &Stack) -> String {
     let notices = notices(stack);
     assert_eq!(notices.len(), 1, "one notice");
     parsed(&notices[0]).body_text(0).unwrap().replace("\r\n", "\n")
-}
-
-fn arm(stack: &Stack, fault: &str) {
-    stack.faults().add(fault.parse().unwrap());
-}
-
-fn pause(stack: &Stack, paused: bool) {
-    stack.services().ses().configure(|account| account.sending_enabled = !paused);
 }
 
 /// Runs what the command in a notice runs, with the payload it takes; waits for the function's answer.
@@ -96,16 +58,11 @@ async fn try_again(stack: &Stack, notice: &str) -> Result<Value, String> {
 
 #[tokio::test]
 async fn a_notice_tells_everything_and_its_command_brings_the_message_through() {
-    let stack = stack().await;
+    let stack = stack_with(&[("RetryHours", "1")]).await;
     pause(&stack, true);
     let id = stack.send(Some("jane@example.com"), &["info@in.example"], SAMPLE).await.unwrap();
     // SES is paused for notices too, so this one comes by SNS alone.
     assert_eq!(stack.settled(&id).await, End::Noticed, "{}", stack.story(&id));
-    let attempts = stack.journal().of(&id);
-    let attempts = attempts.iter().filter(
-        |entry| matches!(&entry.event, Event::Returned { function, .. } if function.contains("HandleEmail")),
-    );
-    assert_eq!(attempts.count(), 3, "{}", stack.story(&id));
     assert_eq!(stack.sent(), []);
 
     let published = stack.published();
@@ -150,24 +107,26 @@ async fn a_notice_by_mail_says_what_the_one_by_sns_does() {
     let stack = stack().await;
     // Mail from the author's rewritten address fails, notices do not.
     arm(&stack, "ses:SendEmail(jane_example.com@)=not-found");
-    let id = stack.send(Some("jane@example.com"), &["info@in.example"], SAMPLE).await.unwrap();
-    assert_eq!(stack.settled(&id).await, End::Noticed, "{}", stack.story(&id));
+    stack.send(Some("jane@example.com"), &["info@in.example"], SAMPLE).await.unwrap();
+    stack.told(1).await;
+    while notices(&stack).is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     let notices = notices(&stack);
     let notice = parsed(&notices[0]);
     assert_eq!(notices[0].destinations, ["operator@out.example"]);
-    assert_eq!(notice.subject(), Some("[ses-forwarder] 1 message could not be forwarded"));
+    assert_eq!(notice.subject(), Some("[ses-forwarder] Mail waits for you: NotFoundException"));
     assert_eq!(notice.header_raw("Auto-Submitted").map(str::trim), Some("auto-generated"));
     assert_eq!(notice.header_raw("X-Forwarder-Notice").map(str::trim), Some("ses-forwarder"));
     assert_eq!(stack.published()[0].text.trim_end(), only_text(&stack).trim_end());
-    let marks = stack.keys("error/notices/").await;
-    assert_eq!(marks.len(), 1, "{marks:?}");
+    assert_eq!(stack.keys("error/notices/").await, ["error/notices/state/delays.json"]);
 }
 
 #[tokio::test]
 async fn a_message_is_told_once_for_each_request_that_fails() {
     let stack = stack().await;
-    let batch = event("dead-letter-batch-event");
+    let batch = aged(event("dead-letter-batch-event"), OLD);
     assert_eq!(stack.invoke(FUNCTION, &batch).await, Ok(no_failures()));
     assert_eq!(stack.invoke(FUNCTION, &delivered(batch.clone(), 2)).await, Ok(no_failures()));
 
@@ -193,7 +152,7 @@ async fn a_message_is_told_once_for_each_request_that_fails() {
     assert_eq!(serde_json::from_slice::<Value>(&index).unwrap(), body["Records"][0]["ses"]);
     assert_eq!(index.iter().filter(|byte| **byte == b'\n').count(), 1);
 
-    let mut again = event("dead-letter-event");
+    let mut again = aged(event("dead-letter-event"), OLD);
     again["Records"][0]["messageAttributes"]["RequestID"]["stringValue"] = json!("another-request");
     assert_eq!(stack.invoke(FUNCTION, &again).await, Ok(no_failures()));
     assert_eq!(notices(&stack).len(), 2, "a redrive that failed is told");
@@ -210,7 +169,8 @@ async fn a_failure_is_recorded_and_keeps_what_was_sent() {
         "error": null, "requestId": "old", "bytes": 7, "forwardMillis": 5,
     });
     stack.put_object(&key, before.to_string()).await;
-    stack.invoke(FUNCTION, &event("dead-letter-event")).await.unwrap();
+    let letter = event("dead-letter-event");
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(failures(&letter)));
 
     let mut after = before;
     after["requestId"] = json!("8c1b5f0e-1f5a-4c2e-9b77-3d2a6f4e5b01");
@@ -220,8 +180,11 @@ async fn a_failure_is_recorded_and_keeps_what_was_sent() {
             "message {SAMPLE_ID}: SendEmail failed: SendingPausedException: Email sending is paused for this account"
         ),
     });
-    assert_eq!(stack.outcome(SAMPLE_ID).await, Some(after));
-    assert!(only_text(&stack).contains("\nHas it       ann@out.example\n"));
+    let mut outcome = stack.outcome(SAMPLE_ID).await.unwrap();
+    let next_try = outcome.as_object_mut().unwrap().remove("nextTry");
+    assert!(next_try.is_some_and(|next| next.is_string()));
+    assert_eq!(outcome, after);
+    assert_eq!((notices(&stack), stack.published()), (vec![], vec![]), "it passes by itself");
 }
 
 #[tokio::test]
@@ -275,11 +238,14 @@ async fn a_rejected_message_stays_rejected() {
 async fn one_channel_suffices() {
     let stack = stack().await;
     arm(&stack, "sns:Publish=access-denied@1");
-    assert_eq!(stack.invoke(FUNCTION, &event("dead-letter-event")).await, Ok(no_failures()));
+    assert_eq!(stack.invoke(FUNCTION, &aged(event("dead-letter-event"), OLD)).await, Ok(no_failures()));
     assert_eq!((notices(&stack).len(), stack.published().len()), (1, 0));
 
     arm(&stack, "ses:SendEmail=access-denied@1");
-    assert_eq!(stack.invoke(FUNCTION, &event("dead-letter-destination-event")).await, Ok(no_failures()));
+    assert_eq!(
+        stack.invoke(FUNCTION, &aged(event("dead-letter-destination-event"), OLD)).await,
+        Ok(no_failures())
+    );
     assert_eq!((notices(&stack).len(), stack.published().len()), (1, 1));
     assert!(stack.published()[0].text.contains("The stored message is not in the bucket."));
 }
@@ -289,7 +255,7 @@ async fn without_a_channel_everything_stays_in_the_queue() {
     let stack = stack().await;
     arm(&stack, "sns:Publish=access-denied");
     arm(&stack, "ses:SendEmail=access-denied");
-    let batch = event("dead-letter-batch-event");
+    let batch = aged(event("dead-letter-batch-event"), OLD);
     assert_eq!(stack.invoke(FUNCTION, &batch).await, Ok(failures(&batch)));
     assert_eq!(stack.keys("error/notices/").await, [""; 0]);
 
@@ -308,12 +274,10 @@ async fn a_bucket_that_fails_delays_a_notice_but_does_not_silence_it() {
         assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(failures(&letter)));
     }
     assert_eq!((notices(&stack), stack.published()), (vec![], vec![]));
-    assert_eq!(stack.invoke(FUNCTION, &delivered(letter, 3)).await, Ok(no_failures()));
+    let letter = delivered(letter, 3);
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(failures(&letter)));
     let text = only_text(&stack);
-    assert!(
-        text.contains("\nBeware       what became of it could not be read or recorded: GetObject s3://"),
-        "{text}"
-    );
+    assert!(text.contains("\nError        GetObject s3://") && text.contains("AccessDenied"), "{text}");
 }
 
 #[tokio::test]
@@ -321,18 +285,17 @@ async fn an_outcome_that_can_t_be_read_is_left_alone() {
     let stack = stack().await;
     let key = format!("outcome/2026/11/20/{SAMPLE_ID}.json");
     stack.put_object(&key, "{\"messageId\"").await;
-    assert_eq!(stack.invoke(FUNCTION, &event("dead-letter-event")).await, Ok(no_failures()));
+    let letter = event("dead-letter-event");
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(failures(&letter)));
     assert_eq!(stack.object(&key).await.unwrap(), "{\"messageId\"");
-    assert!(
-        only_text(&stack)
-            .contains("\nBeware       the outcome can't be read, so the message may have been sent")
-    );
+    let text = only_text(&stack);
+    assert!(text.contains("so it is unknown whether the message was sent; delete it"), "{text}");
 }
 
 #[tokio::test]
 async fn our_own_notices_make_no_notices() {
     let stack = stack().await;
-    let mut letter = event("dead-letter-event");
+    let mut letter = aged(event("dead-letter-event"), OLD);
     let body = letter["Records"][0]["body"].as_str().unwrap();
     let body = body.replace("Jane Doe <jane@example.com>", &format!("SES Forwarder <{NOTICE_SENDER}>"));
     letter["Records"][0]["body"] = body.into();
@@ -346,7 +309,7 @@ async fn logs_name_a_message_but_hold_no_addresses_and_no_subjects() {
     let stack = stack().await;
     arm(&stack, "ses:SendEmail=access-denied");
     for name in ["dead-letter-batch-event", "dead-letter-destination-event"] {
-        stack.invoke(FUNCTION, &event(name)).await.unwrap();
+        stack.invoke(FUNCTION, &aged(event(name), OLD)).await.unwrap();
     }
     let logs = stack.logs();
     assert!(logs.iter().any(|(_, line)| line.contains(SAMPLE_ID)), "{logs:?}");

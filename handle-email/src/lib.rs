@@ -56,6 +56,7 @@ pub struct Answer {
 /// The invocation that a record is handled in.
 #[derive(Debug)]
 struct Invocation<'a> {
+    /// Its request id, or that of an earlier one whose work it continues.
     request_id: &'a str,
     function_name: &'a str,
     started: OffsetDateTime,
@@ -78,8 +79,9 @@ impl Handler {
     /// Handles an event. All records are, even if one fails; the failure then names each that did.
     pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
         let deadline = Deadline::before(context.deadline());
+        let continued = continued(&event);
         let invocation = Invocation {
-            request_id: &context.request_id,
+            request_id: continued.as_deref().unwrap_or(&context.request_id),
             function_name: &context.env_config.function_name,
             started: SystemTime::now().into(),
             bucket: Bucket::new(self.s3.clone(), &self.settings.common.bucket, deadline),
@@ -124,4 +126,14 @@ impl Handler {
             }
         }
     }
+}
+
+/// The request that an event continues: `handle-dead-letter` tries again in the name of the one that
+/// failed, so that what that one has claimed does not stand in its way.
+fn continued(event: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Continuing {
+        continues: Option<String>,
+    }
+    serde_json::from_str::<Continuing>(event.get()).ok()?.continues
 }

@@ -59,14 +59,15 @@ impl Report {
             put("errorType", failure.name.as_str().into());
             put("errorMessage", without_addresses(&failure.sentence).into());
         }
-        if !ending.repeated {
-            let count = match status {
-                Status::Forwarded => "Forwarded",
-                Status::Dropped => "Dropped",
-                Status::Held => "Held",
-                Status::Rejected => "Rejected",
-                Status::Failed | Status::Sending => "Failed",
-            };
+        let count = match status {
+            Status::Forwarded => Some("Forwarded"),
+            Status::Dropped => Some("Dropped"),
+            Status::Held => Some("Held"),
+            Status::Rejected => Some("Rejected"),
+            // It may come through yet: handle-dead-letter counts what does not.
+            Status::Failed | Status::Sending => None,
+        };
+        if let Some(count) = count.filter(|_| !ending.repeated) {
             put("FunctionName", message.invocation.function_name.into());
             put(count, 1.into());
             let mut others = Vec::new();

@@ -51,6 +51,10 @@ pub mod names {
     pub const STACK_NAME: &str = "STACK_NAME";
     /// Function that notices tell how to invoke again; by default `STACK_NAME-handle-email`.
     pub const HANDLE_EMAIL_FUNCTION: &str = "HANDLE_EMAIL_FUNCTION";
+    /// Hours for which a message is tried again before it is given up.
+    pub const RETRY_HOURS: &str = "RETRY_HOURS";
+    /// Minutes after which a message that is still being tried is told.
+    pub const DELAY_NOTICE_MINUTES: &str = "DELAY_NOTICE_MINUTES";
     /// Region, which Lambda sets.
     pub const AWS_REGION: &str = "AWS_REGION";
 }

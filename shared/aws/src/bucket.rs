@@ -49,6 +49,16 @@ pub enum Fetched {
     Absent,
 }
 
+/// What an object has to be for it to be written.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition<'a> {
+    /// There is none yet.
+    Absent,
+    /// It is the one with this ETag still.
+    Unchanged(&'a str),
+}
+
 impl Bucket {
     /// The bucket `name`, its calls ending at `deadline`.
     pub fn new(client: Client, name: impl Into<String>, deadline: Deadline) -> Bucket {
@@ -123,6 +133,33 @@ impl Bucket {
         .await
     }
 
+    /// Writes an object from memory if it is what the precondition says, and returns its new ETag; `None` if
+    /// it is not, as somebody else has written it.
+    pub async fn put_if(
+        &self,
+        key: &str,
+        content_type: &str,
+        content: impl Into<Bytes>,
+        precondition: Precondition<'_>,
+        persistence: Persistence,
+    ) -> Result<Option<String>, CallError> {
+        let content = content.into();
+        let step = format!("PutObject {}", self.address(key));
+        persist(&step, self.deadline, persistence, async || {
+            let request = self.client.put_object().bucket(&self.name).key(key).content_type(content_type);
+            let request = match precondition {
+                Precondition::Absent => request.if_none_match("*"),
+                Precondition::Unchanged(etag) => request.if_match(etag),
+            };
+            match request.body(content.clone().into()).send().await {
+                Ok(output) => Ok(Some(output.e_tag.unwrap_or_default())),
+                Err(error) if is_refused_precondition(&error) => Ok(None),
+                Err(error) => Err(CallError::from_sdk(&step, &error)),
+            }
+        })
+        .await
+    }
+
     /// Writes an object of `bytes` bytes from a body that is produced while it is sent, and again for
     /// another attempt.
     pub async fn put_body(
@@ -156,6 +193,12 @@ impl Bucket {
         })
         .await
     }
+}
+
+/// `412 Precondition Failed`: it does not hold. An object that was to be unchanged and is gone is a 404.
+fn is_refused_precondition(error: &SdkError<PutObjectError, HttpResponse>) -> bool {
+    error.raw_response().is_some_and(|response| matches!(response.status().as_u16(), 404 | 412))
+        && error.as_service_error().is_some_and(|error| error.meta().code() != Some("NoSuchBucket"))
 }
 
 /// `304 Not Modified` and `404 NoSuchKey` are answers here, not errors.

@@ -313,7 +313,8 @@ mod real {
         assert_eq!(rule.recipients, [deployment.parameters["EmailDomain"].clone()]);
         let email = function(&deployment, "handle-email");
         assert_eq!(email.dead_letter_arn.as_ref(), Some(&deployment.queues[0].arn));
-        assert_eq!(email.maximum_retry_attempts, 2);
+        assert_eq!(email.maximum_retry_attempts, 0);
+        assert!(deployment.functions.iter().all(|function| function.may_recur));
         assert_eq!(email.environment["BUCKET"], deployment.buckets[0].name);
         let letter = function(&deployment, "handle-dead-letter");
         assert_eq!(letter.queue_sources[0].queue_arn, deployment.queues[0].arn);

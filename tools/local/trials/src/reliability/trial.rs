@@ -22,7 +22,7 @@ const MESSAGE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\n
                          Message-ID: <1@else.example>\r\nDate: Wed, 25 Nov 2026 01:02:03 +0000\r\n\r\nHi there.\r\n";
 
 /// What a dead letter says failed, where none has.
-const MADE_UP: &str = "message not stored: there is no s3://bucket/messages/x";
+const MADE_UP: &str = "message x: SendEmail failed: BadRequestException: made up";
 
 /// How often a lasting fault may fail the queue's batch before it ends.
 const BATCHES: usize = 3;

@@ -26,6 +26,7 @@ pub fn violations(message: &[u8], output: &[u8], from: &str, how: &Rewrite<'_>) 
     if found.is_empty() {
         check_names(&written.fields, &mut found);
         check_from(&written.fields, from, how, &mut found);
+        check_lists(&written.fields, &mut found);
         check_fields(&input.fields, &written.fields, how, &mut found);
     }
     found
@@ -189,6 +190,116 @@ fn check_names(written: &[Field<'_>], found: &mut Vec<String>) {
             found.push(format!("{} repeats", field.name));
         }
     }
+}
+
+/// To, Cc, Reply-To and From are lists that a strict reader reads, and hold something.
+fn check_lists(written: &[Field<'_>], found: &mut Vec<String>) {
+    for field in written.iter().filter(|field| ["to", "cc", "reply-to", "from"].contains(&&*field.key())) {
+        let value = String::from_utf8(field.lines.concat()).unwrap_or_default();
+        if let Err(why) = read_strictly(&value) {
+            found.push(format!("{} {why}: {value:?}", field.name));
+        }
+    }
+}
+
+/// Reads a list as RFC 5322 section 3.4 has it, without obsolete forms, in the plainest way: first everything
+/// that may hold separators is taken out, then it is split at them.
+fn read_strictly(value: &str) -> Result<(), &'static str> {
+    let mut plain = String::new();
+    let mut rest = value;
+    while let Some(first) = rest.chars().next() {
+        // A route (section 4.4) means nothing any more, but is read.
+        if let Some(colon) =
+            rest.find(':').filter(|colon| rest.starts_with("<@") && !rest[..*colon].contains('>'))
+        {
+            plain.push('<');
+            plain.extend(std::iter::repeat_n('\u{0}', colon));
+            rest = &rest[colon + 1..];
+            continue;
+        }
+        let (close, stands_for) = match first {
+            '"' => ('"', "q"),
+            '(' => (')', " "),
+            '[' => (']', "[l]"),
+            _ => {
+                plain.push(first);
+                rest = &rest[first.len_utf8()..];
+                continue;
+            }
+        };
+        let (mut depth, mut escaped) = (1, false);
+        let end = rest.char_indices().skip(1).find(|(_, char)| {
+            match char {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                char if *char == close => depth -= 1,
+                '(' if first == '(' => depth += 1,
+                _ => {}
+            }
+            depth == 0
+        });
+        let (end, _) = end.ok_or("has a bracket without an end")?;
+        // What was quoted or said in a comment counts for the length of its mailbox.
+        plain.push_str(stands_for);
+        plain.extend(std::iter::repeat_n('\u{0}', end));
+        rest = &rest[end + 1..];
+    }
+    let mut any = false;
+    let mut in_group = false;
+    for part in plain.split_inclusive([',', ';', ':']) {
+        let separator = part.chars().next_back();
+        let entry = part.trim_end_matches([',', ';', ':']).trim_matches([' ', '\t', '\u{0}']);
+        match separator {
+            Some(':') if in_group || entry.is_empty() => {
+                return Err("has a group in a group, or one without a name");
+            }
+            Some(':') => {
+                in_group = true;
+                continue;
+            }
+            Some(';') if !in_group => return Err("has a semicolon outside of a group"),
+            _ => {}
+        }
+        if !entry.is_empty() {
+            read_mailbox(entry)?;
+            any = true;
+        }
+        if separator == Some(';') {
+            (in_group, any) = (false, true);
+        }
+    }
+    match (in_group, any) {
+        (true, _) => Err("has a group without an end"),
+        (false, false) => Err("holds no address"),
+        (false, true) => Ok(()),
+    }
+}
+
+/// A mailbox, in which NULs stand for what was taken out.
+fn read_mailbox(entry: &str) -> Result<(), &'static str> {
+    if entry.chars().count() > 320 {
+        return Err("has a mailbox of over 320 characters");
+    }
+    let entry = entry.replace('\u{0}', "");
+    let address = match entry.trim().split_once('<') {
+        None => entry.trim(),
+        Some((_, address)) => address.strip_suffix('>').ok_or("has text behind a bracket, or no bracket")?,
+    };
+    let (local, domain) = address.split_once('@').ok_or("has an address without a domain")?;
+    let is_atom = |atom: &str| {
+        !atom.is_empty()
+            && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+    };
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if !local.split('.').all(is_atom) {
+        return Err("has an address with a local part that needs quotes");
+    }
+    if domain != "[l]" && !domain.split('.').all(is_label) {
+        return Err("has an address with a domain that is none");
+    }
+    Ok(())
 }
 
 /// Exactly one From, one mailbox, at EMAIL_DOMAIN, local part 1 to 64 octets, no `@` in the name.
@@ -481,5 +592,57 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     expected.retain(is_good);
     if written.addresses().as_ref() != Some(&expected) {
         found.push(format!("{} leads to {:?}, expected {expected:?}", written.name, written.addresses()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ok_lists() {
+        for list in [
+            "a@x.example",
+            " Jane <a@x.example>, \"Doe, J. (x)\" <\"a b\"@y.example>,",
+            "a@x.example (Jane (of x), \\) <b>)",
+            "a@[IPv6:2001:db8::1], Friends: b@x.example, Bob <c@x.example>;, d@x",
+            "undisclosed-recipients:;",
+            "(Empty) Hidden :(nobody)  ; (of all)",
+            "<@r.example,@s.example:a@x.example>",
+        ] {
+            assert_eq!(read_strictly(list), Ok(()), "{list}");
+        }
+        assert_eq!(read_strictly(&format!("{} <a@x>", "n".repeat(314))), Ok(()));
+    }
+
+    #[test]
+    fn err_lists() {
+        let long = format!("\"{}\" <a@x.example>", "n".repeat(310));
+        for list in [
+            "",
+            " , ",
+            "root",
+            "Jane <root>",
+            "a b@x.example",
+            "a@x .example",
+            "a@x..example",
+            "a..b@x.example",
+            "a@x_y.example",
+            "a@b@x.example",
+            "<a@x.example",
+            "a@x.example>",
+            "<<a@x.example>>",
+            "<a@x.example> b",
+            "\"a@x.example",
+            "a@x.example (b",
+            "Friends: a@x.example",
+            "a@x.example; b@x.example",
+            ":;",
+            "A: B: a@x.example;",
+            "<@r.example>",
+            &long,
+        ] {
+            assert!(read_strictly(list).is_err(), "{list}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, anyhow, bail};
 use aws_sdk_cloudformation::types::Stack;
-use aws_sdk_lambda::operation::get_function::GetFunctionOutput;
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use ses_forwarder::{
     keys::Prefixes,
     settings::{EmailSettings, names},
@@ -49,8 +49,8 @@ pub struct Deployed {
     outputs: HashMap<String, String>,
     parameters: HashMap<String, String>,
     /// What Lambda says of the two functions, or why it does not.
-    handle_email: Result<GetFunctionOutput, String>,
-    handle_dead_letter: Result<GetFunctionOutput, String>,
+    handle_email: Result<GetFunctionConfigurationOutput, String>,
+    handle_dead_letter: Result<GetFunctionConfigurationOutput, String>,
     settings: Result<EmailSettings, String>,
 }
 
@@ -107,21 +107,18 @@ impl Deployed {
     }
 
     /// What Lambda says of `handle-email`.
-    pub fn handle_email(&self) -> anyhow::Result<&GetFunctionOutput> {
+    pub fn handle_email(&self) -> anyhow::Result<&GetFunctionConfigurationOutput> {
         self.handle_email.as_ref().map_err(|error| anyhow!("{error}"))
     }
 
     /// What Lambda says of `handle-dead-letter`.
-    pub fn handle_dead_letter(&self) -> anyhow::Result<&GetFunctionOutput> {
+    pub fn handle_dead_letter(&self) -> anyhow::Result<&GetFunctionConfigurationOutput> {
         self.handle_dead_letter.as_ref().map_err(|error| anyhow!("{error}"))
     }
 
     /// ARN of `handle-email`.
     pub fn handle_email_arn(&self) -> anyhow::Result<&str> {
-        let configuration = self.handle_email()?.configuration();
-        configuration
-            .and_then(|configuration| configuration.function_arn())
-            .context("Lambda gave no ARN of the function")
+        self.handle_email()?.function_arn().context("Lambda gave no ARN of the function")
     }
 
     /// A variable of `handle-dead-letter`.
@@ -180,9 +177,9 @@ async fn function(
     stack: &str,
     outputs: &HashMap<String, String>,
     output: &str,
-) -> Result<GetFunctionOutput, String> {
+) -> Result<GetFunctionConfigurationOutput, String> {
     let name = outputs.get(output).ok_or_else(|| missing_output(stack, output))?;
-    let function = clients.lambda.get_function().function_name(name).send().await;
+    let function = clients.lambda.get_function_configuration().function_name(name).send().await;
     function.with_context(|| format!("function {name} can't be read")).map_err(|error| format!("{error:#}"))
 }
 
@@ -190,8 +187,8 @@ fn missing_output(stack: &str, name: &str) -> String {
     format!("stack {stack} has no output {name}: is it one of SES Forwarder's?")
 }
 
-fn variable_of(function: &GetFunctionOutput, name: &str) -> Option<String> {
-    function.configuration()?.environment()?.variables()?.get(name).cloned()
+fn variable_of(function: &GetFunctionConfigurationOutput, name: &str) -> Option<String> {
+    function.environment()?.variables()?.get(name).cloned()
 }
 
 /// Whether a stack is one of SES Forwarder's.

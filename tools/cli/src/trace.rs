@@ -6,6 +6,7 @@
 use std::{fmt, time::SystemTime};
 
 use anyhow::Context;
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use ses_forwarder::notification::{Notification, Record, records};
@@ -187,14 +188,12 @@ pub(crate) async fn outcome_of(clients: &Clients, bucket: &str, key: &str) -> an
 /// The lines of a function's log with any of these words.
 async fn log(
     clients: &Clients,
-    function: &aws_sdk_lambda::operation::get_function::GetFunctionOutput,
+    function: &GetFunctionConfigurationOutput,
     words: &[&str],
     since: OffsetDateTime,
 ) -> anyhow::Result<Vec<LogLine>> {
-    let configuration =
-        function.configuration().context("Lambda does not tell how the function is set up")?;
-    let name = configuration.function_name().unwrap_or_default();
-    let group = configuration.logging_config().and_then(|logging| logging.log_group());
+    let name = function.function_name().unwrap_or_default();
+    let group = function.logging_config().and_then(|logging| logging.log_group());
     let group = group.map_or_else(|| format!("/aws/lambda/{name}"), str::to_owned);
     // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html: any of the terms.
     let pattern = words.iter().map(|word| format!("?\"{word}\"")).collect::<Vec<_>>().join(" ");

@@ -40,8 +40,9 @@ use Mistake::{Answers, Dns, Object, Says};
 /// One mistake, the check that finds it, how, and what its remedy says.
 type Seed = (&'static str, Mistake, &'static str, &'static str, &'static str);
 
-const EMAIL: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunction ";
-const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction ";
+const EMAIL: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunction/configuration ";
+const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction/configuration ";
+const CONCURRENCY: &str = "GET /2019-09-30/functions/ses-forwarder-HandleEmailFunction/concurrency";
 const MAPPINGS: &str = "GET /2015-03-31/event-source-mappings";
 const IDENTITY: &str = "GET /v2/email/identities/in.example";
 const ACCOUNT: &str = "GET /v2/email/account";
@@ -183,9 +184,11 @@ fn functions() -> Vec<Seed> {
         ),
         (
             "handle-email is switched off",
-            Says(
-                EMAIL,
-                &[(b"\"Code\":{}", b"\"Code\":{},\"Concurrency\":{\"ReservedConcurrentExecutions\":0}")],
+            Answers(
+                CONCURRENCY,
+                200,
+                "content-type: application/json",
+                b"{\"ReservedConcurrentExecutions\":0}",
             ),
             "handle-email",
             "wrong",
@@ -384,7 +387,7 @@ fn notices() -> Vec<Seed> {
 fn refused() -> Vec<Seed> {
     vec![
         ("GetAccount is not allowed", Answers(ACCOUNT, 403, DENIED, b"{}"), "SES account", "unknown", "allow the call"),
-        ("GetFunction is not allowed", Answers(EMAIL, 403, DENIED, b"{}"), "settings", "unknown", "allow the call"),
+        ("GetFunctionConfiguration is not allowed", Answers(EMAIL, 403, DENIED, b"{}"), "settings", "unknown", "allow the call"),
         ("GetBucketPolicy is not allowed", Answers("?policy", 403, "content-type: text/xml", b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"), "bucket policy", "unknown", "allow the call"),
         ("DescribeStackResources is not allowed", Answers("Action=DescribeStackResources", 403, "content-type: text/xml", b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"), "handle-email", "unknown", "allow the call"),
         ("DescribeAlarms is not allowed", Answers(ALARMS, 403, "smithy-protocol: rpc-v2-cbor", b"\xa1f__type\x6cAccessDenied"), "alarms", "unknown", "allow the call"),

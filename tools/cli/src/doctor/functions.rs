@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use aws_sdk_lambda::{
-    operation::get_function::GetFunctionOutput,
-    types::{Concurrency, LastUpdateStatus, State},
+    operation::get_function_configuration::GetFunctionConfigurationOutput,
+    types::{LastUpdateStatus, State},
 };
 
 use super::{DEPLOY, Finding};
@@ -25,11 +25,14 @@ pub(super) async fn handle_email(clients: &Clients, deployed: &Deployed) -> anyh
     if let Some(finding) = state(HANDLE_EMAIL, deployed, function) {
         return Ok(finding);
     }
+    if let Some(finding) = limit(clients, HANDLE_EMAIL, deployed, function).await? {
+        return Ok(finding);
+    }
     if let Some(finding) = role(clients, HANDLE_EMAIL, deployed, function).await? {
         return Ok(finding);
     }
     let queue = deployed.output(outputs::QUEUE)?.rsplit('/').next().unwrap_or_default();
-    let target = function.configuration().and_then(|configuration| configuration.dead_letter_config());
+    let target = function.dead_letter_config();
     let target = target.and_then(|config| config.target_arn()).unwrap_or_default();
     if target.rsplit(':').next() != Some(queue) {
         let found = match target {
@@ -45,6 +48,9 @@ pub(super) async fn handle_email(clients: &Clients, deployed: &Deployed) -> anyh
 pub(super) async fn handle_dead_letter(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let function = deployed.handle_dead_letter()?;
     if let Some(finding) = state(HANDLE_DEAD_LETTER, deployed, function) {
+        return Ok(finding);
+    }
+    if let Some(finding) = limit(clients, HANDLE_DEAD_LETTER, deployed, function).await? {
         return Ok(finding);
     }
     if let Some(finding) = role(clients, HANDLE_DEAD_LETTER, deployed, function).await? {
@@ -77,11 +83,14 @@ pub(super) async fn handle_dead_letter(clients: &Clients, deployed: &Deployed) -
 }
 
 /// What keeps a function from running.
-fn state(check: &'static str, deployed: &Deployed, function: &GetFunctionOutput) -> Option<Finding> {
-    let configuration = function.configuration()?;
-    let name = configuration.function_name().unwrap_or_default();
-    if let Some(state) = configuration.state().filter(|state| **state != State::Active) {
-        let reason = configuration.state_reason().unwrap_or("without a reason");
+fn state(
+    check: &'static str,
+    deployed: &Deployed,
+    function: &GetFunctionConfigurationOutput,
+) -> Option<Finding> {
+    let name = function.function_name().unwrap_or_default();
+    if let Some(state) = function.state().filter(|state| **state != State::Active) {
+        let reason = function.state_reason().unwrap_or("without a reason");
         // An idle function of long ago is made ready by the next invocation.
         return Some(if *state == State::Inactive {
             let fix =
@@ -91,19 +100,30 @@ fn state(check: &'static str, deployed: &Deployed, function: &GetFunctionOutput)
             Finding::wrong(check, format!("it is {state}: {reason}"), DEPLOY)
         });
     }
-    if configuration.last_update_status() == Some(&LastUpdateStatus::Failed) {
-        let reason = configuration.last_update_status_reason().unwrap_or("without a reason");
+    if function.last_update_status() == Some(&LastUpdateStatus::Failed) {
+        let reason = function.last_update_status_reason().unwrap_or("without a reason");
         return Some(Finding::wrong(check, format!("its last update failed: {reason}"), DEPLOY));
     }
-    let reserved = function.concurrency().and_then(Concurrency::reserved_concurrent_executions);
-    if reserved == Some(0) {
+    None
+}
+
+/// Whether a function is kept from running by a limit of its own.
+async fn limit(
+    clients: &Clients,
+    check: &'static str,
+    deployed: &Deployed,
+    function: &GetFunctionConfigurationOutput,
+) -> anyhow::Result<Option<Finding>> {
+    let name = function.function_name().unwrap_or_default();
+    let limit = clients.lambda.get_function_concurrency().function_name(name).send().await;
+    let limit = limit.with_context(|| format!("Lambda does not tell the reserved concurrency of {name}"))?;
+    Ok((limit.reserved_concurrent_executions() == Some(0)).then(|| {
         let fix = format!(
             "aws lambda delete-function-concurrency --region {} --function-name {name}",
             deployed.region
         );
-        return Some(Finding::wrong(check, "it is switched off: its reserved concurrency is 0", fix));
-    }
-    None
+        Finding::wrong(check, "it is switched off: its reserved concurrency is 0", fix)
+    }))
 }
 
 /// Whether a function runs as the role that the stack has for it.
@@ -111,14 +131,14 @@ async fn role(
     clients: &Clients,
     check: &'static str,
     deployed: &Deployed,
-    function: &GetFunctionOutput,
+    function: &GetFunctionConfigurationOutput,
 ) -> anyhow::Result<Option<Finding>> {
     let Some((_, logical_id)) = ROLES.iter().find(|(name, _)| *name == check) else { return Ok(None) };
     let request = clients.cloudformation.describe_stack_resources().stack_name(&deployed.stack);
     let answer = request.logical_resource_id(*logical_id).send().await;
     let answer = answer.with_context(|| format!("CloudFormation does not tell of {logical_id}"))?;
     let wanted = answer.stack_resources().first().and_then(|resource| resource.physical_resource_id());
-    let role = function.configuration().and_then(|configuration| configuration.role()).unwrap_or_default();
+    let role = function.role().unwrap_or_default();
     let name = role.rsplit('/').next().unwrap_or_default();
     Ok(match wanted {
         Some(wanted) if wanted == name => None,

@@ -37,11 +37,15 @@ pub(super) async fn answer(
     {
         return event_source_mappings(lambda, flight, &caller, head).await;
     }
-    let path = head.uri.path().strip_prefix("/2015-03-31/functions/").unwrap_or_default();
+    let path = head.uri.path();
+    let path = ["/2015-03-31/functions/", "/2019-09-30/functions/"]
+        .iter()
+        .find_map(|start| path.strip_prefix(start));
+    let path = path.unwrap_or_default();
     let (name, operation) = path.split_once('/').unwrap_or((path, ""));
     let name = name.replace("%3A", ":");
     let (operation, action) = match (&head.method, operation) {
-        (&Method::GET, "") => ("lambda:GetFunction", "lambda:GetFunction"),
+        (&Method::GET, "concurrency") => ("lambda:GetFunctionConcurrency", "lambda:GetFunctionConcurrency"),
         (&Method::GET, "configuration") => {
             ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConfiguration")
         }
@@ -59,11 +63,10 @@ pub(super) async fn answer(
     flight.admit(&caller, operation, &name, &arn, vec![Needs::new(action, &*arn)]).await?;
     let (lambda, function) = found.ok_or_else(|| absent(format!("Function not found: {arn}")))?;
     match operation {
-        "lambda:GetFunction" => {
-            let mut answer = json!({ "Configuration": configuration(function), "Code": {} });
-            if let Some(reserved) = function.reserved_concurrency {
-                answer["Concurrency"]["ReservedConcurrentExecutions"] = json!(reserved);
-            }
+        "lambda:GetFunctionConcurrency" => {
+            let reserved = function.reserved_concurrency;
+            let answer =
+                reserved.map_or_else(|| json!({}), |most| json!({ "ReservedConcurrentExecutions": most }));
             Ok(json(200, "application/json", &answer))
         }
         "lambda:GetFunctionConfiguration" => Ok(json(200, "application/json", &configuration(function))),

@@ -362,6 +362,7 @@ const TABLE: &[Row] = &[
         codes: &[
             "Timeout",
             "ConnectionFailure",
+            "NotConnected",
             "UnreadableResponse",
             "BodyTruncated",
             "BodyInterrupted",
@@ -542,6 +543,7 @@ mod tests {
         let cases = [
             ("Timeout", "message x: SendEmail failed: Timeout: no answer in time", true),
             ("ConnectionFailure", "message x: SendEmail failed: ConnectionFailure: connection reset", true),
+            ("NotConnected", "message x: SendEmail failed: NotConnected: connection refused", false),
             ("Timeout", "Invoke failed: Timeout: the function gave no answer in time", true),
             ("Timeout", "message x: GetObject s3://b/k failed: Timeout: no answer in time", false),
             (

@@ -44,7 +44,7 @@ use lambda_runtime::{Context, Diagnostic};
 use serde_json::value::RawValue;
 use ses_forwarder_aws::{
     bucket::Bucket,
-    call::{Deadline, SendOnce},
+    call::Deadline,
     clients::{self, SdkConfig},
 };
 use tokio::time::Instant;
@@ -89,11 +89,10 @@ impl Handler {
         if let Some(warning) = settings.warning() {
             tracing::warn!("{warning}");
         }
-        let sns = aws_sdk_sns::config::Builder::from(configuration).retry_classifier(SendOnce);
         Handler {
             s3: clients::s3(configuration),
             ses: clients::ses(configuration),
-            sns: aws_sdk_sns::Client::from_conf(sns.build()),
+            sns: aws_sdk_sns::Client::new(configuration),
             sqs: aws_sdk_sqs::Client::new(configuration),
             lambda: attempt::client(configuration),
             settings,
@@ -111,7 +110,8 @@ impl Handler {
         event: Box<RawValue>,
         context: &Context,
     ) -> Result<SqsBatchResponse, NoQueueEvent> {
-        let SqsEvent { records, .. } = serde_json::from_str(event.get())?;
+        let SqsEvent { records, .. } = serde_json::from_str(event.get())
+            .inspect_err(|error| tracing::error!("not an event of a queue: {error}"))?;
         let now = SystemTime::now();
         let deadline = Deadline::before(context.deadline());
         // `Timeout` in template.yaml leaves handle-email its own between the two, and then time to record

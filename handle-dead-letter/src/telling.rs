@@ -15,7 +15,6 @@ use serde::Serialize;
 use ses_forwarder::{notice::sender, outcome::Failure};
 use ses_forwarder_aws::{
     call::{CallError, Persistence, persist, sent},
-    function::without_addresses,
     outgoing::{Envelope, Mailer, Outgoing},
 };
 use time::format_description::well_known::Rfc3339;
@@ -222,7 +221,6 @@ impl Run<'_> {
                     out = true;
                 }
                 Some(Err(error)) => {
-                    let error = without_addresses(&error.to_string());
                     tracing::error!(channel, "the notice could not be sent this way: {error}");
                 }
                 None => {}
@@ -250,7 +248,7 @@ impl Run<'_> {
         let topic = self.handler.settings.topic.as_deref()?;
         let (subject, text) = channel::publication(notice);
         Some(
-            persist("Publish", self.deadline, Persistence::Usual, async || {
+            persist("Publish", self.deadline, Persistence::Sending, async || {
                 let request = self.handler.sns.publish().topic_arn(topic).subject(&subject).message(&text);
                 sent("Publish", request.send().await).map(drop)
             })

@@ -4,14 +4,14 @@
 use std::fmt;
 
 use lambda_runtime::Diagnostic;
-use ses_forwarder_aws::{call::CallError, function::without_addresses};
+use ses_forwarder_aws::call::CallError;
 
 /// Why a message was not forwarded: Lambda's `errorType` and `errorMessage`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// A name for the kind of failure: that of a service, such as `MessageRejected`, or one of
-    /// `MessageNotFound`, `InvalidRoutes`, `NoRoutes`, `InvalidOutcome`, `UnreadableNotification`,
-    /// `Bounce`.
+    /// `MessageNotFound`, `InvalidRoutes`, `NoRoutes`, `InvalidOutcome`, `InProgress`,
+    /// `UnreadableNotification`, `Bounce`.
     pub name: String,
     /// What failed, for which message.
     pub sentence: String,
@@ -53,11 +53,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Lambda logs these, so no address is in them; the recorded outcome has the service's full words.
-/// The name stands in the message too: of both, a dead-letter queue gets the message only.
+/// This goes to the dead-letter queue or to whoever invokes, into no log, so it keeps its words. The name
+/// stands in the message too: of both, a dead-letter queue gets the message only.
 impl From<Failure> for Diagnostic {
     fn from(failure: Failure) -> Diagnostic {
-        Diagnostic { error_message: without_addresses(&failure.to_string()), error_type: failure.name }
+        Diagnostic { error_message: failure.to_string(), error_type: failure.name }
     }
 }
 
@@ -77,11 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn lambda_hears_no_address() {
+    fn a_failure_keeps_its_words() {
         let failure = Failure::new("MessageRejected", "Email address is not verified: jane@x.example");
         let diagnostic = Diagnostic {
             error_type: "MessageRejected".to_owned(),
-            error_message: "MessageRejected: Email address is not verified: …@x.example".to_owned(),
+            error_message: "MessageRejected: Email address is not verified: jane@x.example".to_owned(),
         };
         assert_eq!(Diagnostic::from(failure), diagnostic);
     }

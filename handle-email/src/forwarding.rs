@@ -1,9 +1,9 @@
 //! One message: archived, decided on, rewritten, sent, accounted for.
 //!
 //! On the way of a message that is forwarded three calls follow one another: it is read, sent, and
-//! recorded. Everything else runs beside them.
+//! recorded. It is archived, and so claimed, while it is read.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ses_forwarder::{
@@ -17,12 +17,18 @@ use ses_forwarder::{
     settings::EmailSettings,
 };
 use ses_forwarder_aws::{
+    bucket::Object,
     call::{CallError, Kind, Persistence},
+    ledger::{CLOCKS_DIFFER, Claimed, Entry, Records},
     outgoing::{Envelope, Outgoing},
 };
 use time::OffsetDateTime;
 
 use crate::{Failure, Handler, Invocation};
+
+/// How old a message is that is handled for the first time, at most: SES invokes within seconds, by two
+/// clocks that may differ.
+const PROMPT: Duration = CLOCKS_DIFFER;
 
 /// A message in an invocation.
 #[derive(Debug)]
@@ -101,19 +107,39 @@ impl<'a> Message<'a> {
         Message { notification, invocation, received, verbatim, keys }
     }
 
+    /// Where its records are.
+    fn records(&self) -> Records<'_> {
+        let Keys { index, outcome, .. } = &self.keys;
+        Records { bucket: &self.invocation.bucket, index, outcome }
+    }
+
+    /// What bars others from sending it as long as this invocation may.
+    fn claim(&self) -> Outcome {
+        let Invocation { request_id, ends, .. } = self.invocation;
+        let blank = Outcome::new(self.notification, self.received, request_id, Status::Sending);
+        Outcome { claimed_until: Some(*ends), ..blank }
+    }
+
     /// Milliseconds since SES received it.
     fn age(&self) -> Option<u64> {
         let age = OffsetDateTime::now_utc() - self.received;
         u64::try_from(age.whole_milliseconds()).ok()
     }
 
-    /// An outcome to fill in. What earlier tries have sent stays in every later record.
+    /// An outcome to fill in. What earlier tries have sent, and what became of that, stays in every later
+    /// record.
     fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
-        let notification = self.notification;
-        let blank = Outcome::new(notification, self.received, self.invocation.request_id, status);
-        let (sent, forward_millis) =
-            earlier.map_or((Vec::new(), None), |earlier| (earlier.sent, earlier.forward_millis));
-        Outcome { sent, forward_millis, bytes: bytes.map(|bytes| bytes as u64), ..blank }
+        let blank = Outcome::new(self.notification, self.received, self.invocation.request_id, status);
+        let bytes = bytes.map(|bytes| bytes as u64);
+        let Some(Outcome { sent, forward_millis, tries, delivery, .. }) = earlier else {
+            return Outcome { bytes, ..blank };
+        };
+        Outcome { sent, forward_millis, tries, delivery, bytes, ..blank }
+    }
+
+    /// The end of a try at a message that is settled.
+    fn settled(&self, as_what: &Outcome) -> Ending {
+        self.settled_by(as_what).expect("the ledger asked before")
     }
 
     /// Whether an earlier try has settled the message: then how it did.
@@ -146,57 +172,89 @@ impl<'a> Message<'a> {
 
 impl Handler {
     /// Does what is left to do for a message.
+    ///
+    /// Should its notification not be archived, it is forwarded all the same. Then this is tried once more,
+    /// and by the next try.
     pub(crate) async fn forward(&self, message: &Message<'_>) -> Ending {
-        let (archived, ending) = tokio::join!(self.archive(message), self.settle(message));
-        let mut ending = ending.unwrap_or_else(|failure| Ending {
+        let mut unarchived = None;
+        let mut ending = self.settle(message, &mut unarchived).await.unwrap_or_else(|failure| Ending {
             outcome: None,
             repeated: false,
             failure: Some(failure),
         });
-        let failure = ending.failure.or(archived.err().map(Failure::from));
-        ending.failure = failure.map(|failure| failure.about(&message.notification.message_id));
+        if unarchived.is_some()
+            && let Err(error) = message.records().archive(message.verbatim, None).await
+        {
+            // The next try may archive it, and must not take that for a sign that nobody has had it.
+            ending.outcome.iter().for_each(|outcome| self.ledger.remember(outcome));
+            ending.failure = ending.failure.or(Some(error.into()));
+        }
+        ending.failure = ending.failure.map(|failure| failure.about(&message.notification.message_id));
         ending
     }
 
-    /// Keeps the notification. Should that fail, the message is forwarded all the same, and the next
-    /// try keeps it.
-    async fn archive(&self, message: &Message<'_>) -> Result<(), CallError> {
-        let line = format!("{}\n", message.verbatim);
-        let bucket = &message.invocation.bucket;
-        bucket.put(&message.keys.index, "application/json", line, Persistence::Usual).await
-    }
-
-    async fn settle(&self, message: &Message<'_>) -> Result<Ending, Failure> {
-        let bucket = &message.invocation.bucket;
-        let earlier = async {
-            let id = &message.notification.message_id;
-            let earlier = self.ledger.read(bucket, &message.keys.outcome, id).await.map_err(Err)?;
-            match earlier.as_ref().and_then(|earlier| message.settled_by(earlier)) {
-                Some(ending) => Err(Ok(ending)),
-                None => Ok(earlier),
+    /// Claims a message, and does what is left to do. `unarchived` is why its notification could not be
+    /// archived.
+    async fn settle(
+        &self,
+        message: &Message<'_>,
+        unarchived: &mut Option<CallError>,
+    ) -> Result<Ending, Failure> {
+        let Invocation { bucket, .. } = message.invocation;
+        let (records, claim) = (message.records(), message.claim());
+        let is_settled = |outcome: &Outcome| message.settled_by(outcome).is_some();
+        // Only what an earlier try recorded, or another's claim, ends this one early, whatever the other two
+        // come to: a message that was forwarded may be gone by now.
+        let claimed = async {
+            match self.ledger.claim(records, message.verbatim, &claim, is_settled).await {
+                Ok(Claimed::Ours { entry, unread, unarchived: why }) => {
+                    *unarchived = why;
+                    Ok((entry, unread))
+                }
+                Ok(Claimed::Settled { outcome, unarchived: why }) => {
+                    *unarchived = why;
+                    Err(Ok(message.settled(&outcome)))
+                }
+                Err(error) => Err(Err(error.into())),
             }
         };
         if let Err(reason) = judge(message.notification, &self.settings.policy) {
-            return match earlier.await {
-                Ok(earlier) => {
-                    self.drop(message, reason, message.outcome(Status::Dropped, earlier, None)).await
+            return match claimed.await {
+                Ok((mut entry, _)) => {
+                    let outcome = message.outcome(Status::Dropped, entry.outcome.clone(), None);
+                    self.drop(message, &mut entry, reason, outcome).await
                 }
                 Err(end) => end,
             };
         }
-        // Only what an earlier try recorded ends this one early, whatever the other two come to: a
-        // message that was forwarded may be gone by now.
-        let stored = async { Ok(bucket.get(&message.keys.message).await) };
+        let stored = async { Ok(bucket.read(&message.keys.message).await) };
         let routes = async { Ok(self.routing.current(bucket).await) };
-        let (earlier, stored, routes) = match tokio::try_join!(earlier, stored, routes) {
+        let ((mut entry, unread), stored, routes) = match tokio::try_join!(claimed, stored, routes) {
             Ok(all) => all,
             Err(end) => return end,
         };
-        let stored = stored?.ok_or_else(|| {
-            let address = bucket.address(&message.keys.message);
-            Failure::new("MessageNotFound", format!("there is no {address}"))
-        })?;
-        let routes = routes?;
+        // The first to archive a notification that is not new: the archive may have failed, or been deleted.
+        if unread && stored.as_ref().is_ok_and(|stored| stored.as_ref().is_some_and(is_old)) {
+            match self.ledger.take_over(records, &claim, is_settled).await? {
+                Ok(known) => entry = known,
+                Err(outcome) => return Ok(message.settled(&outcome)),
+            }
+        }
+        let (stored, routes) = match (stored, routes) {
+            (Ok(Some(Object { content, .. })), Ok(routes)) => (content, routes),
+            (stored, routes) => {
+                let failure = match (stored, routes) {
+                    (Err(error), _) => error.into(),
+                    (Ok(None), _) => {
+                        let address = bucket.address(&message.keys.message);
+                        Failure::new("MessageNotFound", format!("there is no {address}"))
+                    }
+                    (Ok(Some(_)), routes) => routes.expect_err("both are there otherwise"),
+                };
+                return Ok(self.give_back(message, &mut entry, failure).await);
+            }
+        };
+        let earlier = entry.outcome.clone();
 
         let EmailSettings { common, policy, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
@@ -207,7 +265,7 @@ impl Handler {
             Decision::Drop { reason, left_out } => {
                 let mut outcome = message.outcome(Status::Dropped, earlier, Some(stored.len()));
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
-                self.drop(message, reason, outcome).await
+                self.drop(message, &mut entry, reason, outcome).await
             }
             Decision::Forward { deliveries, destinations, tags, left_out } => {
                 let how = Rewrite {
@@ -228,8 +286,26 @@ impl Handler {
                 outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 outcome.reason = reason.map(|reason| reason.word().to_owned());
-                self.send(message, &draft, outcome).await
+                self.send(message, &mut entry, &draft, outcome).await
             }
+        }
+    }
+
+    /// Ends a try before anything is sent, so that another need not wait for its claim to run out. Should
+    /// that not be possible, it waits.
+    async fn give_back(&self, message: &Message<'_>, entry: &mut Entry, failure: Failure) -> Ending {
+        let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), None);
+        outcome.reason = Some(why(&outcome, &failure.name));
+        outcome.error =
+            Some(outcome::Failure { code: failure.name.clone(), message: failure.sentence.clone() });
+        self.record_failure(message, entry, &outcome).await;
+        Ending { outcome: Some(outcome), repeated: false, failure: Some(failure) }
+    }
+
+    /// Records a failure. It needs no failure of its own: the invocation fails already.
+    async fn record_failure(&self, message: &Message<'_>, entry: &mut Entry, outcome: &Outcome) {
+        if let Err(error) = self.ledger.write(message.records(), entry, outcome).await {
+            tracing::warn!(messageId = outcome.message_id, code = %error.code, "{} failed", error.step);
         }
     }
 
@@ -237,11 +313,12 @@ impl Handler {
     async fn drop(
         &self,
         message: &Message<'_>,
+        entry: &mut Entry,
         reason: Reason,
         mut outcome: Outcome,
     ) -> Result<Ending, Failure> {
         outcome.reason = Some(reason.word().to_owned());
-        self.ledger.write(&message.invocation.bucket, &message.keys.outcome, &outcome).await?;
+        self.ledger.write(message.records(), entry, &outcome).await?;
         let failure = (reason == Reason::Bounce).then(bounce);
         Ok(Ending { outcome: Some(outcome), repeated: false, failure })
     }
@@ -251,11 +328,12 @@ impl Handler {
     async fn send(
         &self,
         message: &Message<'_>,
+        entry: &mut Entry,
         draft: &Draft<'_>,
         mut outcome: Outcome,
     ) -> Result<Ending, Failure> {
-        let Invocation { bucket, mailer, .. } = message.invocation;
-        let key = &message.keys.outcome;
+        let Invocation { mailer, .. } = message.invocation;
+        let records = message.records();
         let (mut refused, mut hindered) = (None, None);
         let reason = outcome.reason.take();
         let mut missing = draft.missing(&outcome).into_iter().enumerate().peekable();
@@ -274,9 +352,11 @@ impl Handler {
                     outcome.sent.push(Sent { message_id, destinations });
                     outcome.forward_millis = message.age();
                     if missing.peek().is_some() {
-                        outcome.reason = Some(INCOMPLETE.to_owned());
-                        // The last record tells of this send too; that one has to be written.
-                        if let Err(error) = self.ledger.write_after_send(bucket, key, &outcome).await {
+                        // The claim goes on. The last record tells of this send too; that one has to be
+                        // written.
+                        let Outcome { claimed_until, .. } = message.claim();
+                        let step = Outcome { status: Status::Sending, claimed_until, ..outcome.clone() };
+                        if let Err(error) = self.ledger.write_after_send(records, entry, &step).await {
                             tracing::error!(messageId = outcome.message_id, "{error}");
                         }
                     }
@@ -290,17 +370,24 @@ impl Handler {
         match (hindered, refused) {
             (None, None) => {
                 (outcome.status, outcome.reason) = (Status::Forwarded, reason);
-                self.ledger.write_after_send(bucket, key, &outcome).await.map_err(not_recorded)?;
+                self.ledger.write_after_send(records, entry, &outcome).await.map_err(not_recorded)?;
                 Ok(Ending { outcome: Some(outcome), repeated: false, failure: None })
             }
-            (Some(error), _) if outcome.sent.is_empty() => Err(error.into()),
+            (Some(error), _) if outcome.sent.is_empty() => {
+                outcome.reason = Some(error.code.clone());
+                outcome.error = Some(recorded(&error));
+                self.record_failure(message, entry, &outcome).await;
+                Ok(Ending { outcome: Some(outcome), repeated: false, failure: Some(error.into()) })
+            }
             (Some(error), _) => {
                 outcome.reason = Some(INCOMPLETE.to_owned());
                 outcome.error = Some(recorded(&error));
-                self.ledger.write_after_send(bucket, key, &outcome).await.map_err(not_recorded)?;
+                self.ledger.write_after_send(records, entry, &outcome).await.map_err(not_recorded)?;
                 Ok(Ending { outcome: Some(outcome), repeated: false, failure: Some(error.into()) })
             }
-            (None, Some((error, outgoing))) => Ok(self.reject(message, &outgoing, outcome, error).await),
+            (None, Some((error, outgoing))) => {
+                Ok(self.reject(message, entry, &outgoing, outcome, error).await)
+            }
         }
     }
 
@@ -308,6 +395,7 @@ impl Handler {
     async fn reject(
         &self,
         message: &Message<'_>,
+        entry: &mut Entry,
         outgoing: &Outgoing,
         mut outcome: Outcome,
         error: CallError,
@@ -319,7 +407,7 @@ impl Handler {
         outcome.status = Status::Rejected;
         outcome.reason = Some(error.code.clone());
         outcome.error = Some(recorded(&error));
-        let written = self.ledger.write_after_send(bucket, &message.keys.outcome, &outcome).await;
+        let written = self.ledger.write_after_send(message.records(), entry, &outcome).await;
         let mut failure = Failure::from(error);
         failure.sentence.push_str(&match kept {
             Ok(()) => format!("; what was to be sent is {}", bucket.address(key)),
@@ -330,6 +418,17 @@ impl Handler {
         }
         Ending { outcome: Some(outcome), repeated: false, failure: Some(failure) }
     }
+}
+
+/// Whether a message is older than one that SES has just stored.
+fn is_old(stored: &Object) -> bool {
+    let age = stored.written.map(|written| OffsetDateTime::now_utc().unix_timestamp().abs_diff(written));
+    age.is_none_or(|age| age > PROMPT.as_secs())
+}
+
+/// The reason of a failed message.
+fn why(outcome: &Outcome, code: &str) -> String {
+    if outcome.sent.is_empty() { code } else { INCOMPLETE }.to_owned()
 }
 
 fn recorded(error: &CallError) -> outcome::Failure {

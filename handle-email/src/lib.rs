@@ -2,19 +2,18 @@
 //!
 //! [`Handler::handle`] goes through the records of an event. For each, [`forwarding`] archives the
 //! notification, decides, rewrites, sends, and records the outcome, using the [`routing`] table and
-//! the [`ledger`] of outcomes; [`report`] writes the one log line that tells of it.
+//! the [`Ledger`] of outcomes; [`report`] writes the one log line that tells of it.
 //!
 //! The promises are those of `docs/semantics.md`: nothing is lost, since a failure is returned and so
-//! retried and then dead-lettered; duplicates are rare, since every send is recorded and the record
-//! read before the next try.
+//! retried and then dead-lettered; duplicates are rare, since a message is claimed before it is sent
+//! and every send recorded.
 
 mod failure;
 mod forwarding;
-mod ledger;
 mod report;
 mod routing;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lambda_runtime::Context;
 use serde::Serialize;
@@ -25,21 +24,22 @@ use ses_forwarder::{
 };
 use ses_forwarder_aws::{
     bucket::Bucket,
-    call::Deadline,
+    call::{Deadline, MAX_INVOCATION},
     clients::{self, SdkConfig},
+    ledger::{CLOCKS_DIFFER, Ledger},
     outgoing::Mailer,
 };
 use time::OffsetDateTime;
 
 pub use self::failure::Failure;
-use self::{forwarding::Message, ledger::Ledger, report::Report, routing::Routing};
+use self::{forwarding::Message, report::Report, routing::Routing};
 
 /// Handles events, one at a time; made once a process.
 #[derive(Debug)]
 pub struct Handler {
     settings: EmailSettings,
     s3: aws_sdk_s3::Client,
-    ses: aws_sdk_sesv2::Client,
+    mailer: Mailer,
     routing: Routing,
     ledger: Ledger,
 }
@@ -60,8 +60,20 @@ struct Invocation<'a> {
     request_id: &'a str,
     function_name: &'a str,
     started: OffsetDateTime,
+    /// When Lambda ends it.
+    ends: OffsetDateTime,
     bucket: Bucket,
     mailer: Mailer,
+}
+
+/// When Lambda ends the invocation, in whole seconds by Lambda's clock; at most its longest from now, should
+/// that be no time at all.
+fn end(context: &Context, started: OffsetDateTime) -> OffsetDateTime {
+    let latest = started + MAX_INVOCATION + CLOCKS_DIFFER;
+    let deadline = context.deadline().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let second = i64::try_from(deadline.as_millis().div_ceil(1000)).ok();
+    let end = second.and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+    end.map_or(latest, |end| end.min(latest))
 }
 
 impl Handler {
@@ -69,7 +81,7 @@ impl Handler {
     pub fn new(settings: EmailSettings, configuration: &SdkConfig) -> Handler {
         Handler {
             s3: clients::s3(configuration),
-            ses: clients::ses(configuration),
+            mailer: Mailer::new(clients::ses(configuration), Deadline::after(Duration::ZERO)),
             routing: Routing::new(&settings),
             ledger: Ledger::default(),
             settings,
@@ -80,12 +92,14 @@ impl Handler {
     pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
         let deadline = Deadline::before(context.deadline());
         let continued = continued(&event);
+        let started = SystemTime::now().into();
         let invocation = Invocation {
             request_id: continued.as_deref().unwrap_or(&context.request_id),
             function_name: &context.env_config.function_name,
-            started: SystemTime::now().into(),
+            started,
+            ends: end(context, started),
             bucket: Bucket::new(self.s3.clone(), &self.settings.common.bucket, deadline),
-            mailer: Mailer::new(self.ses.clone(), deadline.for_sending()),
+            mailer: self.mailer.until(deadline.for_sending()),
         };
         let mut outcomes = Vec::new();
         let mut failures = Vec::new();

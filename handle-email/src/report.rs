@@ -6,11 +6,9 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
-use std::io::{self, Write};
-
 use serde_json::{Map, Value, json};
 use ses_forwarder::outcome::Status;
-use ses_forwarder_aws::function::without_addresses;
+use ses_forwarder_aws::function::log_line;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::forwarding::{Ending, Message};
@@ -57,7 +55,7 @@ impl Report {
         }
         if let Some(failure) = &ending.failure {
             put("errorType", failure.name.as_str().into());
-            put("errorMessage", without_addresses(&failure.sentence).into());
+            put("errorMessage", failure.sentence.as_str().into());
         }
         let count = match status {
             Status::Forwarded => Some("Forwarded"),
@@ -97,8 +95,7 @@ impl Report {
 
     /// Writes it to standard output, which Lambda hands to CloudWatch.
     pub(crate) fn print(&self) {
-        // Nobody is left to tell if that fails.
-        let _ = writeln!(io::stdout(), "{}", self.0);
+        log_line(&self.0.to_string());
     }
 }
 

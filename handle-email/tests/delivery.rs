@@ -7,7 +7,7 @@ use ses_forwarder_local_aws::journal::End;
 use ses_forwarder_local_stack::{Config, Stack};
 
 use self::common::{
-    FUNCTION, about, calls, event, message, notification, outcome, refused_message, stack, store,
+    FUNCTION, about, calls, event, message, notification, outcome, refused_message, stack, started, store,
 };
 
 fn forwarded(message_id: &str, bytes: usize) -> Value {
@@ -47,7 +47,7 @@ async fn a_message_is_archived_forwarded_and_recorded() {
     let index = stack.object("index/2026/11/23/m1.json").await.expect("an index");
     assert_eq!(index, format!("{}\n", event["Records"][0]["ses"]));
     let counts = ["s3:GetObject", "s3:PutObject", "ses:SendEmail"].map(|action| calls(&stack, action));
-    assert_eq!(counts, [3, 2, 1], "message, outcome and routes; index and outcome; one send");
+    assert_eq!(counts, [2, 2, 1], "message and routes; index and outcome; one send");
 }
 
 #[tokio::test]
@@ -87,7 +87,8 @@ async fn a_verdict_drops_a_message_that_is_not_even_read() {
         "bytes": null,
     });
     assert_eq!(outcome(&stack, "m1").await, expected);
-    assert_eq!(calls(&stack, "s3:GetObject"), 1, "the outcome");
+    assert_eq!(calls(&stack, "s3:GetObject"), 0);
+    assert_eq!(calls(&stack, "s3:PutObject"), 2, "index and outcome");
 }
 
 #[tokio::test]
@@ -97,7 +98,7 @@ async fn a_message_that_is_not_there_fails_and_says_so() {
     assert_eq!(error.error_type, "MessageNotFound");
     let expected = format!("MessageNotFound: message m1: there is no s3://{}/messages/m1", stack.bucket());
     assert_eq!(error.error_message, expected);
-    assert_eq!(outcome(&stack, "m1").await, Value::Null);
+    assert_eq!(outcome(&stack, "m1").await["status"], "failed");
     assert!(stack.object("index/2026/11/23/m1.json").await.is_some());
 }
 
@@ -258,7 +259,7 @@ async fn to_and_cc_stay_where_destinations_are_hidden() {
     for (hide, to) in [("false", "info@out.example"), ("true", "info@in.example")] {
         let mut config = Config::default();
         config.parameters.insert("HideDestinations".to_owned(), hide.to_owned());
-        let stack = Stack::start(config).await.expect("the stack starts");
+        let stack = started(config).await;
         store(&stack, "m1", message()).await;
         assert_eq!(stack.invoke(FUNCTION, &about("m1")).await, Ok(answer(&["forwarded"])));
         let sent = String::from_utf8(stack.sent()[0].raw.clone()).unwrap();
@@ -337,7 +338,7 @@ async fn a_tag_shows_in_the_subject_in_a_field_and_in_the_outcome() {
     let mut config = Config::default();
     let settings = [("OnSpam", "tag"), ("OnUnauthenticated", "tag")];
     config.parameters.extend(settings.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let stack = Stack::start(config).await.expect("the stack starts");
+    let stack = started(config).await;
     store(&stack, "m1", message()).await;
     let mut spam = notification("m1", &["info@in.example"]);
     for verdict in ["spamVerdict", "spfVerdict", "dkimVerdict"] {
@@ -369,13 +370,22 @@ async fn a_bounce_of_forwarded_mail_is_an_error_and_not_forwarded() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_ignored_and_what_can_not_be_read_is_an_error() {
+async fn what_tells_of_no_message_is_an_error_that_says_what_came() {
     let stack = stack(&[]).await;
-    let other = json!({"Records": [{"eventSource": "aws:s3", "s3": {}}]});
-    assert_eq!(stack.invoke(FUNCTION, &other).await, Ok(answer(&["ignored"])));
     let setup = event(&[notification("AMAZON_SES_SETUP_NOTIFICATION", &["info@in.example"])]);
     assert_eq!(stack.invoke(FUNCTION, &setup).await, Ok(answer(&["ignored"])));
-    let unreadable = event(&[notification("m1", &[])]);
-    let error = stack.invoke(FUNCTION, &unreadable).await.unwrap_err();
-    assert_eq!(error.error_type, "UnreadableNotification");
+    let cases = [
+        (event(&[notification("m1", &[])]), "receipt.recipients names nobody"),
+        (json!({"Records": [{"eventSource": "aws:s3", "s3": {}}]}), r#"a record of "aws:s3""#),
+        (json!({"Records": []}), "`Records` is empty"),
+        (json!({"Records": "none"}), "`Records` is no list"),
+        (json!({"Records": [{"eventSource": "aws:ses", "ses": {"receipt": {}}}]}), "without `mail`"),
+        (json!({"key1": "value1"}), r#"an object with "key1""#),
+        (json!("hello"), "not a JSON object"),
+    ];
+    for (event, says) in cases {
+        let error = stack.invoke(FUNCTION, &event).await.unwrap_err();
+        assert_eq!(error.error_type, "UnreadableNotification", "{event}");
+        assert!(error.error_message.contains(says), "{event}: {error}");
+    }
 }

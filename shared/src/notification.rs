@@ -7,11 +7,12 @@
 //! unread is nested, so nesting costs no stack however deep it is. `aws_lambda_events` is not
 //! used: it refuses mail without From and drops fields when it writes a notification out again.
 //!
-//! A record without `mail` is about no message and ignored. Two fields have no default. Without a
+//! What tells of no message is [`Record::Unreadable`]: a trigger that is wired to this function by mistake,
+//! or a test event, would else be taken for mail that is forwarded. Two fields have no default. Without a
 //! usable `mail.messageId` there is no message to fetch.
 //! Without `receipt.recipients` nobody knows whom the message is for: `mail.destination` is no
 //! substitute, since SES fills it from the To and Cc fields, which name strangers and leave out
-//! whoever was in Bcc. Such a record is [`Record::Unreadable`], so that a person hears of it.
+//! whoever was in Bcc. Such a record is unreadable too, so that a person hears of it.
 //!
 //! <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-contents.html>
 
@@ -45,10 +46,10 @@ pub enum Record<'a> {
         /// What is read from it.
         notification: Notification,
     },
-    /// Not for this function: what it is instead, for the log.
+    /// About no message, as it should be: [`SETUP_NOTIFICATION`].
     Ignored(String),
-    /// About a message, but without what is needed to find it or to tell whom it is for. An error
-    /// for a person to look at: what is missing.
+    /// About no message, or without what is needed to find it or to tell whom it is for. An error for a
+    /// person to look at: what came, or what is missing.
     Unreadable(String),
 }
 
@@ -143,27 +144,36 @@ impl From<&str> for Verdict {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn records(event: &RawValue) -> Vec<Record<'_>> {
-    match Object::read(event).and_then(|object| object.list("Records")) {
-        Some(records) => records.into_iter().map(record).collect(),
-        None => vec![record(event)],
+    let Some(found) = Object::read(event).and_then(|object| object.0.get("Records").copied()) else {
+        return vec![record(event)];
+    };
+    match serde_json::from_str::<Vec<&RawValue>>(found.get()) {
+        Ok(records) if records.is_empty() => {
+            vec![Record::Unreadable("an event whose `Records` is empty".to_owned())]
+        }
+        Ok(records) => records.into_iter().map(record).collect(),
+        Err(_) => {
+            let what = quoted(found.get());
+            vec![Record::Unreadable(format!("an event whose `Records` is no list but {what}"))]
+        }
     }
 }
 
 /// One element of `Records`, or a bare notification.
 fn record(raw: &RawValue) -> Record<'_> {
     let Some(object) = Object::read(raw) else {
-        return Record::Ignored(format!("not a JSON object but {}", quoted(raw.get())));
+        return Record::Unreadable(format!("not a JSON object but {}", quoted(raw.get())));
     };
     let source = object.text("eventSource").or_else(|| object.text("EventSource"));
     match source.as_deref() {
         None | Some("aws:ses" | "aws:sns") => {}
-        Some(other) => return Record::Ignored(format!("a record of {}, not of aws:ses", quoted(other))),
+        Some(other) => return Record::Unreadable(format!("a record of {}, not of aws:ses", quoted(other))),
     }
     if let Some(ses) = object.get("ses") {
         received(Cow::Borrowed(ses.get()))
     } else if let Some(sns) = object.get("Sns") {
         Object::read(sns).map_or_else(
-            || Record::Ignored("an SNS record without a notification".to_owned()),
+            || Record::Unreadable("an SNS record without a notification".to_owned()),
             |sns| published(&sns),
         )
     } else if object.get("Message").is_some() {
@@ -174,7 +184,7 @@ fn record(raw: &RawValue) -> Record<'_> {
         Record::Unreadable("a record of aws:ses without its `ses` object".to_owned())
     } else {
         let names: Vec<_> = object.0.keys().map(|name| &**name).collect();
-        Record::Ignored(format!("no SES notification but an object with {}", quoted(&names.join(", "))))
+        Record::Unreadable(format!("no SES notification but an object with {}", quoted(&names.join(", "))))
     }
 }
 
@@ -183,15 +193,15 @@ fn record(raw: &RawValue) -> Record<'_> {
 /// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-notifications-examples.html>
 fn published<'a>(sns: &Object<'a>) -> Record<'a> {
     if let Some(kind) = sns.text("Type").filter(|kind| kind != "Notification") {
-        return Record::Ignored(format!("an SNS message of type {}", quoted(&kind)));
+        return Record::Unreadable(format!("an SNS message of type {}", quoted(&kind)));
     }
     match sns.get("Message") {
         Some(message) if message.get().starts_with('{') => received(Cow::Borrowed(message.get())),
         Some(message) => match text(message).filter(|text| text.trim_start().starts_with('{')) {
             Some(text) => received(Cow::Owned(text)),
-            None => Record::Ignored("an SNS message that is no SES notification".to_owned()),
+            None => Record::Unreadable("an SNS message that is no SES notification".to_owned()),
         },
-        None => Record::Ignored("an SNS notification without a message".to_owned()),
+        None => Record::Unreadable("an SNS notification without a message".to_owned()),
     }
 }
 
@@ -219,10 +229,10 @@ fn notification(json: &str) -> Result<Notification, Other> {
     if let Some(kind) = object.text("notificationType").or_else(|| object.text("eventType"))
         && kind != "Received"
     {
-        return Err(Other::Ignored(format!("an SES notification of type {}", quoted(&kind))));
+        return Err(Other::Unreadable(format!("an SES notification of type {}", quoted(&kind))));
     }
     if object.get("mail").is_none() {
-        return Err(Other::Ignored("an SES notification without `mail`, so about no message".to_owned()));
+        return Err(Other::Unreadable("an SES notification without `mail`, so about no message".to_owned()));
     }
     let mail = object.object("mail");
     let receipt = object.object("receipt");

@@ -133,7 +133,6 @@ fn ok_several_records_in_their_order() {
         })
         .collect();
     assert_eq!(found, ["one", "a record of \"aws:s3\", not of aws:ses", "two"]);
-    assert_eq!(records(&raw(r#"{"Records":[]}"#)), []);
 }
 
 #[test]
@@ -244,8 +243,16 @@ fn ok_timestamps_in_odd_forms() {
 }
 
 #[test]
-fn ok_what_is_not_for_us_is_ignored_with_a_reason() {
+fn err_what_tells_of_no_message_says_what_came() {
     for (event, why) in [
+        (r#"{"Records":[]}"#, "an event whose `Records` is empty"),
+        (r#"{"Records":{"ses":{}}}"#, "an event whose `Records` is no list but \"{\\\"ses\\\":{}}\""),
+        (r#"{"Records":"x"}"#, "an event whose `Records` is no list but \"\\\"x\\\"\""),
+        (r#"{"key1":"value1","key2":"value2"}"#, "no SES notification but an object with \"key1, key2\""),
+        (
+            r#"{"Records":[{"eventSource":"aws:ses","ses":{"receipt":{"recipients":["a@in.example"]}}}]}"#,
+            "an SES notification without `mail`, so about no message",
+        ),
         ("null", "not a JSON object but \"null\""),
         ("[1]", "not a JSON object but \"[1]\""),
         ("{}", "no SES notification but an object with \"\""),
@@ -253,7 +260,7 @@ fn ok_what_is_not_for_us_is_ignored_with_a_reason() {
             r#"{"Service":"Amazon S3","Event":"s3:TestEvent"}"#,
             "no SES notification but an object with \"Event, Service\"",
         ),
-        (r#"{"Records":null}"#, "no SES notification but an object with \"Records\""),
+        (r#"{"Records":null}"#, "an event whose `Records` is no list but \"null\""),
         (r#"{"Records":[7]}"#, "not a JSON object but \"7\""),
         (r#"{"Records":[{"eventSource":"aws:sqs","body":"x"}]}"#, "a record of \"aws:sqs\", not of aws:ses"),
         (r#"{"Records":[{"eventSource":"aws:s3","ses":{}}]}"#, "a record of \"aws:s3\", not of aws:ses"),
@@ -281,13 +288,16 @@ fn ok_what_is_not_for_us_is_ignored_with_a_reason() {
             r#"{"receipt":{"recipients":["a@in.example"]}}"#,
             "an SES notification without `mail`, so about no message",
         ),
-        (
-            r#"{"mail":{"messageId":"AMAZON_SES_SETUP_NOTIFICATION"}}"#,
-            "AMAZON_SES_SETUP_NOTIFICATION, which SES sends when a rule is created",
-        ),
     ] {
-        assert_eq!(records(&raw(event)), [Record::Ignored(why.to_owned())], "{event}");
+        assert_eq!(records(&raw(event)), [Record::Unreadable(why.to_owned())], "{event}");
     }
+}
+
+#[test]
+fn ok_the_setup_notification_is_ignored() {
+    let event = raw(r#"{"mail":{"messageId":"AMAZON_SES_SETUP_NOTIFICATION"}}"#);
+    let why = "AMAZON_SES_SETUP_NOTIFICATION, which SES sends when a rule is created";
+    assert_eq!(records(&event), [Record::Ignored(why.to_owned())]);
 }
 
 #[test]
@@ -387,7 +397,7 @@ fn ok_real_events() {
                     Record::Received { verbatim: verbatim.clone(), notification: notification.clone() };
                 assert_eq!(records(&index), [again], "{name}: reading the index entry");
             }
-            [Record::Ignored(why)] => assert_eq!(
+            [Record::Unreadable(why)] => assert_eq!(
                 &**why,
                 match &*name {
                     "osmose__ses_event.json" => "an SES notification of type \"Delivery\"",

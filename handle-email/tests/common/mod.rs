@@ -16,8 +16,12 @@ const TIMESTAMP: &str = "2026-11-23T10:00:00.000Z";
 /// A stack with these faults, which has to keep its logs free of what is private.
 pub(crate) async fn stack(faults: &[&str]) -> Watched {
     let faults = faults.iter().map(|fault| fault.parse::<Fault>().expect("a fault")).collect();
-    let stack = Stack::start(Config { faults, ..Config::default() }).await.expect("the stack starts");
-    Watched::new(stack, message().as_bytes())
+    started(Config { faults, ..Config::default() }).await
+}
+
+/// The same with this configuration.
+pub(crate) async fn started(config: Config) -> Watched {
+    Watched::new(Stack::start(config).await.expect("the stack starts"), message().as_bytes())
 }
 
 /// What SES says of a message.

@@ -1,6 +1,7 @@
 //! The bucket: objects read into one buffer, records written.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -21,9 +22,6 @@ use bytes::Bytes;
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::call::{self, CallError, Deadline, Kind, Persistence, persist};
-
-/// Times a body is read from its beginning when the connection breaks in the middle of it.
-const BODY_ATTEMPTS: usize = 3;
 
 /// One bucket, for the time of an invocation.
 #[derive(Debug, Clone)]
@@ -47,6 +45,19 @@ pub enum Fetched {
     Unchanged,
     /// There is none.
     Absent,
+}
+
+/// An object as it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Object {
+    /// What is in it.
+    pub content: Bytes,
+    /// Names this content: in the next [`Bucket::get_if_changed`] and [`Precondition::Unchanged`].
+    pub etag: Option<String>,
+    /// What was written beside it, by lower-case name.
+    pub metadata: HashMap<String, String>,
+    /// When it was written, by S3's clock, in seconds since 1970.
+    pub written: Option<i64>,
 }
 
 /// What an object has to be for it to be written.
@@ -82,38 +93,40 @@ impl Bucket {
         format!("s3://{}/{key}", self.name)
     }
 
+    /// The content of an object; `None` if there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, CallError> {
+        Ok(self.read(key).await?.map(|object| object.content))
+    }
+
     /// An object in one buffer of exactly its size; `None` if there is none.
     ///
     /// The role needs `s3:ListBucket`: without it S3 says AccessDenied of an absent object.
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, CallError> {
-        match self.get_if_changed(key, None).await? {
-            Fetched::Changed { content, .. } => Ok(Some(content)),
-            Fetched::Unchanged | Fetched::Absent => Ok(None),
-        }
+    pub async fn read(&self, key: &str) -> Result<Option<Object>, CallError> {
+        Ok(self.fetch(key, None).await?.ok())
     }
 
     /// An object, unless it is still the one that `etag` names.
     pub async fn get_if_changed(&self, key: &str, etag: Option<&str>) -> Result<Fetched, CallError> {
+        let fetched = self.fetch(key, etag).await?;
+        Ok(fetched
+            .map_or_else(|none| none, |Object { content, etag, .. }| Fetched::Changed { content, etag }))
+    }
+
+    /// An object, or why there is none to read.
+    async fn fetch(&self, key: &str, etag: Option<&str>) -> Result<Result<Object, Fetched>, CallError> {
         let step = format!("GetObject {}", self.address(key));
         persist(&step, self.deadline, Persistence::Usual, async || {
-            let mut attempt = 1;
-            loop {
-                let request = self.client.get_object().bucket(&self.name).key(key);
-                let output = match request.set_if_none_match(etag.map(str::to_owned)).send().await {
-                    Ok(output) => output,
-                    Err(error) => return absent_or_unchanged(&step, &error),
-                };
-                let etag = output.e_tag().map(str::to_owned);
-                match read(&step, output).await {
-                    Ok(content) => return Ok(Fetched::Changed { content, etag }),
-                    Err(error) if error.is_transient() && attempt < BODY_ATTEMPTS => {
-                        tracing::warn!(step, code = %error.code, "reading it again from the beginning");
-                        attempt += 1;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+            let request = self.client.get_object().bucket(&self.name).key(key);
+            let mut output = match request.set_if_none_match(etag.map(str::to_owned)).send().await {
+                Ok(output) => output,
+                Err(error) => return absent_or_unchanged(&step, &error).map(Err),
+            };
+            let etag = output.e_tag.take();
+            let metadata = output.metadata.take().unwrap_or_default();
+            let written = output.last_modified.map(|time| time.secs());
+            let content = read(&step, output).await?;
+            Ok(Ok(Object { content, etag, metadata, written }))
         })
         .await
     }
@@ -143,10 +156,28 @@ impl Bucket {
         precondition: Precondition<'_>,
         persistence: Persistence,
     ) -> Result<Option<String>, CallError> {
+        self.put_if_with(key, content_type, content, &[], precondition, persistence).await
+    }
+
+    /// The same with metadata beside the object: names in lower case, values in ASCII.
+    ///
+    /// A write whose answer was lost and that is made again finds its own object there: also `None`. The role
+    /// needs `s3:PutObject`, and to replace an object `s3:GetObject` too.
+    pub async fn put_if_with(
+        &self,
+        key: &str,
+        content_type: &str,
+        content: impl Into<Bytes>,
+        metadata: &[(&str, String)],
+        precondition: Precondition<'_>,
+        persistence: Persistence,
+    ) -> Result<Option<String>, CallError> {
         let content = content.into();
         let step = format!("PutObject {}", self.address(key));
         persist(&step, self.deadline, persistence, async || {
             let request = self.client.put_object().bucket(&self.name).key(key).content_type(content_type);
+            let request =
+                metadata.iter().fold(request, |request, (name, value)| request.metadata(*name, value));
             let request = match precondition {
                 Precondition::Absent => request.if_none_match("*"),
                 Precondition::Unchanged(etag) => request.if_match(etag),

@@ -4,9 +4,9 @@
 //! Three limits hold, from the inside out:
 //!
 //! 1. An attempt ends after [`ATTEMPT`] (more for a large body), so that a hang costs one attempt.
-//! 2. The SDK makes up to [`ATTEMPTS`] attempts for what looks transient.
+//! 2. [`persist`] makes up to [`ATTEMPTS`] attempts for what may pass, or more where that prevents a
+//!    duplicate, and none after one that may have sent something. The SDK makes none of its own.
 //! 3. Everything ends at the [`Deadline`], before Lambda would kill the process without a word.
-//!    Until then, throttling is retried with back-off, as it passes by waiting.
 //!
 //! `Timeout` of the functions in `template.yaml` is chosen for this: three attempts at reading, two
 //! at sending 40 MB and the record of it fit.
@@ -18,10 +18,8 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::{
-    interceptors::context::InterceptorContext,
     orchestrator::HttpResponse,
-    result::SdkError,
-    retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
+    result::{DispatchFailure, SdkError},
 };
 use aws_smithy_types::{
     error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
@@ -40,7 +38,7 @@ pub const CONNECT: Duration = Duration::from_secs(3);
 /// and SES's own limit, 40 MB a second, are an order of magnitude above.
 const SLOWEST: u64 = 4 * 1024 * 1024;
 
-/// Attempts that the SDK makes at a call.
+/// Attempts at a call that fails in a way that may pass.
 pub const ATTEMPTS: u32 = 3;
 
 /// Kept free at the end of sending to record it: an attempt, another, and the wait between them.
@@ -51,10 +49,16 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// Longest time a Lambda function may run; a deadline further away is a clock that is wrong.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
-const MAX_INVOCATION: Duration = Duration::from_secs(15 * 60);
+pub const MAX_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
-/// First and longest wait between rounds of a call that is throttled.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+/// Longest wait after the first attempt at a call that is throttled, which needs time to pass.
+const THROTTLED: Duration = Duration::from_secs(2);
+
+/// The same after another failure.
+const FAILED: Duration = Duration::from_millis(500);
+
+/// Longest wait between two attempts.
+const LONGEST: Duration = Duration::from_secs(16);
 
 /// Time for one attempt at a call with a body of this many bytes.
 pub fn attempt(bytes: u64) -> Duration {
@@ -97,10 +101,12 @@ impl Deadline {
 /// What a failure calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// May pass by itself: 5xx, a time-out, a broken connection, paused sending.
+    /// May pass by itself: 5xx, a time-out, a broken connection, and whatever nobody knows.
     Transient,
     /// Passes by waiting: too many requests.
     Throttled,
+    /// Passes by itself, but not within an invocation: sending is paused, the day's quota is used up.
+    Paused,
     /// The same request fails again.
     Permanent,
     /// The same request succeeds once someone has changed something: a permission, a domain to
@@ -115,18 +121,26 @@ pub enum Kind {
 pub struct CallError {
     /// Operation and, if it has one, target, such as `GetObject s3://mail/messages/x`.
     pub step: String,
-    /// The service's name for the error, or `Timeout`, `ConnectionFailure` and the like.
+    /// The service's name for the error, or `Timeout`, `NotConnected`, `ConnectionFailure` and the like.
     pub code: String,
     /// What the service said.
     pub message: String,
     /// What it calls for.
     pub kind: Kind,
+    /// Whether the call may have taken effect all the same: it was made, and no answer came.
+    pub in_doubt: bool,
 }
 
 impl CallError {
     /// A failure that no service reported.
     pub fn new(step: impl Into<String>, kind: Kind, code: &str, message: impl Into<String>) -> CallError {
-        CallError { step: step.into(), code: code.to_owned(), message: message.into(), kind }
+        CallError { step: step.into(), code: code.to_owned(), message: message.into(), kind, in_doubt: false }
+    }
+
+    /// The same of a call that may have taken effect all the same.
+    #[must_use]
+    pub fn in_doubt(self) -> CallError {
+        CallError { in_doubt: true, ..self }
     }
 
     /// From what the SDK says; services whose names need another [`Kind`] correct it afterwards.
@@ -138,21 +152,25 @@ impl CallError {
         let service = match error {
             SdkError::ServiceError(service) => service,
             SdkError::TimeoutError(_) => {
-                return CallError::new(step, Kind::Transient, "Timeout", "no answer in time");
+                return CallError::new(step, Kind::Transient, "Timeout", "no answer in time").in_doubt();
             }
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-                return CallError::new(step, Kind::Transient, "Timeout", innermost(error));
-            }
-            SdkError::DispatchFailure(failure) if failure.is_user() || failure.is_other() => {
-                let kind = if failure.as_other().is_some() { Kind::Transient } else { Kind::Configuration };
-                let message = DisplayErrorContext(error).to_string();
-                return CallError::new(step, kind, "ConnectionFailure", message);
-            }
-            SdkError::DispatchFailure(_) => {
-                return CallError::new(step, Kind::Transient, "ConnectionFailure", innermost(error));
+            SdkError::DispatchFailure(failure) => {
+                let unknown = failure.is_user() || failure.is_other();
+                let message = if unknown {
+                    DisplayErrorContext(error).to_string()
+                } else {
+                    innermost(error).to_string()
+                };
+                if is_unconnected(failure) {
+                    return CallError::new(step, Kind::Transient, "NotConnected", message);
+                }
+                let code = if failure.is_timeout() { "Timeout" } else { "ConnectionFailure" };
+                let kind = if failure.is_user() { Kind::Configuration } else { Kind::Transient };
+                return CallError::new(step, kind, code, message).in_doubt();
             }
             SdkError::ResponseError(_) => {
-                return CallError::new(step, Kind::Transient, "UnreadableResponse", innermost(error));
+                let message = innermost(error).to_string();
+                return CallError::new(step, Kind::Transient, "UnreadableResponse", message).in_doubt();
             }
             _ => {
                 let message = DisplayErrorContext(error).to_string();
@@ -164,12 +182,12 @@ impl CallError {
         let code = metadata.code().map_or_else(|| format!("HTTP {status}"), str::to_owned);
         let message = metadata.message().unwrap_or("no message").to_owned();
         let kind = kind_of(&code, status);
-        CallError { step, code, message, kind }
+        CallError { step, code, message, kind, in_doubt: false }
     }
 
     /// Whether another attempt may succeed without anyone doing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self.kind, Kind::Transient | Kind::Throttled)
+        matches!(self.kind, Kind::Transient | Kind::Throttled | Kind::Paused)
     }
 }
 
@@ -181,27 +199,38 @@ impl fmt::Display for CallError {
 
 impl Error for CallError {}
 
-/// By code first, since a status says less: SES uses 400 for a quota.
+/// By code first, since a status says less: SES uses 400 for a quota. What nobody has heard of may pass.
 fn kind_of(code: &str, status: u16) -> Kind {
     match (code, status) {
         ("NoSuchKey" | "NotFound", _) => Kind::NotFound,
-        ("LimitExceededException", _) => Kind::Transient,
+        ("LimitExceededException", _) => Kind::Paused,
         (code, _) if aws_runtime::retries::classifiers::THROTTLING_ERRORS.contains(&code) => Kind::Throttled,
-        (code, _) if aws_runtime::retries::classifiers::TRANSIENT_ERRORS.contains(&code) => Kind::Transient,
         (_, 429) => Kind::Throttled,
-        (_, 408 | 409 | 500..) => Kind::Transient,
+        ("MessageRejected" | "BadRequestException", _) | (_, 413) => Kind::Permanent,
         (_, 401..=404 | 407) => Kind::Configuration,
-        _ => Kind::Permanent,
+        _ => Kind::Transient,
     }
 }
 
+/// Whether there was no connection, so that nobody can have heard of the call.
+fn is_unconnected(failure: &DispatchFailure) -> bool {
+    let mut error = failure.as_connector_error().map(|error| error as &(dyn Error + 'static));
+    while let Some(this) = error {
+        if this.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect) {
+            return true;
+        }
+        error = this.source();
+    }
+    false
+}
+
 /// The cause at the end of the chain, which names the system's error: "connection refused".
-fn innermost(error: &dyn Error) -> String {
+fn innermost(error: &dyn Error) -> &dyn Error {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    innermost
 }
 
 /// What came of a call that sends something. It took effect if the status said so, even if the rest of
@@ -220,35 +249,28 @@ where
     }
 }
 
-/// Keeps the SDK from making a call again whose status said that it took effect: what it sends would
-/// be sent twice. For clients that send something.
-#[derive(Debug)]
-pub struct SendOnce;
-
-impl ClassifyRetry for SendOnce {
-    fn name(&self) -> &'static str {
-        "SendOnce"
-    }
-
-    fn priority(&self) -> RetryClassifierPriority {
-        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
-    }
-
-    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        match context.response() {
-            Some(response) if response.status().is_success() => RetryAction::RetryForbidden,
-            _ => RetryAction::NoActionIndicated,
-        }
-    }
-}
-
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
-    /// The SDK's attempts, and more only while throttled.
+    /// Up to [`ATTEMPTS`], while it may pass.
     Usual,
-    /// More for everything that may pass, until the deadline: for what prevents a duplicate.
+    /// The same, but none after one that may have taken effect: for what sends something.
+    Sending,
+    /// As many as it takes until the deadline, while it may pass: for what prevents a duplicate.
     Hard,
+}
+
+impl Persistence {
+    /// Whether there is to be another attempt after this one, the `attempt`-th, from 1.
+    fn goes_on(self, attempt: u32, error: &CallError) -> bool {
+        let may_pass = matches!(error.kind, Kind::Transient | Kind::Throttled);
+        may_pass
+            && match self {
+                Persistence::Usual => attempt < ATTEMPTS,
+                Persistence::Sending => attempt < ATTEMPTS && !error.in_doubt,
+                Persistence::Hard => true,
+            }
+    }
 }
 
 /// Makes a call until it succeeds, fails in a way that persistence does not cover, or the deadline
@@ -259,30 +281,36 @@ pub async fn persist<T>(
     persistence: Persistence,
     call: impl AsyncFn() -> Result<T, CallError>,
 ) -> Result<T, CallError> {
-    let (mut wait, longest) = BACK_OFF;
     let mut last = None;
+    let mut attempt = 1;
     loop {
         let Ok(result) = tokio::time::timeout(deadline.left(), call()).await else {
-            let timeout =
-                || CallError::new(step, Kind::Transient, "Timeout", "no answer in the time that was left");
-            return Err(last.unwrap_or_else(timeout));
+            let message = "no answer in the time that was left";
+            let timeout = || CallError::new(step, Kind::Transient, "Timeout", message);
+            return Err(last.unwrap_or_else(timeout).in_doubt());
         };
         let error = match result {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let again = match persistence {
-            Persistence::Usual => error.kind == Kind::Throttled,
-            Persistence::Hard => error.is_transient(),
-        };
-        if !again || deadline.left() <= wait {
+        let wait = wait(attempt, error.kind);
+        if !persistence.goes_on(attempt, &error) || deadline.left() <= wait {
             return Err(error);
         }
-        tracing::warn!(step, code = %error.code, "trying again in {} s", wait.as_secs());
+        tracing::warn!(step, code = %error.code, "trying again in {} ms", wait.as_millis());
         last = Some(error);
+        attempt += 1;
         tokio::time::sleep(wait).await;
-        wait = longest.min(wait * 2);
     }
+}
+
+/// How long to wait after an attempt: twice as long each time, and by chance between half of it and all, so
+/// that those who failed together do not come together again.
+/// <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
+fn wait(attempt: u32, kind: Kind) -> Duration {
+    let first = if kind == Kind::Throttled { THROTTLED } else { FAILED };
+    let longest = first.saturating_mul(1 << (attempt - 1).min(8)).min(LONGEST);
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]
@@ -297,7 +325,7 @@ mod tests {
             ("TooManyRequestsException", 429, Kind::Throttled),
             ("ThrottlingException", 400, Kind::Throttled),
             ("SlowDown", 503, Kind::Throttled),
-            ("LimitExceededException", 400, Kind::Transient),
+            ("LimitExceededException", 400, Kind::Paused),
             ("InternalError", 500, Kind::Transient),
             ("ServiceUnavailable", 503, Kind::Transient),
             ("RequestTimeout", 400, Kind::Transient),
@@ -310,6 +338,9 @@ mod tests {
             ("MessageRejected", 400, Kind::Permanent),
             ("BadRequestException", 400, Kind::Permanent),
             ("HTTP 413", 413, Kind::Permanent),
+            ("ConditionalRequestConflict", 409, Kind::Transient),
+            ("UnheardOfException", 400, Kind::Transient),
+            ("HTTP 418", 418, Kind::Transient),
         ];
         for (code, status, kind) in cases {
             assert_eq!(kind_of(code, status), kind, "{code} with status {status}");
@@ -342,15 +373,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn persistence_covers_what_may_pass() {
-        use Kind::{Configuration, Permanent, Throttled, Transient};
+        use Kind::{Configuration, Paused, Permanent, Throttled, Transient};
         let long = Duration::from_secs(600);
         let cases = [
             (&[][..], Persistence::Usual, long, Ok("done"), 1),
-            (&[Throttled, Throttled], Persistence::Usual, long, Ok("done"), 3),
-            (&[Transient], Persistence::Usual, long, Err(Transient), 1),
-            (&[Transient, Throttled, Transient], Persistence::Hard, long, Ok("done"), 4),
+            (&[Throttled, Transient], Persistence::Usual, long, Ok("done"), 3),
+            (&[Transient; 9], Persistence::Usual, long, Err(Transient), 3),
+            (&[Throttled; 9], Persistence::Sending, long, Err(Throttled), 3),
+            (&[Transient, Throttled, Transient, Transient], Persistence::Hard, long, Ok("done"), 5),
             (&[Permanent], Persistence::Hard, long, Err(Permanent), 1),
             (&[Configuration], Persistence::Hard, long, Err(Configuration), 1),
+            (&[Paused], Persistence::Hard, long, Err(Paused), 1),
             (&[Throttled; 9], Persistence::Usual, Duration::from_millis(500), Err(Throttled), 1),
         ];
         for (kinds, persistence, deadline, result, calls) in cases {
@@ -360,12 +393,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_may_have_been_sent_is_not_sent_again() {
+        for (in_doubt, expected) in [(false, 3), (true, 1)] {
+            let calls = Cell::new(0);
+            let failing = async || {
+                calls.set(calls.get() + 1);
+                let error = CallError::new("Test", Kind::Transient, "Reset", "");
+                Err::<(), _>(CallError { in_doubt, ..error })
+            };
+            let deadline = Deadline::after(Duration::from_secs(600));
+            assert!(persist("Test", deadline, Persistence::Sending, failing).await.is_err());
+            assert_eq!(calls.get(), expected);
+        }
+    }
+
+    #[test]
+    fn waits_differ_and_grow_to_a_bound() {
+        for kind in [Kind::Throttled, Kind::Transient] {
+            let waits: Vec<_> = (0..20).map(|_| wait(1, kind)).collect();
+            assert!(waits.iter().any(|other| *other != waits[0]), "{waits:?}");
+            assert!(wait(2, kind) >= wait(1, kind), "the shortest second wait is the longest first one");
+            assert!(wait(u32::MAX, kind) <= LONGEST);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_hang_ends_at_the_deadline() {
         let hang = persist("Test", Deadline::after(ATTEMPT), Persistence::Hard, async || {
             std::future::pending::<Result<(), CallError>>().await
         });
         let expected =
-            CallError::new("Test", Kind::Transient, "Timeout", "no answer in the time that was left");
+            CallError::new("Test", Kind::Transient, "Timeout", "no answer in the time that was left")
+                .in_doubt();
         assert_eq!(hang.await, Err(expected));
     }
 }

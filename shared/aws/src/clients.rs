@@ -1,6 +1,6 @@
 //! The SDK's configuration, once a process: region, credentials and endpoints as AWS's own variables
-//! say, one pool of connections for all services, time-outs and retries as [`call`](crate::call)
-//! describes them.
+//! say, one pool of connections for all services, time-outs as [`call`](crate::call) describes them; it
+//! makes the retries too.
 //!
 //! Not supported, as a function has none: profiles, instance metadata, single sign-on, assumed
 //! roles. Without them a function starts in milliseconds and stays small.
@@ -24,7 +24,7 @@ use aws_smithy_runtime_api::client::{
     orchestrator::HttpRequest,
 };
 
-use crate::call::{ATTEMPT, ATTEMPTS, CONNECT, SendOnce, timeouts};
+use crate::call::{ATTEMPT, CONNECT, timeouts};
 
 /// Reads AWS's own variables; connects to nothing.
 ///
@@ -43,7 +43,7 @@ pub async fn configuration() -> SdkConfig {
         .region(EnvironmentVariableRegionProvider::new())
         .http_client(http_client_fn(move |_, _| connector.clone()))
         .timeout_config(timeouts(ATTEMPT))
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(RetryConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .load()
@@ -58,10 +58,9 @@ pub fn s3(configuration: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
-/// The client for SES v2. What it has sent, it does not send again.
+/// The client for SES v2.
 pub fn ses(configuration: &SdkConfig) -> aws_sdk_sesv2::Client {
-    let config = aws_sdk_sesv2::config::Builder::from(configuration).retry_classifier(SendOnce);
-    aws_sdk_sesv2::Client::from_conf(config.build())
+    aws_sdk_sesv2::Client::new(configuration)
 }
 
 /// Whether some endpoint is plain HTTP: a local stack, which may need no TLS at all.

@@ -1,10 +1,18 @@
 //! What a Lambda function does before its first event: log as Lambda asks, and say why if it can't
 //! start.
+//!
+//! Errors keep their words, addresses too, as records and notices need them. They are left out where a line
+//! is logged, whoever logs it and however it was made: this program, the runtime, the SDK or a panic.
 
-use std::env;
+use std::{
+    env,
+    io::{self, Write},
+    panic,
+};
 
 use lambda_runtime::{Diagnostic, Error};
 use lambda_runtime_api_client::{Client, body::Body};
+use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -14,6 +22,10 @@ use ses_forwarder::settings::SettingsError;
 /// addresses and bodies.
 const OURS: [&str; 3] = ["ses_forwarder", "handle_email", "handle_dead_letter"];
 
+/// Where the runtime logs what a handler failed with. The functions do so themselves, with the message that
+/// it is about, and so does [`start_logging`] of a panic.
+const TOLD_BY_US: &str = "lambda_runtime::layers::panic";
+
 /// Logs to standard output as `AWS_LAMBDA_LOG_FORMAT` and `AWS_LAMBDA_LOG_LEVEL` say: JSON objects with
 /// `timestamp`, `level` and `message`, or lines of text.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-advanced.html>
@@ -22,14 +34,59 @@ pub fn start_logging() {
     let level = asked.and_then(|level| level_named(&level)).unwrap_or(LevelFilter::INFO);
     let targets = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_targets(OURS.map(|target| (target, level)));
+        .with_targets(OURS.map(|target| (target, level)))
+        .with_target(TOLD_BY_US, LevelFilter::OFF);
     let json = env::var("AWS_LAMBDA_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json"));
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(|| Redacted);
     let registry = tracing_subscriber::registry().with(targets);
     if json {
         registry.with(lines.json().flatten_event(true)).init();
     } else {
         registry.with(lines).init();
+    }
+    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+}
+
+/// Writes a line to the log, which is standard output, without the addresses in it.
+pub fn log_line(line: &str) {
+    let line = without_addresses_in_line(line);
+    // Nobody is left to tell if that fails.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Standard output, for whole lines.
+struct Redacted;
+
+impl Write for Redacted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        String::from_utf8_lossy(bytes).lines().for_each(log_line);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+/// The same line; of JSON each text is redacted as it reads, not as it is escaped.
+fn without_addresses_in_line(line: &str) -> String {
+    fn redact(value: &mut Value) {
+        match value {
+            Value::String(text) => *text = without_addresses(text),
+            Value::Array(list) => list.iter_mut().for_each(redact),
+            Value::Object(object) => object.values_mut().for_each(redact),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    if !line.contains('@') {
+        return line.to_owned();
+    }
+    match serde_json::from_str(line) {
+        Ok(mut value @ Value::Object(_)) => {
+            redact(&mut value);
+            value.to_string()
+        }
+        _ => without_addresses(line),
     }
 }
 
@@ -59,7 +116,7 @@ async fn report(error: &SettingsError) -> Result<(), Error> {
 }
 
 /// A text for a log: what stands before the `@` of each address in it is left out.
-pub fn without_addresses(text: &str) -> String {
+fn without_addresses(text: &str) -> String {
     let mut redacted = String::with_capacity(text.len());
     let mut parts = text.split('@').peekable();
     while let Some(part) = parts.next() {
@@ -108,6 +165,15 @@ mod tests {
             None,
         ];
         assert_eq!(names.map(level_named), levels);
+    }
+
+    #[test]
+    fn a_line_of_json_stays_one() {
+        let line = r#"{"a":"from \"jane doe\"@x.example","b":[{"c":"Rejected(\"ann@y.example\")"}],"d":1}"#;
+        let redacted = r#"{"a":"from …@x.example","b":[{"c":"Rejected(\"…@y.example\")"}],"d":1}"#;
+        assert_eq!(without_addresses_in_line(line), redacted);
+        assert_eq!(without_addresses_in_line("ERROR to jane@x.example"), "ERROR to …@x.example");
+        assert_eq!(without_addresses_in_line("{\"no\":\"address\"}"), "{\"no\":\"address\"}");
     }
 
     #[test]

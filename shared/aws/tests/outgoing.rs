@@ -35,8 +35,14 @@ use ses_forwarder_aws::{
 enum Answer {
     Accepted,
     Refused(u16, &'static str),
+    /// The same in these words.
+    Says(u16, &'static str, &'static str),
     /// The connection breaks after so many bytes of the body.
     Reset(usize),
+    /// Accepted, but only after this time.
+    After(Duration),
+    /// Nothing.
+    Never,
 }
 
 /// A request as it came, as far as the body was read.
@@ -74,7 +80,7 @@ impl Endpoint {
             .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
             .time_source(StaticTimeSource::from_secs(1_795_000_000))
             .sleep_impl(TokioSleep::new())
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .retry_config(RetryConfig::disabled())
             .http_client(http);
         Client::from_conf(config.build())
     }
@@ -95,14 +101,22 @@ impl Endpoint {
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         self.seen.lock().unwrap().push(Seen { uri: request.uri().to_owned(), headers, body });
         let (status, json) = match answer {
-            Answer::Accepted => (200, "{\"MessageId\":\"sent-1\"}".to_owned()),
-            Answer::Refused(status, code) => {
-                (status, format!("{{\"__type\":\"{code}\",\"message\":\"because\"}}"))
+            Answer::Never => std::future::pending().await,
+            Answer::After(time) => {
+                tokio::time::sleep(time).await;
+                (200, "{\"MessageId\":\"sent-1\"}".to_owned())
             }
+            Answer::Accepted => (200, "{\"MessageId\":\"sent-1\"}".to_owned()),
+            Answer::Refused(status, code) => (status, error(code, "because")),
+            Answer::Says(status, code, text) => (status, error(code, text)),
             Answer::Reset(_) => return Err(ConnectorError::io("connection reset by peer".into())),
         };
         Ok(HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(json)))
     }
+}
+
+fn error(code: &str, text: &str) -> String {
+    format!("{{\"__type\":\"{code}\",\"message\":\"{text}\"}}")
 }
 
 impl HttpConnector for Endpoint {
@@ -186,15 +200,33 @@ async fn the_streamed_request_is_the_one_the_sdk_makes() {
 async fn a_retry_sends_identical_bytes() {
     let message = message(900, 300_000);
     let expected = comparable(in_memory(&message).await);
-    let length = expected.body.len();
-    for first in [Answer::Refused(500, "InternalFailure"), Answer::Reset(0), Answer::Reset(length / 2)] {
-        let endpoint = Endpoint::new([first]);
-        assert_eq!(send(&endpoint, &message, MINUTE).await, Ok("sent-1".to_owned()), "{first:?}");
-        let seen = endpoint.seen();
-        assert_eq!(seen.len(), 2, "{first:?}");
-        assert!(expected.body.starts_with(&seen[0].body), "{first:?}: the first attempt differs");
-        assert!(comparable(seen[1].clone()) == expected, "{first:?}: the second attempt differs");
+    let endpoint = Endpoint::new([Answer::Refused(500, "InternalFailure")]);
+    assert_eq!(send(&endpoint, &message, MINUTE).await, Ok("sent-1".to_owned()));
+    let seen = endpoint.seen();
+    assert_eq!(seen.len(), 2);
+    for seen in seen {
+        assert!(comparable(seen) == expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ses_may_have_accepted_is_not_sent_again() {
+    let message = message(900, 300_000);
+    let length = in_memory(&message).await.body.len();
+    for answer in [Answer::Reset(0), Answer::Reset(length / 2), Answer::Reset(length), Answer::Never] {
+        let endpoint = Endpoint::new([answer]);
+        let error = send(&endpoint, &message, MINUTE).await.expect_err("no answer came");
+        let code = if matches!(answer, Answer::Never) { "Timeout" } else { "ConnectionFailure" };
+        assert_eq!((error.0.as_str(), error.1), (code, Kind::Transient), "{answer:?}");
+        assert_eq!(endpoint.seen().len(), 1, "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_is_waited_for() {
+    let endpoint = Endpoint::new([Answer::After(Duration::from_secs(50))]);
+    assert_eq!(send(&endpoint, &message(10, 10), MINUTE).await, Ok("sent-1".to_owned()));
+    assert_eq!(endpoint.seen().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,8 +238,10 @@ async fn a_refusal_is_told_by_its_name() {
         (400, "MailFromDomainNotVerifiedException", Kind::Configuration, 1),
         (404, "NotFoundException", Kind::Configuration, 1),
         (403, "AccessDeniedException", Kind::Configuration, 1),
-        (400, "SendingPausedException", Kind::Transient, 1),
-        (400, "LimitExceededException", Kind::Transient, 3),
+        (413, "RequestTooLarge", Kind::Permanent, 1),
+        (400, "SendingPausedException", Kind::Paused, 1),
+        (400, "LimitExceededException", Kind::Paused, 1),
+        (400, "UnheardOfException", Kind::Transient, 3),
         (503, "ServiceUnavailableException", Kind::Transient, 3),
         (500, "InternalFailure", Kind::Transient, 3),
     ];
@@ -220,14 +254,35 @@ async fn a_refusal_is_told_by_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn throttling_is_waited_out_as_long_as_the_deadline_allows() {
-    let endpoint = Endpoint::new([Answer::Refused(429, "TooManyRequestsException"); 7]);
-    assert_eq!(send(&endpoint, &message(10, 10), MINUTE).await, Ok("sent-1".to_owned()));
-    assert_eq!(endpoint.seen().len(), 8);
+async fn throttling_is_waited_out_and_who_did_so_in_vain_asks_once_until_it_is_heard() {
+    let throttle = Answer::Refused(429, "TooManyRequestsException");
+    let endpoint = Endpoint::new([throttle; 6].into_iter().chain([Answer::Accepted, throttle]));
+    let mailer = Mailer::new(endpoint.client(), Deadline::after(MINUTE));
+    let message = message(10, 10);
+    let to = ["jane@out.example".to_owned()];
+    let envelope = Envelope { from: "a_b@in.example", to: &to, configuration_set: None };
+    let mut attempts = Vec::new();
+    for _ in 0..6 {
+        let before = endpoint.seen().len();
+        let mailer = mailer.until(Deadline::after(MINUTE));
+        let is_sent = mailer.send(&message, envelope).await.is_ok();
+        attempts.push((is_sent, endpoint.seen().len() - before));
+    }
+    let (sent, not) = (true, false);
+    assert_eq!(attempts, [(not, 3), (not, 1), (not, 1), (not, 1), (sent, 1), (sent, 2)]);
 
-    let endpoint = Endpoint::new([Answer::Refused(429, "TooManyRequestsException"); 99]);
-    let error = send(&endpoint, &message(10, 10), Duration::ZERO).await.unwrap_err();
-    assert_eq!((error.0.as_str(), error.1), ("Timeout", Kind::Transient));
+    let endpoint = Endpoint::new([throttle; 99]);
+    assert!(send(&endpoint, &message, Duration::ZERO).await.is_err());
+    assert_eq!(endpoint.seen().len(), 1, "there is no time to wait");
+}
+
+#[tokio::test]
+async fn an_identity_that_is_not_verified_is_no_refusal_of_the_content() {
+    let text =
+        "Email address is not verified. The following identities failed the check in region US-EAST-1: x";
+    let endpoint = Endpoint::new([Answer::Says(400, "MessageRejected", text)]);
+    let error = send(&endpoint, &message(10, 10), MINUTE).await.unwrap_err();
+    assert_eq!((error.0.as_str(), error.1), ("MessageRejected", Kind::Configuration));
 }
 
 #[tokio::test]

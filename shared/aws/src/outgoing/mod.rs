@@ -8,7 +8,13 @@
 
 mod content;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_sesv2::{
@@ -28,6 +34,10 @@ use crate::call::{self, CallError, Deadline, Kind, Persistence, persist, sent};
 /// Bytes that a message may have after base64 encoding.
 /// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
 pub const MAX_ENCODED: u64 = 40 * 1024 * 1024;
+
+/// What SES says, as `MessageRejected`, of identities that are not verified.
+/// <https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html>
+const UNVERIFIED: &str = "address is not verified";
 
 /// Stands for the message while the SDK writes the JSON.
 const PLACEHOLDER: &[u8] = b"message";
@@ -59,6 +69,8 @@ pub struct Envelope<'a> {
 pub struct Mailer {
     client: Client,
     deadline: Deadline,
+    /// Whether the last send was throttled to its end.
+    modest: Arc<AtomicBool>,
 }
 
 impl Outgoing {
@@ -78,14 +90,20 @@ impl Outgoing {
 impl Mailer {
     /// Sends until `deadline`.
     pub fn new(client: Client, deadline: Deadline) -> Mailer {
-        Mailer { client, deadline }
+        Mailer { client, deadline, modest: Arc::default() }
+    }
+
+    /// The same until another deadline; both know whether SES throttles.
+    #[must_use]
+    pub fn until(&self, deadline: Deadline) -> Mailer {
+        Mailer { deadline, ..self.clone() }
     }
 
     /// Sends a message; returns the messageId that SES gave it, or nothing if its answer broke off.
     pub async fn send(&self, message: &Outgoing, envelope: Envelope<'_>) -> Result<String, CallError> {
-        persist("SendEmail", self.deadline, Persistence::Usual, async || {
-            // Half of what is left, so that a hang leaves time for a second attempt.
-            let attempt = call::attempt(message.len()).min(self.deadline.left() / 2);
+        let send = async || {
+            // All that is left: who waits may yet hear that SES has it, who tries again sends it twice.
+            let attempt = self.deadline.left();
             let raw = RawMessage::builder().data(Blob::new(PLACEHOLDER)).build().expect("data is set");
             let result = self
                 .client
@@ -100,18 +118,35 @@ impl Mailer {
                 .await;
             let output = sent("SendEmail", result).map_err(|error| classified(error, message))?;
             Ok(output.and_then(|output| output.message_id).unwrap_or_default())
-        })
-        .await
+        };
+        let modest = async || {
+            send().await.map_err(|error: CallError| match error.kind {
+                // Others are waiting too. Who has insisted in vain asks once each time, until it is heard.
+                Kind::Throttled if self.modest.load(Ordering::Relaxed) => {
+                    CallError { kind: Kind::Paused, ..error }
+                }
+                _ => error,
+            })
+        };
+        let result = persist("SendEmail", self.deadline, Persistence::Sending, modest).await;
+        match &result {
+            Ok(_) => self.modest.store(false, Ordering::Relaxed),
+            Err(error) if error.kind == Kind::Throttled => self.modest.store(true, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        result
     }
 }
 
 /// What SES's names call for where the status would mislead, and what its words leave out.
 fn classified(mut error: CallError, message: &Outgoing) -> CallError {
     error.kind = match error.code.as_str() {
-        "SendingPausedException" => Kind::Transient,
+        "SendingPausedException" | "ConfigurationSetSendingPausedException" => Kind::Paused,
         "AccountSuspendedException" | "MailFromDomainNotVerifiedException" | "NotFoundException" => {
             Kind::Configuration
         }
+        // Of the content, or of an identity, which someone can verify.
+        "MessageRejected" if error.message.contains(UNVERIFIED) => Kind::Configuration,
         _ => error.kind,
     };
     let encoded = message.len().div_ceil(3) * 4;

@@ -1,19 +1,19 @@
-//! S3, by s3s and s3s-fs in a folder. Here is what those leave out: who may do what, conditional reads,
-//! the answers of real S3 where the file system's differ, and writes that are seen whole or not at all.
+//! S3, by s3s and s3s-fs in a folder. Here is what those leave out: who may do what, conditional reads, what
+//! becomes of conditional writes that race, the answers of real S3 where the file system's differ, and writes that are seen whole or not at all.
 //!
 //! Not supported: versions, ACLs, encryption settings, bucket configuration; for functions also multipart
 //! uploads, copies and deleting several objects at once, which the AWS CLI uses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::{Request, body::Incoming};
+use hyper::{Request, body::Incoming, header::IF_MATCH};
 use s3s::{
     Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     access::{S3Access, S3AccessContext},
@@ -73,7 +73,13 @@ impl Buckets {
         let policies: Policies = Arc::new(
             deployment.buckets.iter().map(|bucket| (bucket.name.clone(), bucket.policy.clone())).collect(),
         );
-        let files = Files { root, files, gate: RwLock::default(), policies: Arc::clone(&policies) };
+        let files = Files {
+            root,
+            files,
+            gate: RwLock::default(),
+            races: Races::default(),
+            policies: Arc::clone(&policies),
+        };
         let store = Store(Arc::new(files));
         let mut service = S3ServiceBuilder::new(store.clone());
         service.set_auth(callers.clone());
@@ -256,7 +262,15 @@ impl S3Access for Gate {
         };
         needs.resource_policy = self.policies.get(bucket).cloned().flatten();
         let resource = needs.resource.clone();
-        let admitted = flight.admit(&caller, &format!("s3:{operation}"), key, &resource, vec![needs]).await;
+        let mut all = vec![needs];
+        // Whoever writes over an ETag learns whether it is the object's.
+        // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html>
+        if operation == "PutObject" && cx.headers().contains_key(IF_MATCH) {
+            let mut read = Needs::new("s3:GetObject", object_arn(bucket, key));
+            read.resource_policy = self.policies.get(bucket).cloned().flatten();
+            all.push(read);
+        }
+        let admitted = flight.admit(&caller, &format!("s3:{operation}"), key, &resource, all).await;
         admitted.map_err(|refusal| {
             flight.note_error(&refusal.code);
             to_s3(&refusal)
@@ -293,7 +307,63 @@ struct Files {
     /// Held by one who writes alone, or by those who read: s3s-fs replaces an object, its checksums and
     /// its content type one after the other.
     gate: RwLock<()>,
+    races: Races,
     policies: Policies,
+}
+
+/// The writes that are under way, so that a conditional one hears of another that was quicker.
+#[derive(Debug, Default)]
+struct Races(Mutex<HashMap<PathBuf, Race>>);
+
+/// The writes of one object that are under way, and how many have ended meanwhile.
+#[derive(Debug, Default)]
+struct Race {
+    writers: usize,
+    ended: usize,
+}
+
+/// A write that is under way.
+struct Writer<'a> {
+    races: &'a Races,
+    path: PathBuf,
+    ended_before: usize,
+}
+
+impl Races {
+    fn enter(&self, path: &Path) -> Writer<'_> {
+        let mut races = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let race = races.entry(path.to_owned()).or_default();
+        race.writers += 1;
+        Writer { races: self, path: path.to_owned(), ended_before: race.ended }
+    }
+
+    fn with<T>(&self, path: &Path, look: impl FnOnce(&mut Race) -> T) -> T {
+        let mut races = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        look(races.entry(path.to_owned()).or_default())
+    }
+}
+
+impl Writer<'_> {
+    /// Whether another write of the object has ended since this one began.
+    fn is_overtaken(&self) -> bool {
+        self.races.with(&self.path, |race| race.ended != self.ended_before)
+    }
+
+    fn ended(&self) {
+        self.races.with(&self.path, |race| race.ended += 1);
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        let mut races = self.races.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(race) = races.get_mut(&self.path) {
+            race.writers -= 1;
+            if race.writers == 0 {
+                races.remove(&self.path);
+            }
+        }
+    }
 }
 
 impl Files {
@@ -341,6 +411,20 @@ impl S3 for Store {
         let path = self.0.path(&req.input.bucket, &req.input.key);
         let path =
             path.map_err(|error| s3_error!(error, InvalidArgument, "This key is not supported here"))?;
+        let (must_match, must_be_new) = (req.input.if_match.is_some(), req.input.if_none_match.is_some());
+        let extensions = req.extensions.clone();
+        let refused = |error: S3Error| {
+            if let Ok(flight) = flight(&extensions) {
+                flight.note_error(error.code().as_str());
+            }
+            error
+        };
+        if req.input.if_none_match.as_ref().is_some_and(|condition| !condition.is_any()) {
+            let message =
+                "A header you provided implies functionality that is not implemented: If-None-Match takes *";
+            return Err(refused(s3_error!(NotImplemented, "{message}")));
+        }
+        let writer = self.0.races.enter(&path);
         // Read whole first: a body that ends early, or whose chunks are signed wrongly, changes nothing.
         if let Some(body) = req.input.body.take() {
             let body = Body::from(s3s::stream::DynByteStream::from(body));
@@ -352,8 +436,21 @@ impl S3 for Store {
             req.input.body = Some(StreamingBlob::from(Body::from(body)));
         }
         let _alone = self.0.gate.write().await;
+        if (must_match || must_be_new) && writer.is_overtaken() {
+            let code = S3ErrorCode::Custom("ConditionalRequestConflict".into());
+            let message = "The conditional request cannot succeed due to a conflicting operation against this resource.";
+            let mut error = S3Error::with_message(code, message);
+            error.set_status_code(hyper::StatusCode::CONFLICT);
+            return Err(refused(error));
+        }
         let before = tokio::fs::read(&path).await.ok();
-        let outcome = self.0.files.put_object(req).await;
+        if must_match && before.is_none() {
+            return Err(refused(s3_error!(NoSuchKey, "The specified key does not exist.")));
+        }
+        let outcome = self.0.files.put_object(req).await.map_err(refused);
+        if outcome.is_ok() {
+            writer.ended();
+        }
         if outcome.as_ref().is_err_and(|error| *error.code() == S3ErrorCode::BadDigest) {
             // s3s-fs compares checksums after it has replaced the object.
             let restored = match before {

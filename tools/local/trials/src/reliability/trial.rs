@@ -156,7 +156,6 @@ impl Trial {
         match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
             (Subject::Email, "ses:SendEmail", _) => unknown,
             (Subject::Email, "s3:PutObject", Some("outcome/")) => true,
-            (Subject::Email, "s3:PutObject", Some("index/")) => killed,
             // The two channels go at once: a process killed at one may have used the other.
             (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _) => unknown || killed,
             // Here it marks what has been told.
@@ -167,12 +166,7 @@ impl Trial {
 
     /// What the table says where it depends on how far another call is that runs beside this one.
     fn race(&self) -> Option<&'static str> {
-        let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
         match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
-            (Subject::Email, "s3:PutObject", Some("index/")) if killed && self.lasting => {
-                Some("told: Runtime.ExitError, perhaps sent")
-            }
-            (Subject::Email, "s3:PutObject", Some("index/")) if killed => Some("sent, perhaps twice"),
             (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _)
                 if self.effect == Effect::KillBefore =>
             {

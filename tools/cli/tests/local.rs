@@ -196,12 +196,15 @@ async fn what_was_left_lying_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_cant_be_read_is_named_and_skipped() {
     let (stack, operator) = deployed().await;
-    stack.faults().add("ses:SendEmail=500".parse().unwrap());
     let id = send(&stack).await.unwrap();
-    assert_eq!(stack.settled(&id).await, End::Noticed);
-    stack.faults().clear();
-    let outcome = stack.keys("outcome/").await.pop().unwrap();
-    let broken = outcome.replace(&id, "broken");
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    // As if it had failed.
+    let key = stack.keys("outcome/").await.pop().unwrap();
+    let mut outcome: Value = serde_json::from_slice(&stack.object(&key).await.unwrap()).unwrap();
+    outcome["status"] = json!("failed");
+    outcome["sent"] = json!([]);
+    stack.put_object(&key, outcome.to_string()).await;
+    let broken = key.replace(&id, "broken");
     stack.put_object(&broken, "{").await;
     let (code, printed) = operator.run(&["replay", "--since", "2h"]);
     let skipped = format!("broken  failed: skipped: s3://{}/{broken} can't be read: ", stack.bucket());

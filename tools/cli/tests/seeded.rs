@@ -380,6 +380,7 @@ fn notices() -> Vec<Seed> {
         ("an alarm is raised", Says(ALARMS, &[(b"jStateValuebOK", b"jStateValueeALARM")]), "alarms", "warning", "describe-alarms"),
         ("alarms tell nobody", Says(ALARMS, &[(b"ActionsEnabled\xf5", b"ActionsEnabled\xf4")]), "alarms", "warning", "enable-alarm-actions"),
         ("dead letters wait", Says("AmazonSQS.GetQueueAttributes", &[(b"\"ApproximateNumberOfMessages\":\"0\"", b"\"ApproximateNumberOfMessages\":\"3\"")]), "dead letters", "wrong", "sam logs"),
+        ("mail is tried again", Says("AmazonSQS.GetQueueAttributes", &[(b"\"ApproximateNumberOfMessagesNotVisible\":\"0\"", b"\"ApproximateNumberOfMessagesNotVisible\":\"3\"")]), "dead letters", "warning", "ses-forwarder find"),
     ]
 }
 

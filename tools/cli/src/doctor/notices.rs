@@ -102,7 +102,8 @@ fn judge_alarms(region: &str, alarms: &[MetricAlarm]) -> Finding {
     }
 }
 
-/// Whether dead letters wait: the function that tells of them takes them within minutes.
+/// Whether dead letters wait. Those that are due are taken within minutes; the others are hidden until
+/// their next try.
 pub(super) async fn queue(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let url = deployed.output(outputs::QUEUE)?;
     let names = [
@@ -116,16 +117,22 @@ pub(super) async fn queue(clients: &Clients, deployed: &Deployed) -> anyhow::Res
         let value = attributes.attributes().and_then(|attributes| attributes.get(name));
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
     };
-    let waiting: u64 = names.iter().map(count).sum();
-    Ok(if waiting == 0 {
-        Finding::ok(QUEUE, "none is waiting")
-    } else {
+    let [due, hidden] = [count(&names[0]), count(&names[1])];
+    Ok(if due > 0 {
         let fix = format!(
-            "If it stays so, the log says why they can't be told: sam logs --region {} --stack-name {} --name \
+            "If it stays so, the log says why nobody tries them: sam logs --region {} --stack-name {} --name \
              HandleDeadLetterFunction",
             deployed.region, deployed.stack
         );
-        Finding::wrong(QUEUE, format!("{waiting} waiting to be told"), fix)
+        Finding::wrong(QUEUE, format!("{due} due to be tried again"), fix)
+    } else if hidden > 0 {
+        let fix = format!(
+            "Nothing to do; to see which: ses-forwarder find --region {} --stack {} --status failed",
+            deployed.region, deployed.stack
+        );
+        Finding::warning(QUEUE, format!("{hidden} failed, and are tried again by themselves"), fix)
+    } else {
+        Finding::ok(QUEUE, "none is waiting")
     })
 }
 

@@ -33,7 +33,7 @@ fn record(status: &str, claimed_for: Option<i64>, sent: &[&str]) -> String {
         "forwardMillis": null,
     });
     if let Some(until) = until {
-        record["claimedUntil"] = until.format(&Rfc3339).unwrap().into();
+        record["claimedUntil"] = until.format(&Rfc3339).expect("a time of this era").into();
     }
     format!("{record}\n")
 }

@@ -495,6 +495,15 @@ enum Tried {
     Halt(Option<Duration>),
 }
 
+impl Matter<'_> {
+    /// Whether SES refused this message for good.
+    pub(crate) fn is_rejected(&self, message_id: &str) -> bool {
+        let outcomes = self.messages.iter().filter_map(|progress| progress.record.as_ref()?.content.as_ref());
+        let mut of_message = outcomes.filter(|outcome| outcome.message_id == message_id);
+        of_message.any(|outcome| outcome.status == Status::Rejected)
+    }
+}
+
 impl Progress<'_> {
     fn standing(&self) -> Standing {
         if self.done {

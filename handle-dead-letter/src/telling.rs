@@ -87,8 +87,11 @@ impl Run<'_> {
         let notice = notice::compose(&items, &self.handler.settings.place);
         if self.send(&notice, matters[first.0].case.letter.queue_id).await {
             join_all(open.iter().map(|news| self.mark(news, matters))).await;
-            for (.., item) in &open {
-                if let Item::Failed(failed) = item {
+            for (number, _, item) in &open {
+                // What SES refused for good, handle-email has counted as rejected.
+                if let Item::Failed(failed) = item
+                    && !matters[*number].is_rejected(&failed.notification.message_id)
+                {
                     metrics::count("Failed", &self.function, Some(&failed.notification.message_id));
                 }
             }

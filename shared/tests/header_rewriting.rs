@@ -351,6 +351,8 @@ fn recipients_that_lead_to_one_destination_give_way_to_it() {
 fn lists_of_mailboxes_that_ses_cannot_read_are_mended() {
     let long = "Ticket ".repeat(60);
     let cut = format!("{}Tick <a@x.example>", "Ticket ".repeat(43));
+    let many: Vec<String> = (0..90).map(|n| format!("a{n}@x.example")).collect();
+    let (many, many_folded) = (many.join(","), many.join(", "));
     let long_list = format!("{long}<a@x.example>, b@x.example");
     let cut_list = format!("{cut}, b@x.example");
     for (case, came, sent, loses) in [
@@ -419,6 +421,7 @@ fn lists_of_mailboxes_that_ses_cannot_read_are_mended() {
             "R <a@x.example>, =?utf-8?b?w6k=?=: b@x.example;",
             false,
         ),
+        ("no white space in a long list", &many, &many_folded, false),
     ] {
         let message = format!("From: f@x.example\r\nTo:{came}\r\nCc:{came}\r\nReply-To:{came}\r\n\r\n");
         let header = header(message.as_bytes(), &PLAIN);

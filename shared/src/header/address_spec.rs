@@ -128,16 +128,6 @@ impl HeaderAddress {
         read(&mut Cursor::over(text.as_bytes()), 0..text.len()).map(|spec| spec.address)
     }
 
-    /// The same for all spellings of an address that no mail system tells apart.
-    pub(super) fn key(&self) -> String {
-        let mut key = String::with_capacity(self.local.len() + self.domain.len() + 1);
-        key.push_str(&self.local);
-        key.push('@');
-        key.push_str(&self.domain);
-        key.make_ascii_lowercase();
-        key
-    }
-
     /// Whether SES takes it in a header: its local part has a form in ASCII, its domain is made of letters,
     /// digits and hyphens.
     pub(super) fn is_sendable(&self) -> bool {
@@ -146,6 +136,13 @@ impl HeaderAddress {
             && self.local.len() + self.domain.len() < MAILBOX_OCTETS
             && (is_dot_atom(&self.local) || self.to_string().len() <= MAILBOX_OCTETS)
     }
+}
+
+/// The same for all spellings of an address that no mail system tells apart.
+pub(super) fn key(local: &str, domain: &str) -> String {
+    let mut key = [local, domain].join("@");
+    key.make_ascii_lowercase();
+    key
 }
 
 /// The wire form.

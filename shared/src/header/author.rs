@@ -6,7 +6,7 @@
 use std::{collections::HashSet, fmt::Write};
 
 use super::{
-    address_spec::HeaderAddress,
+    address_spec::{HeaderAddress, key},
     mailbox::{Entries, Entry, name_in_junk, name_of},
     phrase,
 };
@@ -145,7 +145,7 @@ impl Author {
         for entry in Entries::of(text) {
             if let Entry::Mailbox(mailbox) = entry
                 && mailbox.address.is_sendable()
-                && (seen.len() < AUTHORS && seen.insert(mailbox.address.key()))
+                && (seen.len() < AUTHORS && seen.insert(key(&mailbox.address.local, &mailbox.address.domain)))
             {
                 add(&name_of(text, &mailbox).text, &mailbox.address);
             }

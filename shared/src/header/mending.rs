@@ -11,13 +11,15 @@ use std::{
 };
 
 use super::{
-    address_spec::{HeaderAddress, MAILBOX_OCTETS},
+    address_spec::{self, HeaderAddress, MAILBOX_OCTETS},
     encoded_word,
+    folding::LINE_OCTETS,
     mailbox::{self, Entries, Entry, Mailbox, Name},
     phrase,
-    text::{is_white, unfold},
+    text::{is_white, lines, unfold},
     token::{Cursor, Token},
 };
+use crate::address::Address;
 
 /// How many addresses of a field are kept from being repeated. No more are remembered, so that memory stays
 /// bounded: a megabyte holds a million, and nobody reads them.
@@ -36,16 +38,17 @@ pub(super) enum Mended {
 
 /// Mends a list in clean UTF-8 text whose first line begins at `column`. `replacement` says what is written in
 /// the place of an address, if not itself.
-pub(super) fn mend(
+pub(super) fn mend<'d>(
     text: &[u8],
     column: usize,
-    replacement: impl Fn(&HeaderAddress) -> Option<String>,
+    replacement: impl Fn(&HeaderAddress) -> Option<&'d Address>,
 ) -> Mended {
     let mut list = List {
         text,
         column,
         out: Vec::with_capacity(text.len() + text.len() / 8 + 64),
         last: None,
+        folds: lines(text).any(|line| line.len() + column > LINE_OCTETS),
         changed: false,
         loses: false,
         seen: HashSet::new(),
@@ -114,6 +117,8 @@ struct List<'a> {
     out: Vec<u8>,
     /// `None` at the beginning.
     last: Option<Last>,
+    /// Whether a line is too long: each mailbox then has one of its own.
+    folds: bool,
     changed: bool,
     loses: bool,
     seen: HashSet<u64>,
@@ -138,6 +143,11 @@ impl List<'_> {
             Some(Last::Dropped { needs_comma }) => needs_comma,
         };
         let in_order = if needs_comma { only_commas } else { only_white };
+        if self.folds && needs_comma {
+            self.changed = true;
+            self.out.extend_from_slice(b",\r\n ");
+            return;
+        }
         if in_order && !matches!(self.last, Some(Last::Dropped { .. })) {
             self.out.extend_from_slice(text);
             return;
@@ -159,21 +169,22 @@ impl List<'_> {
     }
 
     /// Returns whether the mailbox was written.
-    fn mailbox(
+    fn mailbox<'d>(
         &mut self,
         gap: Range<usize>,
         mailbox: &Mailbox,
-        replacement: impl Fn(&HeaderAddress) -> Option<String>,
+        replacement: impl Fn(&HeaderAddress) -> Option<&'d Address>,
     ) -> bool {
         if !mailbox.address.is_sendable() {
             self.drop_entry(gap, true);
             return false;
         }
         let replacement = replacement(&mailbox.address);
-        let key = match &replacement {
-            Some(address) => address.to_ascii_lowercase(),
-            None => mailbox.address.key(),
-        };
+        let HeaderAddress { local, domain } = &mailbox.address;
+        let key = replacement.map_or_else(
+            || address_spec::key(local, domain),
+            |address| address_spec::key(address.local(), address.domain()),
+        );
         let hash = self.hasher.hash_one(key);
         if self.seen.contains(&hash) {
             self.drop_entry(gap, mailbox.loses);
@@ -185,6 +196,7 @@ impl List<'_> {
         self.separate(gap);
         self.last = Some(Last::Member);
         self.loses |= mailbox.loses;
+        let replacement = replacement.map(ToString::to_string);
         let Mailbox { span, written, .. } = mailbox;
         let around = span.len() - written.len();
         match replacement {

@@ -338,7 +338,7 @@ impl<'a> Writer<'a> {
             let delivery =
                 how.deliveries.iter().find(|delivery| is_recipient(&delivery.recipient, address))?;
             match delivery.destinations.as_slice() {
-                [destination] if !how.hide_destinations => Some(destination.to_string()),
+                [destination] if !how.hide_destinations => Some(destination),
                 _ => None,
             }
         });
@@ -355,7 +355,11 @@ impl<'a> Writer<'a> {
     }
 
     /// A list of mailboxes, in a form that SES can read. What it can't read is kept by another name.
-    fn mailboxes(&mut self, field: &Field<'a>, replacement: impl Fn(&HeaderAddress) -> Option<String>) {
+    fn mailboxes<'d>(
+        &mut self,
+        field: &Field<'a>,
+        replacement: impl Fn(&HeaderAddress) -> Option<&'d Address>,
+    ) {
         let text = self.reader.text(field);
         match mend(&text, field.name.len() + 1, replacement) {
             Mended::Same => self.put(field.name, &text, Syntax::Mailboxes),

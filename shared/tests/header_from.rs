@@ -129,6 +129,7 @@ fn from_as_it_comes_and_as_it_becomes() {
             "a=?b@x.example",
         ),
         ("Jane Q. jane@x.example", "\"Jane Q.\" <jane_x.example@in.example>", "\"Jane Q.\" <jane@x.example>"),
+        ("\"a\tb\"@x.example", "\"a b at x.example\" <a_b_x.example@in.example>", "\"a b\"@x.example"),
         ("root@localhost", "root at localhost <root_localhost@in.example>", "root@localhost"),
         ("a@[192.0.2.1]", "\"a at [192.0.2.1]\" <a__192.0.2.1_@in.example>", "a@[192.0.2.1]"),
         (

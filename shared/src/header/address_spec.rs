@@ -109,7 +109,9 @@ pub(super) fn read(cursor: &mut Cursor<'_>, range: Range<usize>) -> Option<Spec>
         return None;
     }
     if quoted {
+        // Folding white space (RFC 5322 section 3.2.4) on one line.
         local.retain(|byte| !matches!(byte, b'\r' | b'\n'));
+        local.iter_mut().filter(|byte| **byte == b'\t').for_each(|byte| *byte = b' ');
     }
     let local = String::from_utf8(local).ok()?;
     let (domain, as_written) = ascii_domain(String::from_utf8(domain).ok()?)?;

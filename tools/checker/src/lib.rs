@@ -416,10 +416,15 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
         if is_list {
             let original = format!("X-Original-{name}-Field");
             let value = field.lines.concat();
-            let says_the_same = |next: &Field<'_>| match std::str::from_utf8(&value) {
-                Ok(text) if text.is_ascii() => next.solid() == field.solid(),
-                Ok(text) if !text.contains("=?") => next.text() == field.text(),
-                _ => next.lines.concat().windows(2).any(|pair| pair == b"=?"),
+            let text =
+                std::str::from_utf8(&value).ok().filter(|text| text.is_ascii() || !text.contains("=?"));
+            if text.is_none() && written.iter().any(|field| field.name == original) {
+                // In which charset it is read can't be told from here, and so not which of several was kept.
+                return;
+            }
+            let says_the_same = |next: &Field<'_>| match text {
+                Some(text) if text.is_ascii() => next.solid() == field.solid(),
+                _ => next.text() == field.text(),
             };
             let keeps = |next: &&Field<'_>| next.name == original && says_the_same(next);
             let kept = left.next_if(keeps).is_some();

@@ -761,9 +761,16 @@ mod hostile {
 
     #[test]
     fn an_envelope_sender_that_is_an_attack() {
-        for sender in
-            ["a\r\nBcc: x@y.example", "\"a\r\n\"@x.example", "é@é", "@", "a@b@c", "<script>@x", "\0@\0"]
-        {
+        for sender in [
+            "\"R\0\n \"@x.example",
+            "a\r\nBcc: x@y.example",
+            "\"a\r\n\"@x.example",
+            "é@é",
+            "@",
+            "a@b@c",
+            "<script>@x",
+            "\0@\0",
+        ] {
             header(b"\r\n", &Rewrite { envelope_sender: Some(sender), ..PLAIN });
         }
     }

@@ -104,6 +104,11 @@ fn parameters_are_written_as_rfc_2231_says() {
         ),
         ("no parameter", "ä/b; ö; name=x", "?/b; ?; name=x".to_owned()),
         ("a quote without an end", "a/b; name=\"ü; x=1", "a/b; name*=utf-8''%C3%BC; x=1".to_owned()),
+        (
+            "a name that would be repeated",
+            &format!("a/b; {}=\"ü\"", "n".repeat(50)),
+            format!("a/b; {}=\"?\"", "n".repeat(50)),
+        ),
         ("long", &format!("a/b; name=\"{long}\""), format!("a/b; {pieces}")),
     ] {
         for field in ["Content-Type", "Content-Disposition"] {

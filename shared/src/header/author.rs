@@ -7,6 +7,7 @@ use std::{collections::HashSet, fmt::Write};
 
 use super::{
     address_spec::{HeaderAddress, key},
+    encoded_word::without_controls,
     mailbox::{Entries, Entry, name_in_junk, name_of},
     phrase,
 };
@@ -78,6 +79,7 @@ impl Author {
         found.unwrap_or_else(|| Author {
             name: first_name.unwrap_or_default(),
             address: envelope_sender.and_then(|sender| {
+                let sender = without_controls(sender);
                 let sender = sender.trim().trim_start_matches('<').trim_end_matches('>');
                 HeaderAddress::read(sender).filter(|address| address.local.is_ascii())
             }),

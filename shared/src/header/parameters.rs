@@ -9,6 +9,9 @@ use super::{
 
 /// Longest line that a parameter is written on, in octets.
 const LINE_OCTETS: usize = 76;
+/// Longest name of a parameter that is written in pieces: each piece repeats it, so that a long one would
+/// multiply what came.
+const NAME_OCTETS: usize = 20;
 
 /// The media type in lower case, such as `text/plain`; empty if there is none.
 pub(super) fn media_type(content_type: &[u8]) -> String {
@@ -24,7 +27,7 @@ pub(super) fn value(field: &[u8], name: &str) -> Option<String> {
 }
 
 /// The field with each value that is not ASCII percent-encoded in UTF-8 (RFC 2231 section 4), in pieces where
-/// it is long (section 3). Where the field has such a form of a parameter already, and wherever else something
+/// it is long (section 3). Where the field has such a form of a parameter already or a name that is too long for it, and wherever else something
 /// is not ASCII, `?` stands instead.
 pub(super) fn ascii(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len() * 2);
@@ -38,7 +41,7 @@ pub(super) fn ascii(field: &[u8]) -> Vec<u8> {
         if index > 0 {
             out.push(b';');
         }
-        match named(part).filter(|(name, _)| index > 0 && name.is_ascii()) {
+        match named(part).filter(|(name, _)| index > 0 && name.is_ascii() && name.len() <= NAME_OCTETS) {
             Some((name, value)) if !part.is_ascii() && !extended.contains(&name.to_ascii_lowercase()) => {
                 let space = part.iter().take_while(|&&byte| is_white(byte)).count();
                 out.extend_from_slice(if space > 0 { &part[..space] } else { b" " });
@@ -70,7 +73,7 @@ fn append_extended(out: &mut Vec<u8>, name: &[u8], value: &str) {
             }
             out.extend_from_slice(if piece == 0 { b"*=utf-8''" } else { b"*=" });
             piece += 1;
-            // At least one character, however long the name is.
+            // At least one character, with the longest name too.
             left = LINE_OCTETS.saturating_sub(out.len() - before + 3).max(12);
         }
         left = left.saturating_sub(octets(char));

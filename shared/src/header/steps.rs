@@ -45,23 +45,24 @@ mod tests {
     const MORE: [&str; 8] =
         ["<@r:", "a@x.example", "\\\"", "mailto:", "=?utf-8?b?w6k=?=", "a=", "%\0", "info@in.example"];
 
+    const HOW: Rewrite<'static> = Rewrite {
+        email_domain: "in.example",
+        envelope_sender: None,
+        deliveries: &[],
+        recipients: &[],
+        hide_destinations: false,
+        subject_prefix: "",
+        tags: &[],
+    };
+
     /// The steps that rewriting takes for fields of a piece repeated, and the size of the new block.
     fn of(piece: &str, times: usize) -> (usize, usize) {
         let value = piece.repeat(times);
         let message = format!(
             "From: {value}\r\nTo: {value}\r\nReply-To: {value}\r\nSubject: {value}\r\nContent-Type: a;{value}\r\nKeywords: {value}\r\n\r\n"
         );
-        let how = Rewrite {
-            email_domain: "in.example",
-            envelope_sender: None,
-            deliveries: &[],
-            recipients: &[],
-            hide_destinations: false,
-            subject_prefix: "",
-            tags: &[],
-        };
         let before = STEPS.with(std::cell::Cell::get);
-        let written = rewrite(&split(message.as_bytes()), &how).header.len();
+        let written = rewrite(&split(message.as_bytes()), &HOW).header.len();
         (STEPS.with(std::cell::Cell::get) - before, written)
     }
 
@@ -69,6 +70,17 @@ mod tests {
         let ((few, short), (many, long)) = (of(piece, 20), of(piece, 100));
         assert!(many <= 6 * few + 2_000, "{piece:?}: {few} steps became {many}");
         assert!(long <= 6 * short + 2_000, "{piece:?}: {short} octets became {long}");
+    }
+
+    /// What is written is bounded where a long name could be repeated with every piece of its value.
+    #[test]
+    fn a_long_name_is_not_repeated() {
+        let size = |length: usize| {
+            let message = format!("Content-Type: a; {}={}\r\n\r\n", "n".repeat(length), "é".repeat(length));
+            rewrite(&split(message.as_bytes()), &HOW).header.len()
+        };
+        assert!(size(10_000) <= 11 * size(1_000), "{} and {}", size(1_000), size(10_000));
+        assert!(size(30) < 1_000);
     }
 
     /// Time is linear whatever is repeated: five times as much takes five times the steps.

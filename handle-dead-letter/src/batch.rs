@@ -386,16 +386,19 @@ impl Run<'_> {
             };
         };
         let next_try = match standing {
-            Standing::Settled | Standing::Refused => return Ok(standing),
+            Standing::Settled | Standing::Refused => {
+                // To archive it may be what failed.
+                self.archive(progress).await?;
+                return Ok(standing);
+            }
             Standing::Final => None,
             Standing::Open(_) => Some(self.now + wait),
         };
         let failure = progress.failure.clone();
         record
-            .update(&self.bucket, |known| {
-                let known = known.cloned();
-                let known = known.unwrap_or_else(|| self.failed_outcome(message, received, case, &failure));
-                self.failed_again(&known, case, &failure, next_try)
+            .update(&self.bucket, |known| match known {
+                Some(known) => self.failed_again(known, case, &failure, next_try),
+                None => Some(Outcome { next_try, ..self.failed_outcome(message, received, case, &failure) }),
             })
             .await?;
         if standing == Standing::Final {

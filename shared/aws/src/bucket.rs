@@ -184,7 +184,7 @@ impl Bucket {
             };
             match request.body(content.clone().into()).send().await {
                 Ok(output) => Ok(Some(output.e_tag.unwrap_or_default())),
-                Err(error) if is_refused_precondition(&error) => Ok(None),
+                Err(error) if is_refused(precondition, &error) => Ok(None),
                 Err(error) => Err(CallError::from_sdk(&step, &error)),
             }
         })
@@ -227,9 +227,10 @@ impl Bucket {
 }
 
 /// `412 Precondition Failed`: it does not hold. An object that was to be unchanged and is gone is a 404.
-fn is_refused_precondition(error: &SdkError<PutObjectError, HttpResponse>) -> bool {
-    error.raw_response().is_some_and(|response| matches!(response.status().as_u16(), 404 | 412))
-        && error.as_service_error().is_some_and(|error| error.meta().code() != Some("NoSuchBucket"))
+fn is_refused(precondition: Precondition<'_>, error: &SdkError<PutObjectError, HttpResponse>) -> bool {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let is_gone = error.as_service_error().is_some_and(|error| error.meta().code() == Some("NoSuchKey"));
+    status == Some(412) || (is_gone && precondition != Precondition::Absent)
 }
 
 /// `304 Not Modified` and `404 NoSuchKey` are answers here, not errors.

@@ -158,6 +158,9 @@ impl Trial {
             (Subject::Email, "s3:PutObject", Some("outcome/")) => true,
             // The two channels go at once: a process killed at one may have used the other.
             (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _) => unknown || killed,
+            // That it can't be recorded is told, and then that it has failed.
+            (Subject::DeadLetter, "s3:GetObject", Some("outcome/"))
+            | (Subject::DeadLetter, "s3:PutObject", Some("outcome/" | "index/")) => true,
             // Here it marks what has been told.
             (Subject::DeadLetter, "s3:PutObject", Some("error/")) => true,
             _ => false,
@@ -234,6 +237,12 @@ impl Observed {
         observed
     }
 
+    /// What the last try of the message failed with. A batch whose letter stays in the queue is none.
+    fn last_error(&self) -> Option<&str> {
+        let mut tries = self.errors.iter().filter(|error| !error.starts_with("BatchItemFailure"));
+        tries.next_back().map(String::as_str)
+    }
+
     /// In the words of the table.
     pub(super) fn cell(&self, trial: &Trial) -> String {
         if let Some(cell) = trial.race() {
@@ -249,7 +258,7 @@ impl Observed {
             parts.push(times("sent", self.sent));
         }
         if let Some(told) = self.noticed.into_iter().max().filter(|told| *told > 0) {
-            let code = self.errors.last().and_then(|error| error.split(':').next());
+            let code = self.last_error().and_then(|error| error.split(':').next());
             let code =
                 code.filter(|_| self.dead_lettered).map_or_else(String::new, |code| format!(": {code}"));
             parts.push(times("told", told) + &code);
@@ -265,7 +274,7 @@ impl Observed {
         let is_email = trial.subject == Subject::Email;
         let compact = |text: &str| text.split_whitespace().collect::<String>();
         let notices = compact(&self.notices);
-        let last_error = self.errors.last().map_or("", String::as_str);
+        let last_error = self.last_error().unwrap_or_default();
         let names_cause =
             trial.cause().iter().any(|cause| last_error.contains(cause) && notices.contains(cause));
         let tells_of_failure = if is_email { names_cause } else { notices.contains(&compact(MADE_UP)) };

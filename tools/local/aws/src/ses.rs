@@ -11,7 +11,10 @@
 use std::{
     borrow::Cow,
     collections::{BTreeSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -131,6 +134,7 @@ struct Inner {
     sent: Mutex<VecDeque<Instant>>,
     delivery: Delivery,
     pace: Pace,
+    asked: AtomicUsize,
 }
 
 /// SendEmail's request, as far as it matters for a raw message.
@@ -180,12 +184,18 @@ impl Sender {
             sent: Mutex::default(),
             delivery,
             pace,
+            asked: AtomicUsize::new(0),
         }))
     }
 
     /// Changes the account.
     pub fn configure(&self, change: impl FnOnce(&mut Account)) {
         change(&mut self.0.account.lock().expect("no holder of this lock panics"));
+    }
+
+    /// How often it was asked to send, whatever it answered.
+    pub fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::Relaxed)
     }
 
     /// The account as it is now.
@@ -241,6 +251,7 @@ impl Sender {
     }
 
     async fn send_email(&self, flight: &Flight, caller: &Arc<Caller>, body: Bytes) -> Result<Value, Refusal> {
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
         let request: SendEmail<'_> = serde_json::from_slice(&body)
             .map_err(|error| Refusal::new(400, "SerializationException", error.to_string()))?;
         let raw = decode(request.content.as_ref())?;

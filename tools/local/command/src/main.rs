@@ -1,5 +1,6 @@
 //! `cargo local`: the whole stack on this machine.
 
+mod backlog;
 mod bench;
 mod deployed;
 mod explain;
@@ -36,6 +37,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Sends many messages while calls fail, and accounts for each.
     Load(load::Arguments),
+    /// Sends many messages while SES takes none, or few, and accounts for them.
+    Backlog(backlog::Arguments),
     /// Makes docs/reliability.md: every fault at every call of both functions. Takes minutes.
     Reliability,
     /// Checks a routes file, or explains what it does with an address.
@@ -55,6 +58,7 @@ async fn main() -> ExitCode {
         Command::Send(arguments) => send::run(arguments).await,
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Load(arguments) => load::run(&arguments).await,
+        Command::Backlog(arguments) => backlog::run(&arguments).await,
         Command::Reliability => reliability::run().await,
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments).await,

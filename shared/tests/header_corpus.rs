@@ -72,8 +72,12 @@ fn every_message_in_every_form() {
     let own = manifest.join("fixtures");
     assert!(own.is_dir(), "the fixtures are part of the repository");
     let beside = || manifest.join("../../shared/corpus/mail");
-    let corpus = std::env::var_os("MAIL_CORPUS").map_or_else(beside, PathBuf::from);
-    let directories = [own, corpus];
+    let corpus = std::env::var_os("MAIL_CORPUS").map(PathBuf::from);
+    // One that is asked for and not there would pass without a word.
+    let is_missing =
+        corpus.as_deref().is_some_and(|corpus| fs::read_dir(corpus).map_or(0, Iterator::count) == 0);
+    assert!(!is_missing, "there is no message in {corpus:?}, which MAIL_CORPUS names");
+    let directories = [own, corpus.unwrap_or_else(beside)];
     let deliveries = deliveries();
     let recipients: Vec<Address> = deliveries.iter().map(|delivery| delivery.recipient.clone()).collect();
     let mut wrong = Vec::new();

@@ -150,6 +150,7 @@ impl Caller {
     pub(super) fn check(&self, mut needs: Needs) -> Result<(), String> {
         let Some(function) = &self.function else { return Ok(()) };
         let resource_policy = needs.resource_policy.take();
+        let needs = needs.with("aws:PrincipalArn", &function.role.arn);
         function.role.check_with(resource_policy.as_ref(), &needs.into())
     }
 

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use crate::response::Refusal;
+use crate::{response::Refusal, service::Service};
 
 /// A fault and the calls it hits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,8 +96,8 @@ const EFFECTS: [(&str, Effect); 11] = [
 
 impl Effect {
     /// The answer that stands in for the call's own, if this effect is one.
-    pub(super) fn refusal(self, service: &str) -> Option<Refusal> {
-        let refusal = match (self, service) {
+    pub(super) fn refusal(self, service: Service) -> Option<Refusal> {
+        let refusal = match (self, service.name()) {
             (Effect::Throttle, "s3") => Refusal::new(503, "SlowDown", "Please reduce your request rate."),
             (Effect::Throttle, "ses") => {
                 Refusal::new(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
@@ -110,8 +110,8 @@ impl Effect {
             (Effect::Unavailable, _) => {
                 Refusal::new(503, "ServiceUnavailable", "Service is unable to handle request.")
             }
-            (Effect::AccessDenied, "s3") => Refusal::new(403, "AccessDenied", "Access Denied"),
-            (Effect::AccessDenied, _) => Refusal::new(403, "AccessDeniedException", "Access denied"),
+            // Named as where a role does not allow it.
+            (Effect::AccessDenied, _) => service.denied("Access denied".to_owned()),
             (Effect::NotFound, "s3") => Refusal::new(404, "NoSuchKey", "The specified key does not exist."),
             (Effect::NotFound, "sqs") => {
                 Refusal::new(400, "QueueDoesNotExist", "The specified queue does not exist.")
@@ -176,10 +176,9 @@ impl FromStr for Fault {
                     (operation, Some(rest.strip_suffix(')').ok_or("the prefix has no closing parenthesis")?))
                 }
             };
-            let known_service = ["s3:", "ses:", "sqs:", "sns:", "sts:"]
-                .iter()
-                .any(|service| operation.strip_prefix(service).is_some_and(|name| !name.is_empty()));
-            if operation != "*" && !known_service {
+            let (service, name) = operation.split_once(':').unwrap_or_default();
+            let is_known = Service::ALL.iter().any(|known| known.name() == service) && !name.is_empty();
+            if operation != "*" && !is_known {
                 return Err("the operation must be such as ses:SendEmail, s3:* or *".to_owned());
             }
             let split = effect.find(['*', '@', '%']).unwrap_or(effect.len());
@@ -353,10 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn ok_every_service_has_faults() {
+        for service in Service::ALL {
+            let text = format!("{}:*=access-denied", service.name());
+            let fault: Fault = text.parse().unwrap();
+            let denied = fault.effect.refusal(service);
+            // What a role forbids and what a fault forbids look alike.
+            assert_eq!(denied, Some(service.denied("Access denied".to_owned())), "{text}");
+        }
+    }
+
+    #[test]
     fn err_text() {
         let cases = [
             ("", "expected OPERATION=EFFECT"),
             ("SendEmail=500", "the operation must be such as ses:SendEmail, s3:* or *"),
+            ("smtp:SendEmail=500", "the operation must be such as ses:SendEmail, s3:* or *"),
             ("ses:=500", "the operation must be such as ses:SendEmail, s3:* or *"),
             ("s3:GetObject(a=500", "the prefix has no closing parenthesis"),
             ("s3:GetObject=slow:x", "slow: takes milliseconds, as in slow:500"),

@@ -129,7 +129,7 @@ impl Flight {
                 Ok(())
             }
             Effect::ResetAfter | Effect::Truncate | Effect::KillAfter => Ok(()),
-            refusing => Err(refusing.refusal(self.service.name()).expect("all others are answers")),
+            refusing => Err(refusing.refusal(self.service).expect("all others are answers")),
         }
     }
 

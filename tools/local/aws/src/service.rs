@@ -21,6 +21,20 @@ pub(crate) enum Service {
 }
 
 impl Service {
+    /// All of them.
+    pub(crate) const ALL: [Service; 10] = [
+        Service::CloudFormation,
+        Service::CloudWatch,
+        Service::Lambda,
+        Service::Logs,
+        Service::S3,
+        Service::Ses,
+        Service::SesReceiving,
+        Service::Sqs,
+        Service::Sns,
+        Service::Sts,
+    ];
+
     /// The service a request is signed for. What is not signed, or in its query, can only be for S3.
     pub(crate) fn of<B>(request: &Request<B>) -> Service {
         match Scope::of(request.headers()).as_ref().map(|scope| scope.service) {

@@ -87,16 +87,17 @@ impl Account {
         }
     }
 
-    /// The verified identity that covers an address: the address itself, its domain, or a domain above.
+    /// The verified identity that covers an address: the address itself, else its domain, else the nearest
+    /// domain above. The longest of those that do, as one ends in the other.
     fn identity(&self, address: &str) -> Option<&str> {
         let address = address.to_ascii_lowercase();
         let domain = address.rsplit('@').next().unwrap_or_default();
-        let mut covering = self.identities.iter().filter(|identity| {
+        let covering = self.identities.iter().filter(|identity| {
             **identity == address
                 || **identity == domain
                 || domain.strip_suffix(identity.as_str()).is_some_and(|above| above.ends_with('.'))
         });
-        covering.next().map(String::as_str)
+        covering.max_by_key(|identity| identity.len()).map(String::as_str)
     }
 
     fn check_verified<'a>(
@@ -483,4 +484,26 @@ fn rfc5322_date() -> String {
         "[weekday repr:short], [day padding:none] [month repr:short] [year] [hour]:[minute]:[second] +0000"
     );
     time::OffsetDateTime::now_utc().format(&format).expect("every component is there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_identity_covers_an_address() {
+        let account = |identities: &[&str]| Account::new(identities.iter().map(ToString::to_string));
+        let all = ["a.mail.in.example", "ann@in.example", "in.example", "mail.in.example"];
+        for (address, identities, expected) in [
+            ("ann@in.example", &all[..], Some("ann@in.example")),
+            ("Ann@In.Example", &all, Some("ann@in.example")),
+            ("bob@in.example", &all, Some("in.example")),
+            ("bob@mail.in.example", &all, Some("mail.in.example")),
+            ("bob@x.mail.in.example", &all, Some("mail.in.example")),
+            ("bob@x.mail.in.example", &["in.example"], Some("in.example")),
+            ("bob@notin.example", &all, None),
+        ] {
+            assert_eq!(account(identities).identity(address), expected, "{address}");
+        }
+    }
 }

@@ -47,10 +47,15 @@ pub(super) enum Status {
     Lost,
 }
 
-/// All messages, oldest first.
+/// Messages that are kept at least; twice as many at most.
+const KEPT: usize = 10_000;
+
+/// The latest messages, oldest first. A message keeps its place, however many before it are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct List {
     rows: Vec<Row>,
+    /// How many are forgotten.
+    forgotten: usize,
     places: HashMap<String, usize>,
 }
 
@@ -71,12 +76,16 @@ impl List {
                 subject: decoded(subject),
                 status: Status::Received,
             };
-            self.places.insert(id.to_owned(), self.rows.len());
+            let place = self.len();
+            self.places.insert(id.to_owned(), place);
             self.rows.push(row);
-            return Some(self.rows.len() - 1);
+            if self.rows.len() == 2 * KEPT {
+                self.forget();
+            }
+            return Some(place);
         }
         let place = *self.places.get(id)?;
-        let row = &mut self.rows[place];
+        let row = &mut self.rows[place - self.forgotten];
         let status = after(&row.status, &entry.event)?;
         (status != row.status).then(|| {
             row.status = status;
@@ -84,24 +93,33 @@ impl List {
         })
     }
 
-    /// How many there are.
+    /// Leaves the latest.
+    fn forget(&mut self) {
+        for row in self.rows.drain(..KEPT) {
+            self.places.remove(&row.id);
+        }
+        self.forgotten += KEPT;
+    }
+
+    /// How many there are, those that are forgotten included.
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.forgotten + self.rows.len()
     }
 
     /// A message by its messageId.
     pub(super) fn get(&self, id: &str) -> Option<&Row> {
-        self.places.get(id).map(|&place| &self.rows[place])
+        self.places.get(id).map(|&place| &self.rows[place - self.forgotten])
     }
 
     /// A message by its place.
     pub(super) fn at(&self, place: usize) -> Option<&Row> {
-        self.rows.get(place)
+        self.rows.get(place.checked_sub(self.forgotten)?)
     }
 
     /// The latest so many messages, older than the one given, and whether there are still older ones.
     pub(super) fn page(&self, before: Option<&str>, length: usize) -> (&[Row], bool) {
-        let end = before.and_then(|id| self.places.get(id).copied()).unwrap_or(self.rows.len());
+        let end =
+            before.and_then(|id| self.places.get(id)).map_or(self.rows.len(), |place| place - self.forgotten);
         let start = end.saturating_sub(length);
         (&self.rows[start..end], start > 0)
     }
@@ -189,6 +207,23 @@ mod tests {
 
     fn dead() -> Event {
         Event::DeadLettered { queue: "q".to_owned(), error: "e".to_owned() }
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut list = List::default();
+        for number in 0..2 * KEPT {
+            assert_eq!(list.fold(&entry(&format!("m{number}"), received("s"))), Some(number));
+        }
+        assert_eq!((list.len(), list.rows.len(), list.places.len()), (2 * KEPT, KEPT, KEPT));
+        assert!(list.get("m0").is_none() && list.at(KEPT - 1).is_none());
+        assert_eq!(list.at(KEPT).unwrap().id, format!("m{KEPT}"));
+        // What happens to a message that is forgotten is nothing for the list; to another, it is.
+        assert_eq!(list.fold(&entry("m0", invoked(1))), None);
+        let last = 2 * KEPT - 1;
+        assert_eq!(list.fold(&entry(&format!("m{last}"), invoked(1))), Some(last));
+        let (rows, older) = list.page(Some(&format!("m{}", KEPT + 2)), 5);
+        assert_eq!((rows.len(), older), (2, false));
     }
 
     #[test]

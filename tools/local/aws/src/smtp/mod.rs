@@ -8,7 +8,7 @@
 
 pub mod session;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,6 +27,9 @@ pub use self::session::MAX_MESSAGE;
 
 /// Sessions at once; with [`MAX_MESSAGE`] each this bounds the memory.
 const MAX_SESSIONS: usize = 50;
+
+/// How long to wait where no connection can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Inbox for Receiving {
     fn accepts(&self, recipient: &str, tls: bool) -> Result<(), Refusal> {
@@ -47,13 +50,27 @@ pub async fn serve(listener: TcpListener, receiving: Receiving) -> anyhow::Resul
     loop {
         // A connection that is not accepted yet waits with the operating system, and costs nothing.
         let session = Arc::clone(&sessions).acquire_owned().await?;
-        let (stream, _) = listener.accept().await?;
+        let stream = accept(&listener).await;
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             // A client that goes away has nothing to be told.
             let _ = server.session(stream).await;
             drop(session);
         });
+    }
+}
+
+/// The next connection. What keeps one from being accepted (no file descriptor left, or a client that is
+/// gone already) passes, and must not end the server.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!("can't accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

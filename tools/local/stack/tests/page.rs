@@ -1,0 +1,52 @@
+//! The page over HTTP, without a browser.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use ses_forwarder_local_aws::journal::End;
+use ses_forwarder_local_stack::{Config, Stack};
+
+/// An answer's status line and the rest.
+fn ask(stack: &Stack, request: &str, body: &str) -> (String, String) {
+    let address = stack.page_url().trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (status, rest) = answer.split_once("\r\n").unwrap();
+    (status.to_owned(), rest.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_listed_shown_and_given_out() {
+    let stack = Stack::start(Config::default()).await.unwrap();
+    let (status, page) = ask(&stack, "GET /", "");
+    assert!(status.ends_with("200 OK") && page.contains("Nothing has come yet"), "{status}\n{page}");
+
+    let message =
+        b"From: Jane <jane@example.com>\r\nTo: info@in.example\r\nSubject: <b>Hello</b>\r\n\r\nHi\r\n";
+    let id = stack.send(Some("jane@example.com"), &["info@in.example"], message).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+
+    let (status, page) = ask(&stack, "GET /", "");
+    assert!(status.ends_with("200 OK") && page.contains(&id), "{page}");
+    assert!(page.contains("&lt;b&gt;Hello&lt;/b&gt;") && !page.contains("<b>Hello</b>"), "{page}");
+    let (status, page) = ask(&stack, &format!("GET /messages/{id}"), "");
+    assert!(status.ends_with("200 OK") && page.contains("jane_example.com@in.example"), "{page}");
+    let (status, original) = ask(&stack, &format!("GET /messages/{id}/original"), "");
+    assert!(status.ends_with("200 OK") && original.contains("Subject: <b>Hello</b>"), "{original}");
+    let (status, _) = ask(&stack, "GET /messages/none", "");
+    assert!(status.ends_with("404 Not Found"), "{status}");
+    let (status, _) = ask(&stack, "POST /faults", "fault=nonsense");
+    assert!(status.contains(" 4"), "{status}");
+}

@@ -321,6 +321,8 @@ class Wiring(unittest.TestCase):
                     "NOTICE_TOPIC_ARN": TOPIC,
                     "STACK_NAME": "ses-forwarder",
                     "HANDLE_EMAIL_FUNCTION": variables["HandleDeadLetterFunction"]["HANDLE_EMAIL_FUNCTION"],
+                    "RETRY_HOURS": 96,
+                    "DELAY_NOTICE_MINUTES": 60,
                 },
             },
             variables,

@@ -88,10 +88,10 @@ fn ok_what_is_dropped_and_why() {
             "dropped: dmarc",
         ),
         (&["--to", "x@shop.example"], "dropped: no-route"),
-        (&["--to", "jane_example.com@in.example", "--from", "<>"], "dropped: bounce"),
+        (&["--to", "jane_example.com@in.example", "--from", "<>"], "dropped: unverified-bounce"),
         (
             &["--to", "jane_example.com@in.example", "--to", "x@shop.example", "--from", "<>"],
-            "dropped: bounce\nnot for jane_example.com@in.example: bounce\nnot for x@shop.example: no-route",
+            "dropped: no-route\nnot for jane_example.com@in.example: unverified-bounce\nnot for x@shop.example: no-route",
         ),
     ] {
         let (code, printed) = explain(arguments);

@@ -448,12 +448,12 @@ mod real {
             let source = &function(deployment, "handle-dead-letter").queue_sources[0];
             (source.batch_size, source.batching_window.as_secs())
         };
-        assert_eq!(source(&with(&[], &[]).unwrap()), (10, 60));
+        assert_eq!(source(&with(&[], &[]).unwrap()), (10, 5));
         let changes = [
             ("BatchSize: 10", "BatchSize: 3"),
-            ("MaximumBatchingWindowInSeconds: 60", "MaximumBatchingWindowInSeconds: 5"),
+            ("MaximumBatchingWindowInSeconds: 5", "MaximumBatchingWindowInSeconds: 7"),
         ];
-        assert_eq!(source(&with(&changes, &[]).unwrap()), (3, 5));
+        assert_eq!(source(&with(&changes, &[]).unwrap()), (3, 7));
     }
 
     #[test]
@@ -463,7 +463,7 @@ mod real {
         let refused = [
             ("handle-email", "s3:PutObject", "messages/x"),
             ("handle-email", "s3:PutObject", "config/routes.toml"),
-            ("handle-email", "s3:GetObject", "index/x"),
+            ("handle-email", "s3:GetObject", "error/x"),
             ("handle-email", "s3:DeleteObject", "outcome/x"),
             ("handle-dead-letter", "s3:GetObject", "messages/x"),
             ("handle-dead-letter", "s3:PutObject", "error/x"),

@@ -130,8 +130,9 @@ class Emulated:
                     "error",
                     bootstrap,
                 ],
+                # A parameter that is a number becomes a text here, as in CloudFormation.
                 env=CREDENTIALS
-                | variables
+                | {name: str(value) for name, value in variables.items()}
                 | {
                     "AWS_ENDPOINT_URL": services.endpoint,
                     "AWS_LAMBDA_FUNCTION_NAME": logical_id,

@@ -322,7 +322,7 @@ class Wiring(unittest.TestCase):
                     "STACK_NAME": "ses-forwarder",
                     "HANDLE_EMAIL_FUNCTION": variables["HandleDeadLetterFunction"]["HANDLE_EMAIL_FUNCTION"],
                     "RETRY_HOURS": 96,
-                    "DELAY_NOTICE_MINUTES": 60,
+                    "DELAY_NOTICE_MINUTES": "60",
                 },
             },
             variables,

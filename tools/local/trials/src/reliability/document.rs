@@ -11,7 +11,8 @@ const LOAD: &str = "\n## Under load\n";
 const INTRODUCTION: &str = "\
 # What becomes of a message when a call goes wrong
 
-Made by `cargo local reliability`; the tests fail if it is not what they see. Each line is two runs of the real
+Made by `cargo local reliability`: what was seen in one run. The tests fail if they see anything else, but for *twice*,
+which may depend on which of two calls ends first. Each line is two runs of the real
 functions on the local stack with one message each: in *once* the fault hits the call's first try, in *lasting* every
 try until the event is a dead letter (`handle-email`) or its batch has failed three times (`handle-dead-letter`).
 After that the fault is gone, and everything runs its course.

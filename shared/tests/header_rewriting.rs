@@ -412,6 +412,9 @@ fn lists_of_mailboxes_that_ses_cannot_read_are_mended() {
         ("too long", &long_list, &cut_list, false),
         ("repeated", "a@x.example, A <A@X.example>, b@x.example", "a@x.example, b@x.example", false),
         ("name with an address", "a@x.example <a@x.example>", "a@x.example <a@x.example>", false),
+        ("an address beside brackets without one", "Info a@x.example<0>", "Info <a@x.example>", true),
+        ("the same, after a line end that was lost", "a@x.exampleIvan <iv>", "a@x.exampleIvan", true),
+        ("a name with an address beside them", "\"a@x.example\" <iv>, b@x.example", "b@x.example", true),
         ("obsolete commas", " a@x.example,, b@x.example,", " a@x.example,, b@x.example,", false),
         ("comment at the end", "A: a@x.example; (end)", "A: a@x.example; (end)", false),
         ("group in a group", "A: B: a@x.example;", "A: a@x.example;", true),
@@ -730,6 +733,14 @@ mod hostile {
             ("X-Loop: info@in\0\0.example", "X-Loop: info@in  .example"),
             ("To: Info <info@in.example,", "To: Info <info@in.example>"),
             ("To: info@in.example.", "To: info@in.example"),
+            (
+                &format!("To: a@x.example,{}Jané <b@x.example> (c)", " ".repeat(400)),
+                "To: a@x.example,\r\n =?utf-8?b?SmFuw6k=?= <b@x.example> (c)",
+            ),
+            (
+                "To: Info<info@in.example>\r\nTo: Info<in\0fo@in.example>",
+                "To: Info<info@in.example>\r\nX-Original-To-Field: Info<in fo@in.example>",
+            ),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
             assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");

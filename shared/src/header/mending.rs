@@ -261,8 +261,7 @@ fn only(gap: &[u8], tokens: &[Token]) -> bool {
 /// Appends a mailbox on clean lines. Its name is cut at a character, and its comments left out, so that it
 /// stays within [`MAILBOX_OCTETS`].
 pub(super) fn append_mailbox(out: &mut Vec<u8>, column: usize, name: &Name, address: &str) {
-    let start = out.len();
-    phrase::append_mailbox(out, column, name.text.trim(), address);
+    let mut length = phrase::append_mailbox(out, column, name.text.trim(), address);
     for comment in &name.comments {
         let before = out.len();
         out.extend_from_slice(b" (");
@@ -272,8 +271,11 @@ pub(super) fn append_mailbox(out: &mut Vec<u8>, column: usize, name: &Name, addr
             encoded_word::encode(out, column, &encoded_word::decode(comment));
         }
         out.push(b')');
-        if out.len() - start > MAILBOX_OCTETS {
+        let added = out.len() - before;
+        if length + added > MAILBOX_OCTETS {
             out.truncate(before);
+        } else {
+            length += added;
         }
     }
 }

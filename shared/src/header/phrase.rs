@@ -34,8 +34,8 @@ fn append_quoted(out: &mut Vec<u8>, content: &str) {
 }
 
 /// Appends a mailbox on clean lines, the name cut at a character so that it stays within
-/// [`MAILBOX_OCTETS`].
-pub(super) fn append_mailbox(out: &mut Vec<u8>, column: usize, name: &str, address: &str) {
+/// [`MAILBOX_OCTETS`]. Returns how many it has.
+pub(super) fn append_mailbox(out: &mut Vec<u8>, column: usize, name: &str, address: &str) -> usize {
     let column = column_of(out, column);
     let mut mailbox = Vec::with_capacity(MAILBOX_OCTETS + 2);
     let mut write = |name: &str| {
@@ -60,13 +60,14 @@ pub(super) fn append_mailbox(out: &mut Vec<u8>, column: usize, name: &str, addre
     is_written = is_written || !cut(name, fits).is_empty() && write(cut(name, fits));
     if !is_written {
         out.extend_from_slice(address.as_bytes());
-        return;
+        return address.len();
     }
     if mailbox.starts_with(b"\r\n") {
         fold_here(out);
         mailbox.drain(..3);
     }
     out.extend_from_slice(&mailbox);
+    mailbox.len()
 }
 
 /// The start of a text, at most so many octets, that splits no character; without white space at its end.

@@ -418,8 +418,13 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             let value = field.lines.concat();
             let text =
                 std::str::from_utf8(&value).ok().filter(|text| text.is_ascii() || !text.contains("=?"));
-            if text.is_none() && written.iter().any(|field| field.name == original) {
-                // In which charset it is read can't be told from here, and so not which of several was kept.
+            let is_like_it = |other: &&Field<'_>| {
+                other.key() == key && (other.solid() == field.solid() || other.text() == field.text())
+            };
+            let cannot_be_told = text.is_none() || input.iter().filter(is_like_it).count() > 1;
+            if cannot_be_told && written.iter().any(|field| field.name == original) {
+                // In which charset it is read can't be told from here, and so not which of several was kept; nor
+                // which of two that differ in white space alone.
                 return;
             }
             let says_the_same = |next: &Field<'_>| match text {
@@ -562,6 +567,13 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
         opened(part) == usize::from(at + 1 < parts.len())
             && (at == 0 || part.is_empty() || part.starts_with(b","))
     });
+    // Where the brackets hold no address, one that stands openly before them counts, which mail-parser takes for a
+    // name.
+    let names_none = |part: &&[u8]| {
+        let element = part.rsplit(|&byte| byte == b',').next().unwrap_or_default();
+        element.split(|&byte| byte == b'<').map(|text| text.contains(&b'@')).eq([true, false])
+    };
+    let pairs = pairs && !parts.iter().any(names_none);
     let Some(before) = field.addresses().filter(|_| pairs && !value.iter().any(is_odd)) else {
         return;
     };

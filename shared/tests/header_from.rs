@@ -27,6 +27,10 @@ fn rewritten(from: &[u8]) -> (String, String) {
     (from, value("Reply-To"))
 }
 
+/// What stands for an author that can't be told.
+const SENDER: (&str, &str) =
+    ("\"sender at envelope.example\" <sender_envelope.example@in.example>", "sender@envelope.example");
+
 #[test]
 fn from_as_it_comes_and_as_it_becomes() {
     for (from, expected, reply_to) in [
@@ -103,6 +107,17 @@ fn from_as_it_comes_and_as_it_becomes() {
         ),
         ("<mailto:jane@x.example>", "\"jane at x.example\" <jane_x.example@in.example>", "jane@x.example"),
         ("mailto:jane@x.example", "\"jane at x.example\" <jane_x.example@in.example>", "jane@x.example"),
+        (
+            "Jane <mailto:jane@x.example?subject=Hello%20you>",
+            "Jane <jane_x.example@in.example>",
+            "Jane <jane@x.example>",
+        ),
+        ("jane@x.example?subject=Hello", SENDER.0, SENDER.1),
+        ("Jane <> jane@x.example", "Jane <jane_x.example@in.example>", "Jane <jane@x.example>"),
+        ("<root> Jane jane@x.example", "Jane <jane_x.example@in.example>", "Jane <jane@x.example>"),
+        ("<jane doe@x.example>", SENDER.0, SENDER.1),
+        ("<jane doe@x.example> x", SENDER.0, SENDER.1),
+        ("<jane doe@x.example", SENDER.0, SENDER.1),
         (
             "<third@x.example, fourth@x.example>",
             "\"third at x.example\" <third_x.example@in.example>",

@@ -741,6 +741,7 @@ mod hostile {
                 "To: Info<info@in.example>\r\nTo: Info<in\0fo@in.example>",
                 "To: Info<info@in.example>\r\nX-Original-To-Field: Info<in fo@in.example>",
             ),
+            ("To: =?utf-8?q?Info:\r\n b?= <info@in.example>", "To: \"Info: b\" <info@in.example>"),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
             assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");

@@ -45,7 +45,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, range: Range<usize>) -> Option<Spec>
     let text = cursor.text;
     let (mut local, mut domain) = (Vec::with_capacity(32), Vec::with_capacity(32));
     let mut last = Last::Nothing;
-    let (mut in_domain, mut in_route, mut quoted) = (false, false, false);
+    let (mut in_domain, mut in_route, mut quoted, mut is_uri) = (false, false, false, false);
     let (mut strict, mut gap) = (true, false);
     let mut written = range.start..range.start;
     let mut at = range.start;
@@ -94,7 +94,7 @@ pub(super) fn read(cursor: &mut Cursor<'_>, range: Range<usize>) -> Option<Spec>
             }
             Token::Colon if !in_domain && is_mailto => {
                 part.clear();
-                strict = false;
+                (strict, is_uri) = (false, true);
                 Last::Nothing
             }
             Token::Literal if last == Last::At => {
@@ -107,6 +107,10 @@ pub(super) fn read(cursor: &mut Cursor<'_>, range: Range<usize>) -> Option<Spec>
     }
     if !in_domain || in_route {
         return None;
+    }
+    if is_uri {
+        // What a mail program should fill in besides (RFC 6068 section 2).
+        domain.truncate(domain.iter().position(|&byte| byte == b'?').unwrap_or(domain.len()));
     }
     if quoted {
         // Folding white space (RFC 5322 section 3.2.4) on one line.

@@ -54,7 +54,7 @@ pub(super) struct EncodedWord<'a> {
 
 impl<'a> EncodedWord<'a> {
     /// The encoded-word that `text` begins with. White space in the payload is tolerated, as many
-    /// mailers leave it there, but no line end.
+    /// mailers leave it there, and so is folding: who reads a field may unfold it first.
     ///
     /// Never looks behind the fourth `?`, so trying at every `=?` of a text takes linear time.
     pub(super) fn at(text: &'a [u8]) -> Option<EncodedWord<'a>> {
@@ -67,7 +67,7 @@ impl<'a> EncodedWord<'a> {
         };
         let (payload, end) = rest.split_at_checked(question_mark(rest)?)?;
         let is_charset = !charset.is_empty() && charset.iter().all(u8::is_ascii_graphic);
-        if !end.starts_with(b"?=") || !is_charset || payload.contains(&b'\n') {
+        if !end.starts_with(b"?=") || !is_charset {
             return None;
         }
         let charset = charset.split(|&byte| byte == b'*').next().unwrap_or_default();

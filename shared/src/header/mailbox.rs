@@ -81,6 +81,8 @@ struct Element {
     opened: Option<usize>,
     /// Where its first `<` or `>` stands.
     bracket: Option<usize>,
+    /// Behind its last bracket, if that is a `>`.
+    behind: Option<usize>,
     /// The last address in brackets, and the phrase before it.
     angle: Option<(Spec, Range<usize>)>,
     /// Holds more than its mailbox: an address before the last, words behind it.
@@ -123,6 +125,7 @@ impl<'a> Entries<'a> {
             span: start..start,
             opened: None,
             bracket: None,
+            behind: None,
             angle: None,
             loses: false,
             has_at: false,
@@ -189,6 +192,7 @@ impl<'a> Entries<'a> {
                         phrase = trimmed(text, behind..at);
                     }
                     behind = end;
+                    element.behind = None;
                     (may_be_route, route) = (true, false);
                 }
                 Token::Close => {
@@ -198,6 +202,7 @@ impl<'a> Entries<'a> {
                         self.bracketed(&mut element, from..at, &phrase);
                     }
                     (closed, route, behind) = (true, false, end);
+                    element.behind = Some(end);
                 }
                 Token::At => {
                     element.has_at = true;
@@ -308,7 +313,15 @@ impl<'a> Entries<'a> {
             });
         }
         self.rest = element.begins..element.opened.unwrap_or(element.span.end);
-        self.bare()
+        self.bare().or_else(|| {
+            // Behind brackets that hold none; of what stands in them no part is one either.
+            self.rest = element.behind?..element.span.end;
+            let mailbox = self.bare()?;
+            let named_before = mailbox.phrase.is_empty();
+            let before = element.span.start..element.opened?.max(element.span.start);
+            let phrase = if named_before { trimmed(text, before) } else { mailbox.phrase };
+            Some(Mailbox { span: element.span.start..mailbox.span.end, phrase, loses: true, ..mailbox })
+        })
     }
 }
 

@@ -35,19 +35,64 @@ fn refusal(outgoing: &[u8]) -> Option<String> {
     ses_message::check(&outgoing[..end + 4]).err().map(|refused| refused.to_string())
 }
 
-#[test]
-fn ses_takes_what_is_forwarded_of_real_mail() {
+/// The sample, the fixtures, and the corpus beside the repository (or in `MAIL_CORPUS`) where there is one.
+fn real_mail() -> Vec<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).unwrap();
     let mut files = vec![repository.join("events/sample-message.eml")];
-    // The corpus lies beside the repository, or where MAIL_CORPUS says; without one there is the sample.
     let corpus = std::env::var_os("MAIL_CORPUS");
-    let mut folders = vec![corpus.map_or_else(|| repository.join("../shared/corpus/mail"), PathBuf::from)];
+    let corpus = corpus.map_or_else(|| repository.join("../shared/corpus/mail"), PathBuf::from);
+    let mut folders = vec![repository.join("shared/fixtures"), corpus];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
+    files
+}
+
+/// The values of all fields that hold mailboxes, in the headers of parts, of forwarded messages and of returned
+/// ones too, with their folding.
+fn lists_of_mailboxes(message: &[u8]) -> Vec<Vec<u8>> {
+    const NAMES: [&str; 9] =
+        ["From", "To", "Cc", "Bcc", "Reply-To", "Sender", "Resent-From", "Resent-To", "Resent-Cc"];
+    let mut lists: Vec<Vec<u8>> = Vec::new();
+    let mut open = false;
+    for line in message.split_inclusive(|&byte| byte == b'\n') {
+        if open && line.starts_with(b" ") | line.starts_with(b"\t") {
+            lists.last_mut().unwrap().extend_from_slice(line);
+            continue;
+        }
+        let (name, value) = line.split_at(line.iter().position(|&byte| byte == b':').unwrap_or(line.len()));
+        open = NAMES.iter().any(|known| name.trim_ascii_end().eq_ignore_ascii_case(known.as_bytes()));
+        if open {
+            lists.push(value.get(1..).unwrap_or_default().to_vec());
+        }
+    }
+    lists.iter().map(|list| list.trim_ascii_end().to_vec()).collect()
+}
+
+#[test]
+fn ses_takes_every_list_of_mailboxes_in_real_mail_wherever_it_stands() {
+    let mut lists = std::collections::BTreeSet::new();
+    for file in real_mail() {
+        lists.extend(lists_of_mailboxes(&std::fs::read(file).unwrap()));
+    }
+    assert!(lists.len() >= 10, "only {} lists", lists.len());
+    let refused: Vec<_> = lists
+        .iter()
+        .flat_map(|list| ["From", "To", "Cc", "Reply-To"].map(|name| (name, list)))
+        .filter_map(|(name, list)| {
+            let message = [name.as_bytes(), b":", list, b"\r\n\r\n"].concat();
+            Some((name, list.escape_ascii().to_string(), refusal(&forwarded(&message, None))?))
+        })
+        .collect();
+    assert!(refused.is_empty(), "{} of {} in four fields: {refused:#?}", refused.len(), lists.len());
+}
+
+#[test]
+fn ses_takes_what_is_forwarded_of_real_mail() {
+    let files = real_mail();
     let refused: Vec<_> = files
         .iter()
         .filter_map(|file| {

@@ -1,14 +1,19 @@
-//! A function that can't start says why, to the log and to Lambda.
+//! A function that can't start, or panics, says why, to the log and to Lambda.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
+    path::Path,
     process::{Command, Stdio},
     thread,
 };
 
+use ses_forwarder_local_stack::{cargo, privacy::leaks, repository};
+
+const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// Plays the Runtime API for one request: its first line and its body.
-fn one_request(listener: &TcpListener) -> (String, String) {
+fn one_request(listener: &TcpListener, answer: &str) -> (String, String) {
     let (stream, _) = listener.accept().expect("a connection");
     let mut reader = BufReader::new(&stream);
     let (mut first, mut length) = (String::new(), 0);
@@ -25,8 +30,7 @@ fn one_request(listener: &TcpListener) -> (String, String) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).expect("the body");
-    let answer = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
-    (&stream).write_all(answer).expect("the function listens");
+    (&stream).write_all(answer.as_bytes()).expect("the function listens");
     (first.trim_end().to_owned(), String::from_utf8(body).expect("JSON"))
 }
 
@@ -34,7 +38,7 @@ fn one_request(listener: &TcpListener) -> (String, String) {
 fn everything_wrong_with_the_settings_is_told_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let api = listener.local_addr().unwrap().to_string();
-    let lambda = thread::spawn(move || one_request(&listener));
+    let lambda = thread::spawn(move || one_request(&listener, ACCEPTED));
     let function = Command::new(env!("CARGO_BIN_EXE_handle-email"))
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", api)
@@ -55,4 +59,51 @@ fn everything_wrong_with_the_settings_is_told_at_once() {
     let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert_eq!(line["level"], "ERROR");
     assert_eq!(line["message"], sentence);
+}
+
+/// Builds an example, which `cargo test --test NAME` does not; asked for in the workspace, so that its
+/// dependencies have the features of what is deployed.
+fn built(example: &str) -> std::path::PathBuf {
+    let mut cargo = cargo();
+    cargo.args(["build", "--quiet", "--example", example]).current_dir(repository());
+    assert!(cargo.status().expect("cargo runs").success(), "the example {example} builds");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
+    target.join("debug/examples").join(example)
+}
+
+#[test]
+fn a_panic_is_logged_once_without_what_it_is_about() {
+    let event = r#"{"from":"Jane Doe <jane@example.com>","subject":"Café on Friday?"}"#;
+    let message = "Subject: Café on Friday?\r\n\r\nAt noon.\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut function = Command::new(built("panics"))
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string())
+        .envs([("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("AWS_LAMBDA_FUNCTION_NAME", "panics")])
+        .envs([("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"), ("AWS_LAMBDA_FUNCTION_VERSION", "1")])
+        .envs([("AWS_LAMBDA_LOG_GROUP_NAME", "group"), ("AWS_LAMBDA_LOG_STREAM_NAME", "stream")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let next = format!(
+        "HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: r1\r\nlambda-runtime-deadline-ms: 4000000000000\r\n\
+         lambda-runtime-invoked-function-arn: arn\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{event}",
+        event.len()
+    );
+    one_request(&listener, &next);
+    let (request, body) = one_request(&listener, ACCEPTED);
+    function.kill().unwrap();
+    let log = String::from_utf8(function.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(request, "POST /2018-06-01/runtime/invocation/r1/error HTTP/1.1");
+    let error: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert!(
+        error["errorMessage"].as_str().unwrap().contains("jane@example.com"),
+        "it keeps its words: {body}"
+    );
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let told = lines[0]["message"].as_str().unwrap();
+    assert!(told.starts_with("panicked at ") && told.contains("panics.rs:"), "{told}");
+    assert_eq!(leaks(log.lines(), message.as_bytes()), [""; 0]);
 }

@@ -10,24 +10,22 @@ use std::{
 
 use serde_json::{Value, json};
 use ses_forwarder_local_stack::{Config, SentMail, Stack};
-use ses_forwarder_local_trials::privacy::Watched;
 
 pub(crate) const NOTICE_SENDER: &str = "forwarder-notice@in.example";
 pub(crate) const FUNCTION: &str = "HandleDeadLetterFunction";
 pub(crate) const SAMPLE: &[u8] = include_bytes!("../../../events/sample-message.eml");
 pub(crate) const SAMPLE_ID: &str = "5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s01";
 
-/// A stack that has to keep its logs free of what is private.
-pub(crate) async fn stack() -> Watched {
-    Watched::new(Stack::start(Config::default()).await.unwrap(), SAMPLE)
+pub(crate) async fn stack() -> Stack {
+    Stack::start(Config::default()).await.unwrap()
 }
 
 /// The same with parameters of the template.
-pub(crate) async fn stack_with(parameters: &[(&str, &str)]) -> Watched {
+pub(crate) async fn stack_with(parameters: &[(&str, &str)]) -> Stack {
     let mut config = Config::default();
     let given = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     config.parameters.extend(given.collect::<BTreeMap<_, _>>());
-    Watched::new(Stack::start(config).await.unwrap(), SAMPLE)
+    Stack::start(config).await.unwrap()
 }
 
 /// An event in `events/`, its letters put on the queue just now.

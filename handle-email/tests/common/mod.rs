@@ -5,7 +5,6 @@
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::{faults::Fault, journal::Event};
 use ses_forwarder_local_stack::{Config, Stack};
-use ses_forwarder_local_trials::privacy::Watched;
 
 /// The function under test, by its name in the template.
 pub(crate) const FUNCTION: &str = "HandleEmailFunction";
@@ -13,15 +12,15 @@ pub(crate) const FUNCTION: &str = "HandleEmailFunction";
 /// When every message of these tests was received.
 const TIMESTAMP: &str = "2026-11-23T10:00:00.000Z";
 
-/// A stack with these faults, which has to keep its logs free of what is private.
-pub(crate) async fn stack(faults: &[&str]) -> Watched {
+/// A stack with these faults.
+pub(crate) async fn stack(faults: &[&str]) -> Stack {
     let faults = faults.iter().map(|fault| fault.parse::<Fault>().expect("a fault")).collect();
     started(Config { faults, ..Config::default() }).await
 }
 
 /// The same with this configuration.
-pub(crate) async fn started(config: Config) -> Watched {
-    Watched::new(Stack::start(config).await.expect("the stack starts"), message().as_bytes())
+pub(crate) async fn started(config: Config) -> Stack {
+    Stack::start(config).await.expect("the stack starts")
 }
 
 /// What SES says of a message.

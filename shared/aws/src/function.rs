@@ -7,7 +7,7 @@
 use std::{
     env,
     io::{self, Write},
-    panic,
+    panic::{self, PanicHookInfo},
 };
 
 use lambda_runtime::{Diagnostic, Error};
@@ -44,7 +44,16 @@ pub fn start_logging() {
     } else {
         registry.with(lines).init();
     }
-    panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+    panic::set_hook(Box::new(|panic| tracing::error!("{}", told(panic))));
+}
+
+/// What is logged of a panic: where it was, and what it says unless that was made of something, as that may be
+/// a mail. Lambda is told all of it.
+fn told(panic: &PanicHookInfo<'_>) -> String {
+    let said = panic.payload().downcast_ref::<&'static str>();
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let said = said.map_or_else(|| "the error of this invocation says more".to_owned(), ToString::to_string);
+    format!("panicked at {at}: {said}")
 }
 
 /// Writes a line to the log, which is standard output, without the addresses in it.

@@ -46,11 +46,13 @@ pub struct Config {
     pub verdicts: Verdicts,
     /// Faults from the start.
     pub faults: Vec<Fault>,
+    /// Whether to panic in the end if a function has logged what is [private](crate::privacy).
+    pub watched: bool,
 }
 
 impl Default for Config {
     /// This repository's template with example domains on free ports, data in a temporary folder, clocks
-    /// fast: for tests.
+    /// fast, logs watched: for tests.
     fn default() -> Self {
         let parameters = [
             ("EmailDomain", "in.example"),
@@ -74,6 +76,7 @@ impl Default for Config {
             identities: Vec::new(),
             verdicts: Verdicts::default(),
             faults: Vec::new(),
+            watched: true,
         }
     }
 }
@@ -82,7 +85,8 @@ impl Config {
     /// What `sam deploy` would deploy of a template: name, region and parameters from the `samconfig.toml` beside
     /// it, if there is one, and from the example where that says nothing. Clocks run as on AWS.
     pub fn deployed(template: &Path) -> anyhow::Result<Config> {
-        let mut config = Config { template: template.to_owned(), pace: Pace::real(), ..Config::default() };
+        let mut config =
+            Config { template: template.to_owned(), pace: Pace::real(), watched: false, ..Config::default() };
         let path = template.with_file_name("samconfig.toml");
         if !path.exists() {
             return Ok(config);

@@ -16,6 +16,7 @@
 mod build;
 mod client;
 mod config;
+pub mod privacy;
 
 use std::{
     collections::BTreeSet,
@@ -93,6 +94,8 @@ struct Addresses {
 #[derive(Debug)]
 pub struct Stack {
     parts: Parts,
+    /// Whether what functions log is looked at in the end.
+    watched: bool,
     /// Servers and functions live on a runtime of their own: whoever blocks the caller's does not stop them.
     runtime: Option<Runtime>,
     _temporary: Option<TempDir>,
@@ -130,7 +133,7 @@ impl Stack {
                 (folder.path().to_owned(), Some(folder))
             }
         };
-        let handle = runtime.handle().clone();
+        let (handle, watched) = (runtime.handle().clone(), config.watched);
         let parts = Parts::start(config, deployment, data, handle.clone());
         let parts = match handle.spawn(parts).await? {
             Ok(parts) => parts,
@@ -139,7 +142,7 @@ impl Stack {
                 return Err(error);
             }
         };
-        Ok(Stack { parts, runtime: Some(runtime), _temporary: temporary })
+        Ok(Stack { parts, watched, runtime: Some(runtime), _temporary: temporary })
     }
 }
 
@@ -150,6 +153,13 @@ impl Drop for Stack {
         // instances at work; the idle ones are left.
         let _ = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5))).join();
         self.parts.lambda.stop();
+        // A test that fails already has something else to say.
+        if self.watched && !std::thread::panicking() {
+            let bucket = self.data().join("buckets").join(self.bucket());
+            let logs = self.logs();
+            let found = privacy::leaks_of_all(logs.iter().map(|(_, line)| line), &bucket);
+            assert!(found.is_empty(), "logged what is private: {found:#?}");
+        }
     }
 }
 

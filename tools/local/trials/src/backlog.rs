@@ -18,6 +18,9 @@ use tokio::{sync::broadcast::error::RecvError, task::JoinSet};
 /// SMTP connections for messages that come at once.
 const CONNECTIONS: usize = 4;
 
+/// SendEmail calls a message that are too many while SES throttles.
+const MOST_ASKED: f64 = 3.0;
+
 /// Real time after which a run is given up.
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
@@ -32,8 +35,16 @@ pub struct Backlog {
     pub rate: Option<u32>,
     /// Instances of functions at once.
     pub instances: usize,
-    /// How much faster the clock runs than on AWS.
-    pub times: u32,
+    /// How much faster the clock runs than on AWS; as much as suits the rest if `None`.
+    pub times: Option<u32>,
+}
+
+impl Backlog {
+    /// Days of waiting pass in minutes. What SES takes in a second may not be more than the functions do in
+    /// the part of a second that this is here.
+    fn times(&self) -> u32 {
+        self.times.unwrap_or(if self.rate.is_some() { 20 } else { 500 })
+    }
 }
 
 /// What became of it.
@@ -47,17 +58,21 @@ pub struct Account {
     pub copies: usize,
     /// SendEmail calls, of notices too.
     pub asked: usize,
+    /// Whether SES took a few a second only.
+    pub throttled: bool,
     /// Subjects of notices, oldest first.
     pub notices: Vec<String>,
+    /// What Lambda gave up and no queue kept.
+    pub lost: Vec<String>,
     /// Hours that passed by the stack's clock.
     pub hours: u64,
 }
 
 /// Runs it on a stack of its own.
 pub async fn run(config: Config, backlog: Backlog) -> anyhow::Result<Account> {
-    let pace = Pace::times(backlog.times);
+    let pace = Pace::times(backlog.times());
     let stack = Stack::start(Config { pace, concurrency: backlog.instances, ..config }).await?;
-    let notices = collect_notices(&stack);
+    let seen = collect(&stack);
     let started = Instant::now();
     let paused = backlog.paused_hours > 0;
     stack.services().ses().configure(|account| {
@@ -78,6 +93,8 @@ pub async fn run(config: Config, backlog: Backlog) -> anyhow::Result<Account> {
         tokio::time::sleep(pause.saturating_sub(started.elapsed())).await;
         stack.services().ses().configure(|account| account.sending_enabled = true);
     } else {
+        // None begins before all are there.
+        let hold = stack.lambda().hold().await;
         let mut connections = JoinSet::new();
         for first in 0..CONNECTIONS {
             let (smtp, messages) = (stack.smtp(), backlog.messages);
@@ -89,11 +106,14 @@ pub async fn run(config: Config, backlog: Backlog) -> anyhow::Result<Account> {
                 anyhow::Ok(())
             });
         }
-        connections.join_all().await.into_iter().collect::<anyhow::Result<()>>()?;
+        while let Some(connection) = connections.join_next().await {
+            connection??;
+        }
+        drop(hold);
     }
     through(&stack, backlog.messages).await?;
-    let notices = notices.lock().expect("no holder of this lock panics").clone();
-    account(&stack, backlog, started.elapsed(), notices).await
+    let seen = seen.lock().expect("no holder of this lock panics").clone();
+    account(&stack, backlog, started.elapsed(), seen).await
 }
 
 /// Waits until every message has an outcome and no letter is left.
@@ -112,32 +132,41 @@ async fn through(stack: &Stack, messages: usize) -> anyhow::Result<()> {
     tokio::time::timeout(LIMIT, all).await.with_context(|| format!("letters are left: {:?}", depth()))
 }
 
-/// Subjects of what is published from now on. The journal forgets what is long past in a run like this.
-fn collect_notices(stack: &Stack) -> Arc<Mutex<Vec<String>>> {
-    let notices = Arc::new(Mutex::new(Vec::new()));
+/// What the journal tells on the way. It forgets what is long past in a run like this.
+#[derive(Debug, Default, Clone)]
+struct Seen {
+    notices: Vec<String>,
+    lost: Vec<String>,
+}
+
+/// Collects from now on.
+fn collect(stack: &Stack) -> Arc<Mutex<Seen>> {
+    let seen = Arc::new(Mutex::new(Seen::default()));
     let (_, mut live) = stack.journal().follow();
-    let collected = Arc::clone(&notices);
+    let collected = Arc::clone(&seen);
     tokio::spawn(async move {
         loop {
-            let subject = match live.recv().await {
+            let received = live.recv().await;
+            let mut seen = collected.lock().expect("no holder of this lock panics");
+            match received {
                 Ok(entry) => match &entry.event {
-                    Event::Published { subject, .. } => subject.clone(),
-                    _ => continue,
+                    Event::Published { subject, .. } => seen.notices.push(subject.clone()),
+                    Event::Lost { error, .. } => seen.lost.push(error.clone()),
+                    _ => {}
                 },
-                Err(RecvError::Lagged(missed)) => format!("({missed} entries were missed)"),
+                Err(RecvError::Lagged(missed)) => seen.lost.push(format!("{missed} entries of the journal")),
                 Err(RecvError::Closed) => return,
-            };
-            collected.lock().expect("no holder of this lock panics").push(subject);
+            }
         }
     });
-    notices
+    seen
 }
 
 async fn account(
     stack: &Stack,
     backlog: Backlog,
     took: Duration,
-    notices: Vec<String>,
+    Seen { notices, lost }: Seen,
 ) -> anyhow::Result<Account> {
     let mut forwarded = 0;
     for key in stack.keys("outcome/").await {
@@ -154,8 +183,10 @@ async fn account(
         forwarded,
         copies,
         asked: stack.services().ses().asked(),
+        throttled: backlog.rate.is_some(),
         notices,
-        hours: (took * backlog.times).as_secs() / 3600,
+        lost,
+        hours: (took * backlog.times()).as_secs() / 3600,
     })
 }
 
@@ -164,13 +195,15 @@ fn message(number: usize) -> Vec<u8> {
 }
 
 impl Account {
-    /// Whether every message went out once, SES was asked less than three times a message, and nobody was told
-    /// more than once an hour that mail waits, or that it goes out.
+    /// Whether every message went out once, SES was asked less than three times a message while it took few
+    /// of them, and nobody was told more than once an hour that mail waits, or that it goes out.
     pub fn holds(&self) -> bool {
         let kinds = ["Mail goes out again", "Mail is delayed"];
         let of = |kind: &str| self.notices.iter().filter(|subject| subject.contains(kind)).count();
         self.forwarded == self.accepted
             && self.copies == self.accepted
+            && self.lost.is_empty()
+            && (!self.throttled || self.asked_per_message() < MOST_ASKED)
             && kinds.iter().all(|kind| of(kind) as u64 <= self.hours + 1)
             && kinds.iter().map(|kind| of(kind)).sum::<usize>() == self.notices.len()
     }
@@ -188,6 +221,7 @@ impl fmt::Display for Account {
         writeln!(f, "SendEmail      {:.2} calls a message", self.asked_per_message())?;
         writeln!(f, "notices        {}", self.notices.len())?;
         self.notices.iter().try_for_each(|subject| writeln!(f, "               {subject}"))?;
+        self.lost.iter().try_for_each(|what| writeln!(f, "lost           {what}"))?;
         writeln!(f, "hours          {}", self.hours)
     }
 }

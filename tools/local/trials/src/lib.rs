@@ -1,9 +1,7 @@
 //! What is measured and tried with the whole stack: what forwarding costs ([`bench`]), what becomes of many
-//! messages while calls fail ([`load`]) or SES takes none ([`backlog`]) and of one at each fault ([`reliability`]), and that no log holds what
-//! is private ([`privacy`]).
+//! messages while calls fail ([`load`]) or SES takes none ([`backlog`]), and of one at each fault ([`reliability`]).
 
 pub mod backlog;
 pub mod bench;
 pub mod load;
-pub mod privacy;
 pub mod reliability;

@@ -14,5 +14,41 @@ async fn every_message_is_accounted_for_while_calls_fail() {
     let account = load::run(&stack, load).await.unwrap();
     assert!(account.balances(), "{account}{:#?}", account.problems);
     assert_eq!(account.accepted, 300);
-    assert!(account.faults > 0 && account.dropped > 0 && account.dead_lettered > 0, "{account}");
+    assert_eq!((account.dropped, account.refused), (15, 3));
+    assert!(account.faults > 0 && account.dead_letters > 3, "{account}");
+}
+
+#[tokio::test]
+async fn a_message_that_gets_lost_fails_the_run() {
+    // Without the queue, what Lambda gives up is nobody's.
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::default();
+    let template = std::fs::read_to_string(&config.template).unwrap();
+    let queue = "      DeadLetterQueue:\n        Type: SQS\n        TargetArn: !GetAtt DeadLetterQueue.Arn\n";
+    assert!(template.contains(queue));
+    let path = folder.path().join("template.yaml");
+    std::fs::write(&path, template.replace(queue, "")).unwrap();
+    let stack = Stack::start(Config { template: path, ..config }).await.unwrap();
+    let load = Load { messages: 60, time: Duration::ZERO, connections: 2, fault_percent: 15 };
+    let account = load::run(&stack, load).await.unwrap();
+    assert!(
+        !account.balances()
+            && account.problems.iter().any(|problem| problem.contains("is given up by Lambda")),
+        "{account}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_missing_afterwards_fails_the_run() {
+    let stack = Stack::start(Config::default()).await.unwrap();
+    let load = Load { messages: 12, time: Duration::ZERO, connections: 2, fault_percent: 0 };
+    let taken = load::send(&stack, load).await.unwrap();
+    let mailbox = stack.data().join("maildir/r3@out.example/new");
+    let mail = std::fs::read_dir(mailbox).unwrap().next().unwrap().unwrap();
+    std::fs::remove_file(mail.path()).unwrap();
+    let outcome = stack.keys("outcome/").await.pop().unwrap();
+    stack.delete_object(&outcome).await;
+    let account = taken.account(&stack).await.unwrap();
+    assert!(!account.balances(), "{account}");
+    assert_eq!((account.accepted, account.problems.len()), (12, 2), "{:#?}", account.problems);
 }

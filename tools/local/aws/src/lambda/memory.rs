@@ -5,10 +5,41 @@
 //! peak between two looks is still seen at the next one, and one is always taken before an
 //! answer counts. Where there is no `/proc` (macOS), the limit is not enforced.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
-/// Time between two looks.
+/// Time between two looks at a process, while few are looked at.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Processes that are looked at so often. With more of them a look takes longer to come, or a thousand would
+/// take all the time there is.
+const FEW: usize = 20;
+
+/// Processes that are looked at now.
+static WATCHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a process as looked at, until it is dropped.
+struct Watch;
+
+impl Watch {
+    fn begin() -> Watch {
+        WATCHED.fetch_add(1, Ordering::Relaxed);
+        Watch
+    }
+
+    fn interval() -> Duration {
+        let watched = WATCHED.load(Ordering::Relaxed);
+        INTERVAL * u32::try_from(watched / FEW).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        WATCHED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// The memory of a process.
 #[derive(Debug)]
@@ -35,12 +66,9 @@ impl Memory {
 
     /// Ends when the process has used more than its limit.
     pub(super) async fn exceeded(&self) {
-        let mut interval = tokio::time::interval(INTERVAL);
-        loop {
-            interval.tick().await;
-            if self.exceeds(self.peak()) {
-                return;
-            }
+        let _watch = Watch::begin();
+        while !self.exceeds(self.peak()) {
+            tokio::time::sleep(Watch::interval()).await;
         }
     }
 }

@@ -24,7 +24,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use bytes::Bytes;
 use ses_forwarder_local_template::deployment::{Deployment, Function};
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 pub use self::error::InvocationError;
 use self::{
@@ -58,9 +61,15 @@ pub struct Setup {
 #[derive(Debug, Clone)]
 pub struct Lambda {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
+    /// The account's concurrency, and how much that is.
+    account: (Arc<Semaphore>, usize),
     means: Means,
     runtime: Handle,
 }
+
+/// Keeps events from being run until it is dropped.
+#[derive(Debug)]
+pub struct Hold(#[expect(dead_code, reason = "it is there to be dropped")] OwnedSemaphorePermit);
 
 /// A function with the right to run one event.
 #[derive(Debug)]
@@ -95,7 +104,7 @@ impl Lambda {
         journal: Arc<Journal>,
         setup: Setup,
     ) -> anyhow::Result<Self> {
-        let account = Arc::new(tokio::sync::Semaphore::new(setup.concurrency));
+        let account = Arc::new(Semaphore::new(setup.concurrency));
         let mut pools = BTreeMap::new();
         for function in &deployment.functions {
             let binary = setup.binaries.get(&function.binary).with_context(|| {
@@ -117,6 +126,7 @@ impl Lambda {
         }
         let lambda = Lambda {
             pools: Arc::new(pools),
+            account: (account, setup.concurrency),
             means: Means { queues, journal, pace: setup.pace },
             runtime: setup.runtime,
         };
@@ -182,6 +192,13 @@ impl Lambda {
             }
         }
         Ok(())
+    }
+
+    /// Waits until no event is run, and lets none run, as if all instances were busy with something else.
+    pub async fn hold(&self) -> Hold {
+        let (account, concurrency) = &self.account;
+        let all = u32::try_from(*concurrency).expect("as many instances as a semaphore has permits");
+        Hold(Arc::clone(account).acquire_many_owned(all).await.expect("the semaphore is never closed"))
     }
 
     /// Kills the idle instances.

@@ -30,6 +30,8 @@ pub(crate) async fn start(parameters: &[(&str, &str)]) -> Stack {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         functions: Functions::Ready(BTreeMap::from([("misbehave".to_owned(), misbehave)])),
+        // It logs whatever it is told to.
+        watched: false,
         ..Config::default()
     };
     Stack::start(config).await.unwrap()

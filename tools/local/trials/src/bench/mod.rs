@@ -74,7 +74,7 @@ pub struct Measured {
 /// Starts a function in a stack of its own and lets it handle the messages of each phase. Each call to AWS
 /// takes `latency` longer.
 pub async fn measure(binary: &Path, latency: Duration, phases: &[Phase]) -> anyhow::Result<Measured> {
-    let config = Config::default();
+    let config = Config { watched: false, ..Config::default() };
     let names = config.deployment()?.functions.into_iter().map(|function| function.binary);
     // The other function gets no events here.
     let binaries = names.map(|name| (name, binary.to_owned())).collect();

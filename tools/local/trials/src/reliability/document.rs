@@ -29,7 +29,9 @@ that is cut before or after the call took effect (`reset-before`, `reset-after`)
 
 const LOAD_INTRODUCTION: &str = "
 Messages from 1 KB to 1 MB over SMTP to 50 destinations, while calls are throttled, fail, are cut off, and functions are
-killed. A run fails if a message is unaccounted for, sent twice without a fault on its way, or shows in a log.
+killed. Nobody types a command, and the queue is empty in the end. Then each message that SMTP took is looked for in the
+bucket, the records, the mailboxes and the notices: a run fails if one is not where it belongs, was sent twice without a
+fault on its way, or shows in a log.
 ";
 
 /// Writes the document.

@@ -13,10 +13,9 @@ use ses_forwarder_local_aws::{
     journal::{End, Event},
     sqs::Attribute,
 };
-use ses_forwarder_local_stack::{Config, Stack, repository};
+use ses_forwarder_local_stack::{Config, Stack, privacy::leaks, repository};
 
 use super::CallSite;
-use crate::privacy::leaks;
 
 const MESSAGE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\
                          Message-ID: <1@else.example>\r\nDate: Wed, 25 Nov 2026 01:02:03 +0000\r\n\r\nHi there.\r\n";

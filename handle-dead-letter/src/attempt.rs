@@ -2,7 +2,9 @@
 //!
 //! Waited for, since an asynchronous event that fails would make another letter: so there is one letter
 //! a message until the end. The event names the request that failed in `continues`: `handle-email` acts
-//! on its behalf, and so what that request has claimed is its own, as with Lambda's retries.
+//! on its behalf, and so what that request has claimed is its own, as with Lambda's retries. Which try it is
+//! stands in `tries`: should another have been begun meanwhile, as the queue handed out the letter twice,
+//! `handle-email` leaves the message to that one.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-sync.html>
 
@@ -29,6 +31,8 @@ pub(crate) enum Attempt {
     Done,
     /// It failed with this.
     Failed(Failure),
+    /// Lambda did not say how it ended, so it may go on.
+    Unanswered(Failure),
     /// There was none: Lambda runs as many functions as it may.
     Busy,
 }
@@ -41,18 +45,19 @@ pub(crate) fn client(configuration: &SdkConfig) -> Client {
     Client::from_conf(config.build())
 }
 
-/// Tries a message in the name of the request `continues`, for as long as `time`.
+/// Makes the try number `tries` of a message in the name of the request `continues`, for as long as `time`.
 pub(crate) async fn attempt(
     client: &Client,
     function: &str,
     message: &Message<'_>,
-    continues: Option<&str>,
+    (continues, tries): (Option<&str>, u32),
     time: Duration,
 ) -> Attempt {
-    let call = client.invoke().function_name(function).payload(Blob::new(event(message, continues)));
+    let event = event(message, continues, tries);
+    let call = client.invoke().function_name(function).payload(Blob::new(event));
     let Ok(result) = tokio::time::timeout(time, call.send()).await else {
         let sentence = "Invoke failed: Timeout: the function gave no answer in time";
-        return Attempt::Failed(Failure { code: "Timeout".to_owned(), message: sentence.to_owned() });
+        return Attempt::Unanswered(Failure { code: "Timeout".to_owned(), message: sentence.to_owned() });
     };
     match result {
         Ok(output) if output.function_error.is_none() => Attempt::Done,
@@ -62,16 +67,18 @@ pub(crate) async fn attempt(
             if error.kind == Kind::Throttled {
                 return Attempt::Busy;
             }
-            Attempt::Failed(Failure { message: error.to_string(), code: error.code })
+            Attempt::Unanswered(Failure { message: error.to_string(), code: error.code })
         }
     }
 }
 
 /// The event that SES would have sent of this message alone.
-fn event(message: &Message<'_>, continues: Option<&str>) -> String {
+fn event(message: &Message<'_>, continues: Option<&str>, tries: u32) -> String {
     let continues = continues.map(|id| format!("\"continues\":\"{id}\",")).unwrap_or_default();
     let ses = &message.verbatim;
-    format!(r#"{{{continues}"Records":[{{"eventSource":"aws:ses","eventVersion":"1.0","ses":{ses}}}]}}"#)
+    format!(
+        r#"{{{continues}"tries":{tries},"Records":[{{"eventSource":"aws:ses","eventVersion":"1.0","ses":{ses}}}]}}"#
+    )
 }
 
 /// What a function that failed answered.
@@ -102,13 +109,13 @@ mod tests {
         let verbatim = r#"{"mail":{"messageId":"m1"},"receipt":{"recipients":["a@in.example"]}}"#;
         let message = Message { verbatim: Cow::Borrowed(verbatim), notification: Notification::default() };
         for continues in [None, Some("8c1b5f0e-1f5a")] {
-            let event = event(&message, continues);
+            let event = event(&message, continues, 3);
             let event: Box<serde_json::value::RawValue> = serde_json::from_str(&event).unwrap();
             let records = records(&event);
             let [Record::Received { verbatim: read, .. }] = records.as_slice() else { panic!("one message") };
             assert_eq!(read, verbatim);
             let whole: serde_json::Value = serde_json::from_str(event.get()).unwrap();
-            assert_eq!(whole["continues"].as_str(), continues);
+            assert_eq!((whole["continues"].as_str(), whole["tries"].as_u64()), (continues, Some(3)));
         }
     }
 

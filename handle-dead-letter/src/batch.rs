@@ -11,8 +11,9 @@ use ses_forwarder::{
     outcome::{Failure, INCOMPLETE, Outcome, Status},
 };
 use ses_forwarder_aws::{
-    bucket::{Bucket, Precondition},
-    call::{CallError, Deadline, Persistence},
+    bucket::Bucket,
+    call::{CallError, Deadline},
+    ledger::{Records, may_be_at_work},
 };
 use time::OffsetDateTime;
 
@@ -22,7 +23,7 @@ use crate::{
     cause::{self, Nature},
     letter::{Letter, Message},
     notice::{Failed, Item, Waiting},
-    record::{JSON, Record, Unknown},
+    record::{Record, Unknown},
     schedule,
 };
 
@@ -66,6 +67,8 @@ struct Progress<'a> {
     done: bool,
     /// It has been tried in this batch.
     tried: bool,
+    /// Number of the try that has surely ended: the request's own, 0, or one of this batch.
+    ended: u32,
 }
 
 /// How far a message is.
@@ -157,6 +160,7 @@ impl Run<'_> {
                 failure,
                 done: false,
                 tried: false,
+                ended: 0,
             }
         }));
         Matter { case, messages: messages.await, wait: None }
@@ -191,27 +195,32 @@ impl Run<'_> {
 
     /// Tries a message until it is through or has failed in another way than by being one too many.
     async fn try_once(&self, case: &Case<'_>, progress: &mut Progress<'_>, age: Duration) -> Tried {
-        match self.begin(case, progress, age).await {
-            Ok(true) => {}
-            Ok(false) => return Tried::Ended,
+        let number = match self.begin(case, progress, age).await {
+            Ok(Some(number)) => number,
+            Ok(None) => return Tried::Ended,
             Err(unknown) => {
                 progress.failure = unknown.failure();
                 return Tried::Ended;
             }
-        }
+        };
         let place = &self.handler.settings.place;
         loop {
             let time = self.tries.1.left();
             let client = &self.handler.lambda;
             progress.tried = true;
-            match attempt(client, &place.handle_email, progress.message, case.name.as_deref(), time).await {
+            let which = (case.name.as_deref(), number);
+            match attempt(client, &place.handle_email, progress.message, which, time).await {
                 Attempt::Done => {
                     self.handler.faster();
                     progress.done = true;
                     return Tried::Ended;
                 }
                 Attempt::Busy => return Tried::Halt(Some(schedule::soon())),
-                Attempt::Failed(failure) => progress.failure = failure,
+                Attempt::Failed(failure) => {
+                    progress.failure = failure;
+                    progress.ended = number;
+                }
+                Attempt::Unanswered(failure) => progress.failure = failure,
             }
             match cause::nature(&progress.failure) {
                 Nature::Throttled => {
@@ -228,30 +237,50 @@ impl Run<'_> {
         }
     }
 
-    /// Counts the try before it is made. Whoever counts makes it: should the queue have handed the letter
-    /// out twice, the other finds it counted.
+    /// Counts the try before it is made, and returns its number; `None` if it is not to be made. Whoever
+    /// counts makes it: should the queue have handed the letter out twice, the other finds it counted, or the
+    /// message claimed.
     async fn begin(
         &self,
         case: &Case<'_>,
         progress: &mut Progress<'_>,
         age: Duration,
-    ) -> Result<bool, Unknown> {
+    ) -> Result<Option<u32>, Unknown> {
+        if self.is_taken(case, progress).await? {
+            return Ok(None);
+        }
         let next_try = self.now + schedule::wait(age);
-        let Some(record) = &mut progress.record else { return Ok(false) };
+        let Some(record) = &mut progress.record else { return Ok(None) };
         let (message, received, failure) = (progress.message, progress.received, &progress.failure);
         let tries = record.content.as_ref().map_or(0, |outcome| outcome.tries);
-        record
+        let number = tries.saturating_add(1);
+        let begun = record
             .update(&self.bucket, |known| {
                 let known = known.cloned();
                 let known = known.unwrap_or_else(|| self.failed_outcome(message, received, case, failure));
                 let open = matches!(known.status, Status::Failed | Status::Sending);
-                (open && known.tries == tries).then(|| Outcome {
-                    tries: tries.saturating_add(1),
-                    next_try: Some(next_try),
-                    ..known
-                })
+                let free = open && known.tries == tries && !is_claimed(&known, case, 0);
+                free.then_some(Outcome { tries: number, next_try: Some(next_try), ..known })
             })
-            .await
+            .await?;
+        Ok(begun.then_some(number))
+    }
+
+    /// Whether somebody is at work on a message of which nothing is recorded.
+    async fn is_taken(&self, case: &Case<'_>, progress: &Progress<'_>) -> Result<bool, CallError> {
+        if progress.record.as_ref().is_none_or(|record| record.content.is_some()) {
+            return Ok(false);
+        }
+        let (index, outcome) = self.keys(progress);
+        let records = Records { bucket: &self.bucket, index: &index, outcome: &outcome };
+        records.is_claimed(&progress.message.verbatim, case.name.as_deref().unwrap_or_default()).await
+    }
+
+    /// Keys of a message's archived notification and of its outcome.
+    fn keys(&self, progress: &Progress<'_>) -> (String, String) {
+        let prefixes = &self.handler.settings.place.prefixes;
+        let (day, id) = (progress.received.date(), &progress.message.notification.message_id);
+        (prefixes.index(day, id), prefixes.outcome(day, id))
     }
 
     /// Puts a letter's messages on record, and says what there is to tell.
@@ -360,8 +389,7 @@ impl Run<'_> {
         let (message, received) = (progress.message, progress.received);
         if progress.tried {
             // It has written a record of its own meanwhile.
-            let prefixes = &self.handler.settings.place.prefixes;
-            let key = prefixes.outcome(received.date(), &message.notification.message_id);
+            let (_, key) = self.keys(progress);
             match Record::read(&self.bucket, key).await {
                 Ok(record) => progress.record = Some(record),
                 Err(_) if progress.done => return Ok(Standing::Settled),
@@ -373,6 +401,11 @@ impl Run<'_> {
         }
         if progress.done {
             return Ok(Standing::Settled);
+        }
+        let known = progress.record.as_ref().and_then(|record| record.content.as_ref());
+        let claimed = known.is_some_and(|known| is_claimed(known, case, progress.ended));
+        if claimed || self.is_taken(case, progress).await? {
+            return Ok(Standing::Open(Nature::Transient));
         }
         let standing = match progress.standing() {
             Standing::Open(_) if self.is_over(case, progress) => Standing::Final,
@@ -394,10 +427,10 @@ impl Run<'_> {
             Standing::Final => None,
             Standing::Open(_) => Some(self.now + wait),
         };
-        let failure = progress.failure.clone();
+        let (failure, ended) = (progress.failure.clone(), progress.ended);
         record
             .update(&self.bucket, |known| match known {
-                Some(known) => self.failed_again(known, case, &failure, next_try),
+                Some(known) => failed_again(known, case, ended, &failure, next_try),
                 None => Some(Outcome { next_try, ..self.failed_outcome(message, received, case, &failure) }),
             })
             .await?;
@@ -421,33 +454,6 @@ impl Run<'_> {
         doubtful || case.letter.age >= self.handler.settings.retry
     }
 
-    /// The record of a message that failed once more; `None` if it is settled, or somebody is at it.
-    fn failed_again(
-        &self,
-        known: &Outcome,
-        case: &Case<'_>,
-        failure: &Failure,
-        next_try: Option<OffsetDateTime>,
-    ) -> Option<Outcome> {
-        let claimed = known.status == Status::Sending
-            && Some(&known.request_id) != case.name.as_ref()
-            && known.claimed_until.is_some_and(|until| until > self.now);
-        if claimed || !matches!(known.status, Status::Failed | Status::Sending) {
-            return None;
-        }
-        let reason = if known.sent.is_empty() { &failure.code } else { INCOMPLETE };
-        let next = Outcome {
-            status: Status::Failed,
-            reason: Some(reason.to_owned()),
-            error: Some(failure.clone()),
-            claimed_until: None,
-            request_id: case.name.clone().unwrap_or_else(|| known.request_id.clone()),
-            next_try,
-            ..known.clone()
-        };
-        (next != *known).then_some(next)
-    }
-
     /// A first record of a message that failed.
     fn failed_outcome(
         &self,
@@ -467,10 +473,9 @@ impl Run<'_> {
     /// Keeps the notification, so that the command of a notice has what it needs even if `handle-email`
     /// never started.
     async fn archive(&self, progress: &Progress<'_>) -> Result<(), CallError> {
-        let id = &progress.message.notification.message_id;
-        let key = self.handler.settings.place.prefixes.index(progress.received.date(), id);
-        let index = format!("{}\n", progress.message.verbatim);
-        self.bucket.put_if(&key, JSON, index, Precondition::Absent, Persistence::Usual).await.map(drop)
+        let (index, outcome) = self.keys(progress);
+        let records = Records { bucket: &self.bucket, index: &index, outcome: &outcome };
+        records.archive(&progress.message.verbatim, None).await.map(drop)
     }
 
     /// Hides a letter. If that can't be, it is back when the queue's own time is over, and then tried.
@@ -486,6 +491,38 @@ impl Run<'_> {
             );
         }
     }
+}
+
+/// Whether a message is claimed by somebody who may be at work on it: by another request, or by a try of the
+/// queue that is not known to have ended. `ended` is one that is, 0 being the failed request itself.
+fn is_claimed(known: &Outcome, case: &Case<'_>, ended: u32) -> bool {
+    let own = Some(&known.request_id) == case.name.as_ref();
+    may_be_at_work(known) && !(own && (known.tries == 0 || known.tries == ended))
+}
+
+/// The record of a message that failed once more; `None` if it is settled, or somebody is at it.
+fn failed_again(
+    known: &Outcome,
+    case: &Case<'_>,
+    ended: u32,
+    failure: &Failure,
+    next_try: Option<OffsetDateTime>,
+) -> Option<Outcome> {
+    let open = matches!(known.status, Status::Failed | Status::Sending);
+    if !open || is_claimed(known, case, ended) {
+        return None;
+    }
+    let reason = if known.sent.is_empty() { &failure.code } else { INCOMPLETE };
+    let next = Outcome {
+        status: Status::Failed,
+        reason: Some(reason.to_owned()),
+        error: Some(failure.clone()),
+        claimed_until: None,
+        request_id: case.name.clone().unwrap_or_else(|| known.request_id.clone()),
+        next_try,
+        ..known.clone()
+    };
+    (next != *known).then_some(next)
 }
 
 /// How a series of tries ended.

@@ -217,6 +217,50 @@ async fn what_is_settled_is_no_news() {
     assert!(!text.contains("Try again"), "{text}");
 }
 
+/// Anyone can send a bounce, so many of them must not make many notices; none is forgotten.
+#[tokio::test]
+async fn bounces_are_told_once_an_hour_together() {
+    const STATE: &str = "error/notices/state/bounces.json";
+    let stack = stack().await;
+    let mut letters = Vec::new();
+    for name in ["b1", "b2", "b3"] {
+        let mut letter = event("dead-letter-event");
+        let body = letter["Records"][0]["body"].as_str().unwrap().replace(SAMPLE_ID, name);
+        letter["Records"][0]["body"] = body.into();
+        letter["Records"][0]["messageAttributes"]["RequestID"]["stringValue"] = name.into();
+        letter["Records"][0]["messageId"] = format!("queue-{name}").into();
+        let outcome = json!({
+            "messageId": name, "timestamp": "2026-11-20T09:14:33.512Z", "status": "dropped", "reason": "bounce",
+            "recipients": ["info@in.example"], "destinations": [], "sent": [], "error": null, "requestId": name,
+            "bytes": 7, "forwardMillis": null,
+        });
+        stack.put_object(&format!("outcome/2026/11/20/{name}.json"), outcome.to_string()).await;
+        letters.push(letter);
+    }
+    assert_eq!(stack.invoke(FUNCTION, &letters[0]).await, Ok(no_failures()));
+    for letter in &letters[1..] {
+        assert_eq!(stack.invoke(FUNCTION, letter).await, Ok(failures(letter)), "it waits");
+    }
+    assert_eq!((notices(&stack).len(), stack.published().len()), (1, 1));
+
+    let ago = |minutes| {
+        let then = time::OffsetDateTime::now_utc() - time::Duration::minutes(minutes);
+        then.format(&time::format_description::well_known::Rfc3339).unwrap()
+    };
+    let mut both = letters[1].clone();
+    both["Records"].as_array_mut().unwrap().push(letters[2]["Records"][0].clone());
+    for (minutes, told) in [(59, 1), (61, 2)] {
+        let mut state: Value = serde_json::from_slice(&stack.object(STATE).await.unwrap()).unwrap();
+        state["delay"] = ago(minutes).into();
+        stack.put_object(STATE, state.to_string()).await;
+        let expected = if told == 1 { failures(&both) } else { no_failures() };
+        assert_eq!(stack.invoke(FUNCTION, &both).await, Ok(expected), "after {minutes} minutes");
+        assert_eq!(stack.published().len(), told, "after {minutes} minutes");
+    }
+    let text = &stack.published()[1].text;
+    assert!(text.starts_with("2 forwarded messages were refused by their destinations"), "{text}");
+}
+
 #[tokio::test]
 async fn a_rejected_message_stays_rejected() {
     let stack = stack().await;
@@ -302,6 +346,28 @@ async fn our_own_notices_make_no_notices() {
     assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(no_failures()));
     assert_eq!((notices(&stack), stack.published()), (vec![], vec![]));
     assert_eq!(stack.outcome(SAMPLE_ID).await.unwrap()["status"], "failed");
+}
+
+/// What fails is told by a notice; an alarm beside it would be a second mail about the same.
+#[test]
+fn alarms_tell_only_what_no_notice_can() {
+    let template = include_str!("../../template.yaml");
+    let alarms = template.split("    Type: AWS::CloudWatch::Alarm\n").skip(1);
+    let watched = alarms.map(|alarm| {
+        let end = alarm.find("AlarmActions:").unwrap();
+        let metrics = alarm[..end].lines().filter_map(|line| line.trim().strip_prefix("MetricName: "));
+        let functions = alarm[..end].lines().filter_map(|line| line.trim().strip_prefix("Value: !Ref "));
+        let mut watched: Vec<_> = metrics.chain(functions).collect();
+        watched.sort_unstable();
+        watched
+    });
+    let expected = [
+        &["HandleDeadLetterFunction", "HandleEmailFunction", "Throttles", "Throttles"][..],
+        &["ApproximateNumberOfMessagesVisible"],
+        &["Errors", "HandleDeadLetterFunction", "HandleDeadLetterFunction", "NoticesFailed"],
+        &["HandleEmailFunction", "Invocations"],
+    ];
+    assert_eq!(watched.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

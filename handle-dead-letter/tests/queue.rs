@@ -5,10 +5,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use common::{SAMPLE, arm, forwarded, notices, pause, stack, stack_with};
-use serde_json::json;
+use common::{
+    FUNCTION, SAMPLE, SAMPLE_ID, aged, arm, event, failures, forwarded, no_failures, notices, pause, stack,
+    stack_with,
+};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::{End, Event};
 use ses_forwarder_local_stack::{Config, Stack};
 
@@ -109,6 +113,57 @@ async fn what_a_person_has_to_mend_is_told_at_once_and_then_comes_through() {
     assert_eq!(stack.told(2).await[1].subject, "[ses-forwarder] Mail goes out again");
 }
 
+#[tokio::test]
+async fn an_identity_that_is_not_verified_is_told_at_once_and_mail_goes_out_once_it_is() {
+    let stack = stack().await;
+    stack.services().ses().configure(|account| account.identities.clear());
+    let id = send(&stack).await;
+    // SES does not take the notice either.
+    let told = stack.told(1).await;
+    assert_eq!(told[0].subject, "[ses-forwarder] Mail waits for you: MessageRejected");
+    for words in [
+        "\nWhat failed  SES does not know the sender's domain as verified",
+        "\nWhat to do   Verify the identities that the error names",
+        "jane_example.com@in.example",
+        "with no command to type",
+    ] {
+        assert!(told[0].text.contains(words), "{words} is not in\n{}", told[0].text);
+    }
+    assert_eq!(stack.outcome(&id).await.unwrap()["status"], "failed", "it is no refusal of the message");
+
+    stack.services().ses().configure(|account| {
+        account.identities.insert("in.example".to_owned());
+    });
+    stack.emptied().await;
+    assert_eq!(stack.outcome(&id).await.unwrap()["status"], "forwarded", "{}", stack.story(&id));
+    assert_eq!(forwarded(&stack).len(), 1);
+    let subjects: Vec<_> = stack.published().into_iter().map(|told| told.subject).collect();
+    assert_eq!(subjects, [told[0].subject.as_str(), "[ses-forwarder] Mail goes out again"]);
+    let logged = |line: &&(String, String)| line.0.contains("HandleEmail") && line.1.contains("not verified");
+    assert_eq!(
+        stack.logs().iter().filter(logged).count(),
+        tries(&stack, &id) - 1,
+        "each failure is logged once"
+    );
+}
+
+#[tokio::test]
+async fn a_bounce_fails_once_and_is_told() {
+    let stack = stack().await;
+    let report = b"From: MAILER-DAEMON@amazonses.com\r\nTo: jane_example.com@in.example\r\n\
+                   Content-Type: multipart/report; report-type=delivery-status\r\n\r\nrefused\r\n";
+    let id = stack.send(None, &["jane_example.com@in.example"], report).await.unwrap();
+    emptied_after(&stack, &id).await;
+    assert_eq!(tries(&stack, &id), 1, "{}", stack.story(&id));
+    let told = stack.published();
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].text.starts_with("1 forwarded message was refused by its destination"),
+        "{}",
+        told[0].text
+    );
+}
+
 /// SES has accepted a copy each time, perhaps.
 #[tokio::test]
 async fn an_answer_that_is_lost_is_no_reason_to_go_on_for_days() {
@@ -140,6 +195,135 @@ async fn two_letters_of_a_message_send_it_once() {
     stack.emptied().await;
     assert_eq!(forwarded(&stack).len(), 1, "{}", stack.story(&id));
     assert_eq!(stack.published(), []);
+}
+
+/// What the queue hands out of a letter about a message that is there.
+async fn letter_of(stack: &Stack, age: Duration) -> Value {
+    let letter = aged(event("dead-letter-event"), age);
+    stack.put_object(&format!("messages/{SAMPLE_ID}"), SAMPLE).await;
+    letter
+}
+
+/// The notification in it.
+fn notification(letter: &Value) -> Value {
+    let failed: Value = serde_json::from_str(letter["Records"][0]["body"].as_str().unwrap()).unwrap();
+    failed["Records"][0]["ses"].clone()
+}
+
+/// A record of the request that the letter is about, or of another.
+fn record(status: &str, request_id: &str) -> String {
+    json!({
+        "messageId": SAMPLE_ID, "timestamp": "2026-11-20T09:14:33.512Z", "status": status, "reason": "Timeout",
+        "recipients": ["info@in.example"], "destinations": [], "sent": [], "error": null,
+        "requestId": request_id, "bytes": 7, "forwardMillis": null, "tries": 1,
+    })
+    .to_string()
+}
+
+const KEY: &str = "outcome/2026/11/20/5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s01.json";
+const INDEX: &str = "index/2026/11/20/5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s01.json";
+const REQUEST: &str = "8c1b5f0e-1f5a-4c2e-9b77-3d2a6f4e5b01";
+
+/// Waits until the functions have called this.
+async fn called(stack: &Stack, wanted: &str, key: &str) {
+    let matches = |event: &Event| matches!(event, Event::Called { action, resource, .. } if action == wanted && resource.contains(key));
+    stack.until(SAMPLE_ID, |events| events.iter().any(|event| matches(event)).then_some(())).await;
+}
+
+/// The queue may hand out a letter again while it is being tried.
+#[tokio::test]
+async fn of_two_copies_of_a_letter_at_once_one_is_tried() {
+    let begun = ("s3:PutObject", "outcome/");
+    let cases = [
+        // The second copy comes when the first one's try is counted, and not yet begun.
+        ("s3:PutObject(index/)=slow:1500@1", begun),
+        // Or when it has claimed the message.
+        ("ses:SendEmail(jane)=slow:1500@1", ("s3:GetObject", "messages/")),
+        // Or when nobody has done anything.
+        ("s3:GetObject(outcome/)=slow:1500@1", ("s3:GetObject", "outcome/")),
+    ];
+    for (fault, (action, key)) in cases {
+        let stack = stack().await;
+        let letter = letter_of(&stack, Duration::from_secs(600)).await;
+        stack.put_object(KEY, record("failed", REQUEST)).await;
+        arm(&stack, fault);
+        let second = async {
+            if !fault.contains("GetObject") {
+                called(&stack, action, key).await;
+            }
+            stack.invoke(FUNCTION, &letter).await
+        };
+        let (first, second) = tokio::join!(stack.invoke(FUNCTION, &letter), second);
+        assert!(first.is_ok() && second.is_ok(), "{fault}: {first:?} {second:?}");
+        assert_eq!(forwarded(&stack).len(), 1, "{fault}: {}", stack.story(SAMPLE_ID));
+        assert_eq!(stack.outcome(SAMPLE_ID).await.unwrap()["status"], "forwarded", "{fault}");
+    }
+}
+
+/// A person has the message tried again while the queue does.
+#[tokio::test]
+async fn a_dead_letter_beside_a_redrive_sends_once_whichever_call_is_slow() {
+    let calls = [
+        "s3:PutObject(index/)",
+        "s3:GetObject(index/)",
+        "s3:GetObject(outcome/)",
+        "s3:PutObject(outcome/)",
+        "s3:GetObject(messages/)",
+        "s3:GetObject(config/)",
+        "ses:SendEmail",
+    ];
+    // Whether the notification is archived, and what is recorded.
+    let befores = [(false, None), (true, None), (true, Some("failed")), (true, Some("rejected"))];
+    for (archived, recorded) in befores {
+        let trials = calls.into_iter().flat_map(|call| [1, 2].map(|nth| format!("{call}=slow:400@{nth}")));
+        let trials = trials.map(async |fault| {
+            let name = format!("{fault}, {archived}, {recorded:?}");
+            let stack = stack().await;
+            let letter = letter_of(&stack, Duration::from_secs(600)).await;
+            let notification = notification(&letter);
+            if archived {
+                stack.put_object(INDEX, notification.to_string()).await;
+            }
+            if let Some(status) = recorded {
+                stack.put_object(KEY, record(status, "another")).await;
+            }
+            arm(&stack, &fault);
+            let (redriven, _) = tokio::join!(
+                stack.invoke("HandleEmailFunction", &notification),
+                stack.invoke(FUNCTION, &letter)
+            );
+            if let Err(error) = redriven {
+                assert_eq!(error.error_type, "InProgress", "{name}: {error}");
+            }
+            assert_eq!(forwarded(&stack).len(), 1, "{name}: {}", stack.story(SAMPLE_ID));
+            assert_eq!(stack.outcome(SAMPLE_ID).await.unwrap()["status"], "forwarded", "{name}");
+        });
+        let mut trials = trials.collect::<Vec<_>>().into_iter();
+        while trials.len() > 0 {
+            join_all(trials.by_ref().take(7)).await;
+        }
+    }
+}
+
+/// A redrive that has claimed the message, and recorded nothing yet.
+#[tokio::test]
+async fn a_redrive_at_work_is_not_disturbed() {
+    let stack = stack().await;
+    let letter = letter_of(&stack, Duration::ZERO).await;
+    let event =
+        json!({"Records": [{"eventSource": "aws:ses", "eventVersion": "1.0", "ses": notification(&letter)}]});
+    arm(&stack, "ses:SendEmail=slow:3000@1");
+    let (redriven, letter_stays) = tokio::join!(stack.invoke("HandleEmailFunction", &event), async {
+        called(&stack, "s3:GetObject", "messages/").await;
+        let answer = stack.invoke(FUNCTION, &letter).await;
+        assert_eq!(stack.outcome(SAMPLE_ID).await, None, "nothing is recorded over its head");
+        let third = stack.invoke("HandleEmailFunction", &event).await.unwrap_err();
+        assert_eq!(third.error_type, "InProgress", "{third}");
+        answer == Ok(failures(&letter))
+    });
+    assert!(redriven.is_ok() && letter_stays, "{redriven:?}");
+    assert_eq!(forwarded(&stack).len(), 1);
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(no_failures()));
 }
 
 #[tokio::test]

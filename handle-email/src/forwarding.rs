@@ -115,9 +115,9 @@ impl<'a> Message<'a> {
 
     /// What bars others from sending it as long as this invocation may.
     fn claim(&self) -> Outcome {
-        let Invocation { request_id, ends, .. } = self.invocation;
+        let Invocation { request_id, tries, ends, .. } = self.invocation;
         let blank = Outcome::new(self.notification, self.received, request_id, Status::Sending);
-        Outcome { claimed_until: Some(*ends), ..blank }
+        Outcome { claimed_until: Some(*ends), tries: *tries, ..blank }
     }
 
     /// Milliseconds since SES received it.
@@ -234,7 +234,9 @@ impl Handler {
             Err(end) => return end,
         };
         // The first to archive a notification that is not new: the archive may have failed, or been deleted.
-        if unread && stored.as_ref().is_ok_and(|stored| stored.as_ref().is_some_and(is_old)) {
+        let is_new = message.invocation.first_hand
+            && !stored.as_ref().is_ok_and(|stored| stored.as_ref().is_some_and(is_old));
+        if unread && !is_new {
             match self.ledger.take_over(records, &claim, is_settled).await? {
                 Ok(known) => entry = known,
                 Err(outcome) => return Ok(message.settled(&outcome)),

@@ -58,6 +58,10 @@ pub struct Answer {
 struct Invocation<'a> {
     /// Its request id, or that of an earlier one whose work it continues.
     request_id: &'a str,
+    /// Which of the queue's tries it is, from 1; 0 if it is none.
+    tries: u32,
+    /// Whether the event is as SES makes it, so that it may be the first of its message.
+    first_hand: bool,
     function_name: &'a str,
     started: OffsetDateTime,
     /// When Lambda ends it.
@@ -91,10 +95,12 @@ impl Handler {
     /// Handles an event. All records are, even if one fails; the failure then names each that did.
     pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
         let deadline = Deadline::before(context.deadline());
-        let continued = continued(&event);
+        let Origin { continues, tries, records: as_ses_makes_it } = Origin::of(&event);
         let started = SystemTime::now().into();
         let invocation = Invocation {
-            request_id: continued.as_deref().unwrap_or(&context.request_id),
+            request_id: continues.as_deref().unwrap_or(&context.request_id),
+            tries,
+            first_hand: as_ses_makes_it.is_some() && continues.is_none(),
             function_name: &context.env_config.function_name,
             started,
             ends: end(context, started),
@@ -142,12 +148,22 @@ impl Handler {
     }
 }
 
-/// The request that an event continues: `handle-dead-letter` tries again in the name of the one that
-/// failed, so that what that one has claimed does not stand in its way.
-fn continued(event: &RawValue) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Continuing {
-        continues: Option<String>,
+/// Where an event comes from.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Origin {
+    /// The request that it continues: `handle-dead-letter` tries again in the name of the one that failed, so
+    /// that what that one has claimed does not stand in its way.
+    continues: Option<String>,
+    /// Which of its tries this is, from 1.
+    tries: u32,
+    /// What comes from SES has records; what is asked for by hand is a notification from the archive.
+    #[serde(rename = "Records")]
+    records: Option<serde::de::IgnoredAny>,
+}
+
+impl Origin {
+    fn of(event: &RawValue) -> Origin {
+        serde_json::from_str(event.get()).unwrap_or_default()
     }
-    serde_json::from_str::<Continuing>(event.get()).ok()?.continues
 }

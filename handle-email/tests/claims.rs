@@ -176,6 +176,52 @@ async fn a_failed_try_gives_its_claim_back() {
 }
 
 #[tokio::test]
+async fn a_claim_that_is_over_bars_nobody_however_often_it_fails() {
+    let stack = stack(&["ses:SendEmail=access-denied*3"]).await;
+    store(&stack, "m1", message()).await;
+    for _ in 0..3 {
+        let error = stack.invoke(FUNCTION, &about("m1")).await.unwrap_err();
+        assert_eq!(error.error_type, "AccessDeniedException", "{error}");
+    }
+    assert!(stack.invoke(FUNCTION, &about("m1")).await.is_ok());
+    assert_eq!(stack.sent().len(), 1);
+}
+
+/// Whoever could not archive a notification may have recorded a send all the same.
+#[tokio::test]
+async fn what_does_not_come_from_ses_is_never_the_first_of_its_message() {
+    let notification = notification("m1", &["info@in.example"]);
+    let mut again = about("m1");
+    again["continues"] = json!("another");
+    again["tries"] = json!(1);
+    for event in [notification, again] {
+        let stack = stack(&[]).await;
+        store(&stack, "m1", message()).await;
+        stack.put_object(OUTCOME, record("failed", None, &["info@out.example"])).await;
+        assert!(stack.invoke(FUNCTION, &event).await.is_ok(), "{event}");
+        assert_eq!(outcome(&stack, "m1").await["status"], "forwarded");
+        assert_eq!(stack.sent(), [], "{event}");
+    }
+}
+
+#[tokio::test]
+async fn of_the_queue_s_tries_the_last_one_counts() {
+    let stack = stack(&[]).await;
+    store(&stack, "m1", message()).await;
+    let mut known: Value = serde_json::from_str(&record("failed", None, &[])).unwrap();
+    known["tries"] = json!(2);
+    stack.put_object(OUTCOME, known.to_string()).await;
+    let mut event = about("m1");
+    event["continues"] = json!("another");
+    event["tries"] = json!(1);
+    let error = stack.invoke(FUNCTION, &event).await.unwrap_err();
+    assert_eq!((error.error_type.as_str(), stack.sent().len()), ("InProgress", 0), "{error}");
+    event["tries"] = json!(2);
+    assert!(stack.invoke(FUNCTION, &event).await.is_ok());
+    assert_eq!(stack.sent().len(), 1);
+}
+
+#[tokio::test]
 async fn a_message_whose_notification_can_not_be_archived_is_forwarded_once() {
     let stack = stack(&["s3:PutObject(index/)=access-denied*2"]).await;
     store(&stack, "m1", message()).await;

@@ -9,6 +9,8 @@
 //! 2. If it was, the outcome is read. A message that is settled stays so. Otherwise the message is taken
 //!    over by an outcome `sending`, written with `If-None-Match: *` or over the one that was read with
 //!    `If-Match`: unless another invocation's claim still runs, which is an error that passes by itself.
+//!    The claim is the one that the outcome makes. That of the archived notification counts only while
+//!    there is no outcome: whoever writes the first one holds that claim, or has found it over.
 //! 3. Each later outcome is written over the one before with `If-Match`. Where another was quicker, what
 //!    that one wrote and what is to be written are merged ([`Outcome::merge`]).
 //!
@@ -148,21 +150,18 @@ impl Ledger {
         settled: impl Fn(&Outcome) -> bool,
     ) -> Result<Result<Entry, Outcome>, CallError> {
         for _ in 0..ROUNDS {
-            let (archived, entry) = tokio::join!(records.archived_claim(), records.read());
-            let entry = entry?;
+            let entry = records.read().await?;
             if let Some(outcome) = entry.outcome.as_ref().filter(|outcome| settled(outcome)) {
                 return Ok(Err(outcome.clone()));
             }
-            let archived = match archived {
-                // What nobody may read tells of no claim: the one in the outcome counts.
-                Err(error) if !error.is_transient() => None,
-                archived => archived?,
-            };
-            if let Some(other) = running(archived, entry.outcome.as_ref(), &claim.request_id) {
+            if let Some(other) = records.other_claim(&entry, &claim.request_id).await? {
                 let until = other.until.format(&Rfc3339).unwrap_or_default();
-                let message = format!("request {} is at work on it until {until}", other.request_id);
-                let step = format!("claim of {}", records.bucket.address(records.outcome));
-                return Err(CallError::new(step, Kind::Transient, "InProgress", message));
+                return Err(
+                    records.barred(&format!("request {} is at work on it until {until}", other.request_id))
+                );
+            }
+            if let Some(later) = entry.outcome.as_ref().filter(|outcome| is_stale(claim, outcome)) {
+                return Err(records.barred(&format!("try {} has been begun since", later.tries)));
             }
             let sending = match entry.outcome.clone() {
                 None => claim.clone(),
@@ -264,11 +263,29 @@ impl Records<'_> {
         Ok(Entry { outcome: Some(outcome), etag })
     }
 
-    /// Whether an invocation other than `request_id` may be at work on the message; `entry` is what was
-    /// read of it.
-    pub async fn in_progress(&self, entry: &Entry, request_id: &str) -> Result<bool, CallError> {
-        let archived = self.archived_claim().await?;
-        Ok(running(archived, entry.outcome.as_ref(), request_id).is_some())
+    /// Before a first outcome is written in the name of `request_id`: whether another may be at work on the
+    /// message, that has recorded nothing yet.
+    ///
+    /// The notification is archived, unless it is. So whoever comes later finds it, and reads the outcome.
+    pub async fn is_claimed(&self, notification: &str, request_id: &str) -> Result<bool, CallError> {
+        match self.archive(notification, None).await {
+            Ok(true) => Ok(false),
+            Err(error) if error.is_transient() => Err(error),
+            Ok(false) | Err(_) => Ok(self.other_claim(&Entry::default(), request_id).await?.is_some()),
+        }
+    }
+
+    /// The claim of another that still runs; `entry` is what was read of the message.
+    async fn other_claim(&self, entry: &Entry, request_id: &str) -> Result<Option<Claim>, CallError> {
+        let archived = match entry.outcome {
+            Some(_) => None,
+            None => match self.archived_claim().await {
+                // What nobody may read tells of no claim.
+                Err(error) if !error.is_transient() => None,
+                archived => archived?,
+            },
+        };
+        Ok(running(archived, entry.outcome.as_ref(), request_id))
     }
 
     async fn archived_claim(&self) -> Result<Option<Claim>, CallError> {
@@ -319,10 +336,46 @@ impl Records<'_> {
         Err(self.contested())
     }
 
+    fn barred(&self, why: &str) -> CallError {
+        let step = format!("claim of {}", self.bucket.address(self.outcome));
+        CallError::new(step, Kind::Transient, "InProgress", why)
+    }
+
     fn contested(&self) -> CallError {
         let step = format!("PutObject {}", self.bucket.address(self.outcome));
         CallError::new(step, Kind::Transient, "InProgress", "others keep writing it")
     }
+}
+
+impl Claim {
+    /// The claim that an outcome makes.
+    fn of(outcome: &Outcome) -> Option<Claim> {
+        let until = outcome.claimed_until.filter(|_| outcome.status == Status::Sending)?;
+        Some(Claim { request_id: outcome.request_id.clone(), until })
+    }
+
+    /// Whether it counts for others still.
+    fn runs(&self) -> bool {
+        OffsetDateTime::now_utc() < self.until + CLOCKS_DIFFER
+    }
+}
+
+/// Whether an outcome claims the message for an invocation that may be at work still.
+pub fn may_be_at_work(outcome: &Outcome) -> bool {
+    Claim::of(outcome).is_some_and(|claim| claim.runs())
+}
+
+/// The claim of another that still runs: that of the outcome, or, while there is none, that on the archived
+/// notification.
+fn running(archived: Option<Claim>, outcome: Option<&Outcome>, request_id: &str) -> Option<Claim> {
+    let claim = outcome.map_or(archived, Claim::of);
+    claim.filter(|claim| claim.request_id != request_id && claim.runs())
+}
+
+/// Whether a claim is that of one of the queue's tries, and a later one has been begun: the queue hands out a
+/// letter twice at times.
+fn is_stale(claim: &Outcome, outcome: &Outcome) -> bool {
+    claim.tries > 0 && outcome.tries > claim.tries
 }
 
 /// What is to be written, together with what is there. What the same request wrote before was a step on
@@ -336,22 +389,6 @@ fn together(outcome: Outcome, there: Outcome) -> Outcome {
     } else {
         outcome.merge(there)
     }
-}
-
-/// The claim of another that still runs.
-///
-/// That on the archived notification counts until an outcome of the same request says that its work has
-/// ended; an outcome of yet another says nothing about it.
-fn running(archived: Option<Claim>, outcome: Option<&Outcome>, request_id: &str) -> Option<Claim> {
-    let sending = outcome.filter(|outcome| outcome.status == Status::Sending);
-    let sending = sending.and_then(|outcome| {
-        Some(Claim { request_id: outcome.request_id.clone(), until: outcome.claimed_until? })
-    });
-    let archived =
-        archived.filter(|claim| outcome.is_none_or(|outcome| outcome.request_id != claim.request_id));
-    let now = OffsetDateTime::now_utc();
-    let runs = |claim: &Claim| claim.request_id != request_id && now < claim.until + CLOCKS_DIFFER;
-    sending.filter(runs).or(archived.filter(runs))
 }
 
 #[cfg(test)]
@@ -384,13 +421,23 @@ mod tests {
             ("taken over by another", archived("a", -65), sending("b", 60), Some("b")),
             ("taken over, and that run out", archived("a", -200), sending("b", -65), None),
             ("ended by its owner", archived("a", 60), failed("a"), None),
-            ("recorded by another while its owner may be at work", archived("a", 60), failed("b"), Some("a")),
+            ("ended, and another's try failed", archived("a", 60), failed("b"), None),
+            ("ended, and taken over by another", archived("a", 60), sending("b", 60), Some("b")),
             ("no notification archived", None, sending("b", 60), Some("b")),
             ("ended, and no notification archived", None, failed("b"), None),
         ];
         for (name, archived, outcome, expected) in cases {
             let other = running(archived, outcome.as_ref(), "us").map(|claim| claim.request_id);
             assert_eq!(other.as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_the_queue_s_tries_the_last_one_counts() {
+        let tries = |tries| Outcome { tries, ..outcome("a", Status::Failed, None) };
+        let cases = [((1, 1), false), ((1, 2), true), ((2, 1), false), ((0, 2), false)];
+        for ((ours, recorded), expected) in cases {
+            assert_eq!(is_stale(&tries(ours), &tries(recorded)), expected, "{ours} {recorded}");
         }
     }
 

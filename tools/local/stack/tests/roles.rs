@@ -34,6 +34,19 @@ async fn roles_allow_what_is_used_and_nothing_more() {
     stack.emptied().await;
     assert_eq!(stack.outcome(&gone).await.unwrap()["status"], "forwarded");
 
+    // Killed before anything is recorded: both functions then ask the archive whose claim that was.
+    stack.faults().add("ses:SendEmail=kill-before@1".parse().unwrap());
+    let killed = stack.send(Some("bob@else.example"), &["info@in.example"], b"Subject: d\r\n\r\nHi\r\n");
+    let killed = killed.await.unwrap();
+    assert_eq!(stack.settled(&killed).await, End::Noticed);
+    stack.emptied().await;
+    assert_eq!(stack.outcome(&killed).await.unwrap()["status"], "forwarded");
+    let find = |keys: Vec<String>| keys.into_iter().find(|key| key.contains(&killed)).unwrap();
+    stack.delete_object(&find(stack.keys("outcome/").await)).await;
+    let archived = stack.object(&find(stack.keys("index/").await)).await.unwrap();
+    let error = stack.invoke("HandleEmailFunction", &serde_json::from_slice(&archived).unwrap()).await;
+    assert_eq!(error.unwrap_err().error_type, "InProgress");
+
     let denied: Vec<_> = stack
         .journal()
         .entries()

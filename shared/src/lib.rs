@@ -17,3 +17,4 @@ pub mod outcome;
 pub mod routes;
 pub mod sends;
 pub mod settings;
+mod steps;

@@ -4,10 +4,15 @@ use ses_forwarder::header::{Rewrite, rewrite, split};
 
 /// The From and Reply-To lines that come out for a From value, without the first space.
 fn rewritten(from: &[u8]) -> (String, String) {
-    let message = [b"From: ", from, b"\r\n\r\n"].concat();
+    rewritten_with(from, "", Some("sender@envelope.example"))
+}
+
+/// The same, beside other fields and with another envelope sender.
+fn rewritten_with(from: &[u8], fields: &str, envelope_sender: Option<&str>) -> (String, String) {
+    let message = [b"From: ", from, b"\r\n", fields.as_bytes(), b"\r\n"].concat();
     let how = Rewrite {
         email_domain: "in.example",
-        envelope_sender: Some("sender@envelope.example"),
+        envelope_sender,
         deliveries: &[],
         recipients: &[],
         hide_destinations: false,
@@ -143,6 +148,11 @@ fn from_as_it_comes_and_as_it_becomes() {
             "=?utf-8?q?a=3D=3Fb_at_x=2Eexample?= <a_b_x.example@in.example>",
             "a=?b@x.example",
         ),
+        (
+            "=?b.=?c@x.example",
+            "=?utf-8?b?PT9iLj0/YyBhdCB4LmV4YW1wbGU=?= <_b._c_x.example@in.example>",
+            "\"=?b.=?c\"@x.example",
+        ),
         ("Jane Q. jane@x.example", "\"Jane Q.\" <jane_x.example@in.example>", "\"Jane Q.\" <jane@x.example>"),
         ("\"a\tb\"@x.example", "\"a b at x.example\" <a_b_x.example@in.example>", "\"a b\"@x.example"),
         ("root@localhost", "root at localhost <root_localhost@in.example>", "root@localhost"),
@@ -198,3 +208,58 @@ fn from_as_it_comes_and_as_it_becomes() {
         assert_eq!(rewritten(from.as_bytes()), (expected.to_owned(), reply_to.to_owned()), "From: {from}");
     }
 }
+
+/// A bounce, or a message whose sender is no mailbox either: nobody is there to be answered.
+#[test]
+fn without_an_envelope_sender() {
+    for (from, expected, reply_to) in [
+        ("Mail Delivery Subsystem <MAILER-DAEMON>", "Mail Delivery Subsystem <unknown@in.example>", ""),
+        ("MAILER-DAEMON (Mail Delivery System)", "Mail Delivery System <unknown@in.example>", ""),
+        ("\"Mail, Delivery\" <>", "\"Mail, Delivery\" <unknown@in.example>", ""),
+        ("Jörg <jörg@x.example>", "=?utf-8?b?SsO2cmc=?= <unknown@in.example>", ""),
+        (
+            "Jörg <jörg@x.example>, Jane <jane@y.example>",
+            "Jane <jane_y.example@in.example>",
+            "Jane <jane@y.example>",
+        ),
+        ("John <john smith@x.example>", "John <unknown@in.example>", ""),
+        ("jane@x_y.example", "\"jane at x_y.example\" <jane_x_y.example@in.example>", ""),
+        ("", "unknown <unknown@in.example>", ""),
+        ("junk", "unknown <unknown@in.example>", ""),
+    ] {
+        for envelope_sender in [None, Some(""), Some("<>"), Some("MAILER-DAEMON"), Some("jörg@x.example")] {
+            let found = rewritten_with(from.as_bytes(), "", envelope_sender);
+            assert_eq!(found, (expected.to_owned(), reply_to.to_owned()), "{from} from {envelope_sender:?}");
+        }
+    }
+}
+
+/// The first Reply-To that holds an address, or else the authors.
+#[test]
+fn reply_to_as_it_comes_and_as_it_becomes() {
+    for (fields, expected) in [
+        ("Reply-To: b@y.example\r\n", "b@y.example"),
+        ("Reply-To: B <b@y.example>,\r\n c@y.example\r\n", "B <b@y.example>, c@y.example"),
+        ("Reply-To: noreply\r\nReply-To: b@y.example\r\nReply-To: c@y.example\r\n", "b@y.example"),
+        ("Reply-To: noreply, b@y.example\r\n", "b@y.example"),
+        ("Reply-To: Jörg <jörg@y.example>, b@y.example\r\n", "b@y.example"),
+        ("Reply-To: <mailto:b@büro.example>\r\n", "b@xn--bro-hoa.example"),
+        ("Reply-To: \"B\r\n", AUTHORS),
+        ("Reply-To:\r\n", AUTHORS),
+        ("Reply-To: <>\r\n", AUTHORS),
+        ("Reply-To: noreply\r\n", AUTHORS),
+        ("Reply-To: <john smith@y.example>\r\n", AUTHORS),
+        ("Reply-To: =?utf-8?q?b=40y.example?=\r\n", AUTHORS),
+        ("Reply-To: <=?utf-8?q?b?=@y.example>\r\n", AUTHORS),
+        ("Reply-To: jörg@y.example\r\n", AUTHORS),
+        ("Reply-To: \"b@y.example,c@y.example\"\r\n", AUTHORS),
+        ("Reply-To: nobody:;\r\n", AUTHORS),
+        ("", AUTHORS),
+    ] {
+        let from = b"Jane <jane@x.example>, \"Roe, Bob\" <bob@z.example>";
+        let (_, reply_to) = rewritten_with(from, fields, Some("sender@envelope.example"));
+        assert_eq!(reply_to.replace("\r\n ", " "), expected, "{fields}");
+    }
+}
+
+const AUTHORS: &str = "Jane <jane@x.example>, \"Roe, Bob\" <bob@z.example>";

@@ -742,6 +742,11 @@ mod hostile {
                 "To: Info<info@in.example>\r\nX-Original-To-Field: Info<in fo@in.example>",
             ),
             ("To: =?utf-8?q?Info:\r\n b?= <info@in.example>", "To: \"Info: b\" <info@in.example>"),
+            (
+                "To: =?p?b?: ?\\ ?=@b, =?p?b?@c.example",
+                "To: =?utf-8?b?PT9wP2I/?=: \"?\\\\\" <?=@b>, \"=?p?b?\"@c.example;",
+            ),
+            ("To: =?utf-8?q?Inf <info@in.example>", "To: =?utf-8?b?PT91dGYtOD9xP0luZg==?= <info@in.example>"),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
             assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");

@@ -1,5 +1,5 @@
 //! Text beyond ASCII that came raw: in the charset that the message names, and in the form that its place in
-//! the header takes. Then threads, and what is noted.
+//! the header takes. Then threads, fields that may be there once, and what is noted.
 
 use ses_forwarder::header::{Rewrite, rewrite, split};
 use ses_forwarder_checker::violations;
@@ -52,6 +52,12 @@ fn raw_text_is_in_the_charset_that_the_message_names() {
             b"\x83\x5c\x83\x74\x83\x67",
             "ソフト",
         ),
+        ("EUC-JP", "Content-Type: text/plain; charset=EUC-JP\r\n\r\n", b"\xc6\xfc\xcb\xdc", "日本"),
+        ("windows-1250", "Content-Type: text/plain; charset=windows-1250\r\n\r\n", b"k\xf9\xf2", "kůň"),
+        ("windows-1253", "Content-Type: text/plain; charset=windows-1253\r\n\r\n", b"\xea\xe1\xe9", "και"),
+        ("windows-1254", "Content-Type: text/plain; charset=windows-1254\r\n\r\n", b"\xfd\xfe\xf0", "ışğ"),
+        ("windows-1255", "Content-Type: text/plain; charset=windows-1255\r\n\r\n", b"\xf9\xec", "של"),
+        ("ISO-8859-2", "Content-Type: text/plain; charset=iso-8859-2\r\n\r\n", b"\xb1\xea", "ąę"),
         ("in a part of a part", &nested, b"\xbe\xc8\xb3\xe7", "안녕"),
         ("behind an attachment", &behind, b"\xcf\xf0\xe8\xe2\xe5\xf2", "Привет"),
         ("none named", "\r\n", b"caf\xe9 \x80", "café €"),
@@ -138,6 +144,69 @@ fn in_reply_to_alone_keeps_the_thread() {
         let references: Vec<&str> =
             header.lines().filter_map(|line| line.strip_prefix("References:")).collect();
         assert_eq!(references, sent.into_iter().collect::<Vec<_>>(), "{case}");
+    }
+}
+
+/// What SES refuses a message for if it is there twice: <https://docs.aws.amazon.com/ses/latest/dg/header-fields.html>.
+#[test]
+fn what_ses_takes_once_stays_once() {
+    const ONCE: [&str; 41] = [
+        "Accept-Language",
+        "acceptLanguage",
+        "Archived-At",
+        "Auto-Submitted",
+        "Bounces-To",
+        "Comments",
+        "Content-Alternative",
+        "Content-Class",
+        "Content-Description",
+        "Content-Disposition",
+        "Content-Transfer-Encoding",
+        "Content-Type",
+        "Date",
+        "Delivered-To",
+        "Disposition-Notification-Options",
+        "Disposition-Notification-To",
+        "Errors-To",
+        "Importance",
+        "In-Reply-To",
+        "Keywords",
+        "List-Archive",
+        "List-Help",
+        "List-Id",
+        "List-Owner",
+        "List-Post",
+        "List-Subscribe",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "Message-Context",
+        "MIME-Version",
+        "Organization",
+        "Original-Recipient",
+        "Precedence",
+        "Priority",
+        "Return-Receipt-To",
+        "Sensitivity",
+        "Solicitation",
+        "Thread-Index",
+        "Thread-Topic",
+        "User-Agent",
+        "VBR-Info",
+    ];
+    let copies = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        let fields = format!("From: a@x.example\r\n{name}: 1\r\nX-A: 2\r\n{lower} : 3\r\n{name}: 1\r\n\r\n");
+        let header = header(fields.as_bytes());
+        let of_the_name = header
+            .lines()
+            .filter(|line| line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name)));
+        of_the_name.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for name in ONCE {
+        assert_eq!(copies(name), [format!("{name}: 1")]);
+    }
+    for name in ["Received", "Received-SPF", "Authentication-Results", "ARC-Seal", "X-Any", "Resend-To"] {
+        assert_eq!(copies(name).len(), 3, "{name}");
     }
 }
 

@@ -8,7 +8,10 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem};
 
-use crate::header::{self, Field, HeaderBlock};
+use crate::{
+    header::{self, Field, HeaderBlock},
+    steps,
+};
 
 /// The field that says how a part is encoded.
 pub(super) const TRANSFER_ENCODING: &str = "Content-Transfer-Encoding";
@@ -150,6 +153,7 @@ impl<'a> Leaves<'a> {
                 return delimiter.start;
             }
             let end = memchr(b'\n', &self.body[at..]).map_or(self.body.len(), |length| at + length + 1);
+            steps::count(end - at);
             let is_empty = matches!(&self.body[at..end], b"\n" | b"\r\n");
             at = end;
             if is_empty {
@@ -165,7 +169,9 @@ impl<'a> Leaves<'a> {
             return None;
         }
         let behind_line_ends = memmem::find_iter(&self.body[from..], b"\n--").map(|at| from + at + 1);
-        [from].into_iter().chain(behind_line_ends).find_map(|line| self.delimiter_at(from, line))
+        let found = [from].into_iter().chain(behind_line_ends).find_map(|line| self.delimiter_at(from, line));
+        steps::count(found.as_ref().map_or(self.body.len(), |delimiter| delimiter.behind) - from);
+        found
     }
 
     /// The delimiter that a line is, if it is one (RFC 2046 section 5.1.1).
@@ -178,6 +184,7 @@ impl<'a> Leaves<'a> {
         let before = before.strip_suffix(b"\n").unwrap_or(before);
         let start = from + before.strip_suffix(b"\r").unwrap_or(before).len();
         self.open.iter().enumerate().rev().find_map(|(depth, multipart)| {
+            steps::count(text.len().min(multipart.boundary.len()));
             let is_last = match text.strip_prefix(&*multipart.boundary)? {
                 b"" => false,
                 b"--" => true,
@@ -229,6 +236,7 @@ fn part_of(block: &HeaderBlock<'_>, in_digest: bool) -> Part {
     let Some(field) = block.fields().find(|field| field.is("Content-Type")) else {
         return if in_digest { Part::Message } else { Part::Leaf(Media::Text) };
     };
+    steps::count(field.value.len());
     let value = String::from_utf8_lossy(field.value);
     match &*word(&value) {
         "multipart/signed"

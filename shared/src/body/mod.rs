@@ -22,7 +22,10 @@ use self::{
     coding::{Coding, Progress},
     mime::{Leaf, Leaves, Media, Transfer},
 };
-use crate::header::{self, HeaderBlock};
+use crate::{
+    header::{self, HeaderBlock},
+    steps,
+};
 
 /// Longest line in octets, without its end (RFC 5322 section 2.1.1).
 pub const LINE_OCTETS: usize = 998;
@@ -222,10 +225,16 @@ pub fn long_line(text: &[u8], from: usize) -> Option<usize> {
         let reach = start + LINE_OCTETS + 2;
         let window = text.get(start..reach.min(text.len()))?;
         match memrchr(b'\n', window) {
-            Some(end) if is_short(&window[..end]) => start += end + 1,
+            Some(end) if is_short(&window[..end]) => {
+                steps::count(window.len() - end);
+                start += end + 1;
+            }
             // The last line within reach is not the first.
             Some(end) => match memrchr(b'\n', &window[..end]) {
-                Some(earlier) => start += earlier + 1,
+                Some(earlier) => {
+                    steps::count(window.len() - earlier);
+                    start += earlier + 1;
+                }
                 None => return Some(start),
             },
             None if reach < text.len() || !is_short(window) => return Some(start),

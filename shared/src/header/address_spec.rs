@@ -69,7 +69,8 @@ pub(super) fn read(cursor: &mut Cursor<'_>, range: Range<usize>) -> Option<Spec>
         let is_mailto = local.eq_ignore_ascii_case(b"mailto");
         let part = if in_domain { &mut domain } else { &mut local };
         last = match token {
-            Token::Atom if !matches!(last, Last::Word | Last::Literal) => {
+            Token::Atom | Token::HalfEncoded if !matches!(last, Last::Word | Last::Literal) => {
+                strict &= token == Token::Atom;
                 part.extend_from_slice(&text[start..end]);
                 Last::Word
             }
@@ -134,13 +135,18 @@ impl HeaderAddress {
         read(&mut Cursor::over(text.as_bytes()), 0..text.len()).map(|spec| spec.address)
     }
 
+    /// Whether the local part needs no quotes. One that could be half an encoded-word gets them.
+    fn is_plain(&self) -> bool {
+        is_dot_atom(&self.local) && !self.local.split('.').any(|atom| atom.starts_with("=?"))
+    }
+
     /// Whether SES takes it in a header: its local part has a form in ASCII, its domain is made of letters,
     /// digits and hyphens.
     pub(super) fn is_sendable(&self) -> bool {
         self.local.bytes().all(|byte| (b' '..=b'~').contains(&byte))
             && !self.domain.contains('_')
             && self.local.len() + self.domain.len() < MAILBOX_OCTETS
-            && (is_dot_atom(&self.local) || self.to_string().len() <= MAILBOX_OCTETS)
+            && (self.is_plain() || self.to_string().len() <= MAILBOX_OCTETS)
     }
 }
 
@@ -154,6 +160,9 @@ pub(super) fn key(local: &str, domain: &str) -> String {
 /// The wire form.
 impl std::fmt::Display for HeaderAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if is_dot_atom(&self.local) && !self.is_plain() {
+            return write!(f, "\"{}\"@{}", self.local, self.domain);
+        }
         write!(f, "{}@{}", LocalPart(&self.local), self.domain)
     }
 }

@@ -12,6 +12,8 @@
 
 use memchr::memchr;
 
+use crate::steps;
+
 /// A message's header block, and where its body starts.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderBlock<'a> {
@@ -166,7 +168,9 @@ enum Kind<'a> {
 impl<'a> Line<'a> {
     fn at(text: &'a [u8], start: usize) -> Line<'a> {
         let rest = &text[start..];
-        let Some(line_feed) = memchr(b'\n', rest) else {
+        let line_feed = memchr(b'\n', rest);
+        steps::count(line_feed.unwrap_or(rest.len()));
+        let Some(line_feed) = line_feed else {
             return Line { content: rest, next: text.len() };
         };
         let content = &rest[..line_feed];

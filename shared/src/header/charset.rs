@@ -11,6 +11,7 @@ use super::{
     parameters,
     text::{clean, lines, unfold},
 };
+use crate::steps;
 
 /// How deep a first text part is looked for.
 const DEPTH: usize = 8;
@@ -82,6 +83,7 @@ fn named(block: &HeaderBlock<'_>) -> Option<String> {
         }
         // The part behind the next delimiter, be it the first of this multipart or the one after this leaf.
         let at = memmem::find(body, &boundary).filter(|_| !boundary.is_empty())?;
+        steps::count(at);
         let behind = &body[at + boundary.len()..];
         let part = &behind[memchr::memchr(b'\n', behind)? + 1..];
         block = split(part);

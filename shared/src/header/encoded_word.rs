@@ -7,10 +7,8 @@
 use mail_parser::decoders::{base64::base64_decode, charsets::map::charset_decoder};
 use memchr::{memchr, memmem};
 
-use super::{
-    folding::{column_of, fold_here},
-    steps,
-};
+use super::folding::{column_of, fold_here};
+use crate::steps;
 
 /// Longest encoded-word (RFC 2047 section 2).
 const WORD_OCTETS: usize = 75;
@@ -75,6 +73,7 @@ impl<'a> EncodedWord<'a> {
     }
 
     fn decode_to(&self, bytes: &mut Vec<u8>) {
+        steps::count(self.payload.len());
         if self.base64 {
             // A payload that is no base64 says nothing that could be shown.
             bytes.extend(base64_decode(self.payload).unwrap_or_default());
@@ -117,6 +116,7 @@ pub(super) fn decode(bytes: &[u8]) -> String {
     let mut run = Run::default();
     let mut rest = bytes;
     while let Some(start) = memmem::find(rest, b"=?") {
+        steps::count(start);
         let Some(word) = EncodedWord::at(&rest[start..]) else {
             run.end(&mut text);
             text.push_str(&text_of(&rest[..start + 2]));

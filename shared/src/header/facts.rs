@@ -1,7 +1,7 @@
 //! What deciding needs to know of a header block, without rewriting it.
 
 use super::{block::HeaderBlock, parameters, text::unfolded};
-use crate::notice;
+use crate::{notice, steps};
 
 /// What deciding needs to know of a header block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,7 +91,8 @@ fn is_of_ses(from: &str) -> bool {
 /// before parameters.
 fn keyword(value: &str) -> String {
     let mut rest = value.trim_start();
-    while let Some((_, behind)) = rest.strip_prefix('(').and_then(|comment| comment.split_once(')')) {
+    while let Some((comment, behind)) = rest.strip_prefix('(').and_then(|comment| comment.split_once(')')) {
+        steps::count(comment.len());
         rest = behind.trim_start();
     }
     rest.split([';', '(']).next().unwrap_or_default().trim().to_ascii_lowercase()

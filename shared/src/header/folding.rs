@@ -2,9 +2,9 @@
 
 use super::{
     block::{is_blank, is_space},
-    steps,
     text::{is_white, lines},
 };
+use crate::steps;
 
 /// Longest line in octets, without its CRLF.
 pub(super) const LINE_OCTETS: usize = 998;

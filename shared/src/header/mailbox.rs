@@ -209,7 +209,7 @@ impl<'a> Entries<'a> {
                     route |= may_be_route;
                 }
                 Token::Encoded => element.regular &= !has_specials(&text[at..end]),
-                Token::Other | Token::Colon => element.regular = false,
+                Token::Other | Token::HalfEncoded | Token::Colon => element.regular = false,
                 Token::Comment | Token::Quoted | Token::Atom | Token::Dot | Token::Literal => {}
             }
             if closed && !matches!(token, Token::Open | Token::Close | Token::Comment) {

@@ -23,7 +23,6 @@ mod parameters;
 mod phrase;
 mod rewriting;
 mod rules;
-mod steps;
 mod text;
 mod token;
 

@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{
-    steps,
-    text::{is_white, question_marks, trim},
-};
+use super::text::{is_white, question_marks, trim};
+use crate::steps;
 
 /// Longest line that a parameter is written on, in octets.
 const LINE_OCTETS: usize = 76;

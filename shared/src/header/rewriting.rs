@@ -24,6 +24,7 @@ use super::{
 use crate::{
     address::Address,
     delivery::{Delivery, Reason},
+    steps,
 };
 
 /// How many notes are kept: a message with 200,000 bad fields must not fill the log.
@@ -390,6 +391,7 @@ impl<'a> Writer<'a> {
         let mut out: Vec<u8> = Vec::new();
         let mut column = "References:".len();
         let ids = text.split(|&byte| byte == b'<').skip(1).filter_map(|rest| {
+            steps::count(rest.len());
             let id = &rest[..rest.iter().position(|&byte| byte == b'>')?];
             (!id.is_empty() && !id.iter().any(|&byte| is_white(byte))).then_some(id)
         });
@@ -465,6 +467,7 @@ impl Hash for Name<'_> {
 /// Whether References holds an id. One without brackets must stand alone, as it could be part of
 /// another.
 fn holds(references: &[u8], id: &[u8]) -> bool {
+    steps::count(references.len());
     memmem::find_iter(references, id).any(|start| {
         let before =
             references[..start].last().is_none_or(|&byte| is_white(byte) || matches!(byte, b'>' | b','));

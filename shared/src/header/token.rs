@@ -4,8 +4,8 @@
 //! who read mail. Linear: what has no end is looked for once, and a token never looks further than the next
 //! place where one like it could begin.
 
-use super::{encoded_word::EncodedWord, steps, text::is_white};
-use crate::address::is_atext;
+use super::{encoded_word::EncodedWord, text::is_white};
+use crate::{address::is_atext, steps};
 
 /// What stands at a place of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub(super) enum Token {
     Encoded,
     /// A run of `atext` and of characters beyond ASCII.
     Atom,
+    /// An atom that begins as an encoded-word does, and is none: with what stands behind it, it could be one, if
+    /// anything between them were left out.
+    HalfEncoded,
     Dot,
     At,
     /// `<`
@@ -65,7 +68,7 @@ impl<'a> Cursor<'a> {
         match self.text[at] {
             b'=' if self.text.get(at + 1) == Some(&b'?') => match EncodedWord::at(&self.text[at..]) {
                 Some(word) => (Token::Encoded, at + word.length),
-                None => (Token::Atom, run(is_in_atom)),
+                None => (Token::HalfEncoded, run(is_in_atom)),
             },
             byte if is_in_atom(byte) => (Token::Atom, run(is_in_atom)),
             byte if is_white(byte) => (Token::White, run(is_white)),

@@ -168,11 +168,11 @@ enum Kind<'a> {
 impl<'a> Line<'a> {
     fn at(text: &'a [u8], start: usize) -> Line<'a> {
         let rest = &text[start..];
-        let line_feed = memchr(b'\n', rest);
-        steps::count(line_feed.unwrap_or(rest.len()));
-        let Some(line_feed) = line_feed else {
+        let Some(line_feed) = memchr(b'\n', rest) else {
+            steps::count(rest.len());
             return Line { content: rest, next: text.len() };
         };
+        steps::count(line_feed);
         let content = &rest[..line_feed];
         Line { content: content.strip_suffix(b"\r").unwrap_or(content), next: start + line_feed + 1 }
     }

@@ -33,6 +33,18 @@ pub struct Deployment {
     pub not_played: Vec<NotPlayed>,
 }
 
+impl Deployment {
+    /// The domains of the parameter `EmailDomain`; none if the template has no such parameter.
+    pub fn email_domains(&self) -> impl Iterator<Item = &str> {
+        self.parameters.get("EmailDomain").into_iter().flat_map(|list| list.split(',')).map(str::trim)
+    }
+
+    /// The first of them.
+    pub fn email_domain(&self) -> Option<&str> {
+        self.email_domains().next()
+    }
+}
+
 /// A bucket.
 #[derive(Debug, Clone)]
 pub struct Bucket {

@@ -157,13 +157,17 @@ impl Built {
                 TemplateError::at(node.line, format!("SES refuses rule {}: {message}", rule.name))
             })?;
         }
-        // SES puts a rule that does not say after which one first.
+        // SES puts a rule that does not say after which one first. What other rules a rule set has that the
+        // template does not make is not known here.
+        let is_made_here = |set: &Resource<'_>| {
+            set.kind == "AWS::SES::ReceiptRuleSet" && scope.reference_to(set).as_ref() == Ok(&rule.rule_set)
+        };
         let index = match properties.get("After") {
-            None => 0,
-            Some(after) => {
+            Some(after) if scope.resources.values().any(is_made_here) => {
                 let before = self.rules.iter().position(|rule| Ok(rule.name.as_str()) == after.text());
                 before.ok_or_else(|| after.expected("the name of a rule of this template"))? + 1
             }
+            _ => 0,
         };
         self.rules.insert(index, rule);
         Ok(())
@@ -182,7 +186,7 @@ impl Built {
         match action {
             RuleAction::S3 { bucket: name, prefix } => {
                 let Some(bucket) = self.buckets.iter().find(|bucket| bucket.name == *name) else {
-                    let policy = Some(existing_bucket_policy(scope, name));
+                    let policy = Some(existing_bucket_policy(scope, name, &rule.rule_set));
                     self.buckets.push(Bucket { name: name.clone(), existing: true, policy });
                     return Ok(());
                 };
@@ -292,11 +296,12 @@ fn subscription(node: &Node) -> Result<(String, String), TemplateError> {
 }
 
 /// The policy with its names filled in, as the README tells to do.
-fn existing_bucket_policy(scope: &Scope<'_>, bucket: &str) -> Policy {
+fn existing_bucket_policy(scope: &Scope<'_>, bucket: &str, rule_set: &str) -> Policy {
     let names = [
         ("BUCKET", bucket),
         ("ACCOUNT_ID", scope.account),
         ("REGION", scope.region),
+        ("RULE_SET", rule_set),
         ("STACK_NAME", scope.stack_name),
     ];
     let filled =

@@ -80,6 +80,21 @@ impl<'t> Scope<'t> {
                 let texts = items.iter().map(Node::text).collect::<Result<Vec<_>, _>>()?;
                 scalar(texts.join(&self.string(separator)?))
             }
+            "Split" => {
+                let [separator, text] = arguments(argument)?;
+                let (separator, text) = (self.string(separator)?, self.string(text)?);
+                let items = text.split(&separator).map(|item| Node::scalar(line, item)).collect();
+                Ok(Some(Node { line, value: Value::List(items) }))
+            }
+            "Select" => {
+                let [index, items] = arguments(argument)?;
+                let items = self.items(items)?;
+                let Some(last) = (items.len() as u64).checked_sub(1) else {
+                    return Err(TemplateError::at(line, "can't select from an empty list"));
+                };
+                let index = Node::scalar(index.line, self.string(index)?).number(0..=last)?;
+                Ok(items.into_iter().nth(usize::try_from(index).expect("an index into a list in memory")))
+            }
             _ => Err(TemplateError::at(line, format!("!{name} yields a condition and can't stand here"))),
         }
     }
@@ -228,6 +243,11 @@ impl<'t> Scope<'t> {
                     ));
                 }
                 Ok(if function == "And" { all.iter().all(|&holds| holds) } else { all.contains(&true) })
+            }
+            "Contains" => {
+                let [items, wanted] = arguments(argument)?;
+                let wanted = self.string(wanted)?;
+                Ok(self.items(items)?.iter().any(|item| item.text() == Ok(&wanted)))
             }
             _ => Err(node.expected("a condition")),
         }
@@ -429,6 +449,8 @@ Other: !Condition Self
             ("!And [!Condition Yes, {Condition: No}]", Ok(false)),
             ("!Or [!Condition No, !Equals [a, a]]", Ok(true)),
             ("!Or [!Condition No, !Equals [a, b]]", Ok(false)),
+            ("!Contains [!Ref List, b]", Ok(true)),
+            ("!Contains [[a], b]", Ok(false)),
             ("!And [!Condition Yes]", Err("template line 1: !And takes 2 to 10 conditions")),
             ("!Equals [a]", Err("template line 1: expected 2 arguments, but found 1")),
             ("!Ref Name", Err("template line 1: expected a condition, but found !Ref")),

@@ -8,7 +8,21 @@ use saphyr_parser::{Parser, ScalarStyle, Tag};
 use crate::error::TemplateError;
 
 /// Intrinsic functions that the evaluator knows; any other is an error where it stands.
-const FUNCTIONS: &[&str] = &["And", "Condition", "Equals", "GetAtt", "If", "Join", "Not", "Or", "Ref", "Sub"];
+const FUNCTIONS: &[&str] = &[
+    "And",
+    "Condition",
+    "Contains",
+    "Equals",
+    "GetAtt",
+    "If",
+    "Join",
+    "Not",
+    "Or",
+    "Ref",
+    "Select",
+    "Split",
+    "Sub",
+];
 
 /// A value with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! SES's first API: receipt rule sets, and which of them is active, as there is one a region.
 //!
 //! The deployment's own is active from the start, since nothing would come in otherwise; on AWS that
-//! takes a command. Not supported: creating and changing rule sets, which the template does, and sending.
+//! takes a command. Not supported: creating and changing rule sets, which the template does.
 //!
 //! Source: <https://docs.aws.amazon.com/ses/latest/APIReference/API_DescribeActiveReceiptRuleSet.html>
 
@@ -40,9 +40,8 @@ impl RuleSets {
         &self,
         flight: &Flight,
         caller: Arc<Caller>,
-        body: &[u8],
+        form: &Form,
     ) -> Result<Response, Refusal> {
-        let form = Form::parse(body)?;
         let action = match form.action() {
             "DescribeActiveReceiptRuleSet" => "ses:DescribeActiveReceiptRuleSet",
             "DescribeReceiptRuleSet" => "ses:DescribeReceiptRuleSet",

@@ -13,8 +13,8 @@ pub(crate) enum Service {
     Logs,
     S3,
     Ses,
-    /// SES's first API, which has the rule sets.
-    SesReceiving,
+    /// SES's first API, which has the rule sets and bounces.
+    SesV1,
     Sqs,
     Sns,
     Sts,
@@ -29,7 +29,7 @@ impl Service {
         Service::Logs,
         Service::S3,
         Service::Ses,
-        Service::SesReceiving,
+        Service::SesV1,
         Service::Sqs,
         Service::Sns,
         Service::Sts,
@@ -43,7 +43,7 @@ impl Service {
             Some("logs") => Service::Logs,
             Some("monitoring") => Service::CloudWatch,
             // Both of SES's APIs are signed alike.
-            Some("ses") if request.uri().path() == "/" => Service::SesReceiving,
+            Some("ses") if request.uri().path() == "/" => Service::SesV1,
             Some("ses") => Service::Ses,
             Some("sqs") => Service::Sqs,
             Some("sns") => Service::Sns,
@@ -59,7 +59,7 @@ impl Service {
             Service::Lambda => "lambda",
             Service::Logs => "logs",
             Service::S3 => "s3",
-            Service::Ses | Service::SesReceiving => "ses",
+            Service::Ses | Service::SesV1 => "ses",
             Service::Sqs => "sqs",
             Service::Sns => "sns",
             Service::Sts => "sts",
@@ -69,11 +69,9 @@ impl Service {
     /// What the service says if a policy does not allow a call.
     pub(crate) fn denied(self, sentence: String) -> Refusal {
         let code = match self {
-            Service::CloudFormation
-            | Service::CloudWatch
-            | Service::S3
-            | Service::SesReceiving
-            | Service::Sts => "AccessDenied",
+            Service::CloudFormation | Service::CloudWatch | Service::S3 | Service::SesV1 | Service::Sts => {
+                "AccessDenied"
+            }
             Service::Lambda | Service::Logs | Service::Ses | Service::Sqs => "AccessDeniedException",
             Service::Sns => "AuthorizationError",
         };

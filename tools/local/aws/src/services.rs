@@ -202,7 +202,13 @@ async fn answer(
                 }
                 Service::Lambda => functions::answer(lambda.as_ref(), &flight, caller, &head, body).await,
                 Service::Ses => services.ses.answer(&flight, caller, &head, body).await,
-                Service::SesReceiving => services.rule_sets.answer(&flight, caller, &body).await,
+                Service::SesV1 => {
+                    let form = query::Form::parse(&body)?;
+                    match form.action() {
+                        "SendBounce" => services.ses.send_bounce(&flight, &caller, &form).await,
+                        _ => services.rule_sets.answer(&flight, caller, &form).await,
+                    }
+                }
                 Service::Sqs => services.queues.answer(&flight, caller, &head, &body).await,
                 Service::Sns => services.topics.answer(&flight, caller, &body).await,
                 Service::Sts => identity(&flight, caller, &body).await,
@@ -249,7 +255,7 @@ fn refuse(service: Service, flight: &Flight, refusal: &Refusal) -> Response {
         Service::S3 => s3::refuse(refusal),
         Service::CloudWatch => cloudwatch::refuse(refusal, &flight.request_id),
         Service::Lambda | Service::Logs | Service::Ses => refuse_rest(refusal, &flight.request_id),
-        Service::SesReceiving => query::refuse(refusal, query::SES, &flight.request_id),
+        Service::SesV1 => query::refuse(refusal, query::SES, &flight.request_id),
         Service::Sqs => sqs::refuse(refusal, &flight.request_id),
         Service::Sns => query::refuse(refusal, query::SNS, &flight.request_id),
         Service::Sts => query::refuse(refusal, query::STS, &flight.request_id),

@@ -8,9 +8,11 @@
 //! <https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/verify-addresses-and-domains.html>
 
+mod bounce;
+
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -136,6 +138,10 @@ struct Inner {
     delivery: Delivery,
     pace: Pace,
     asked: AtomicUsize,
+    /// The messages of the last day by SES's id, for [`bounce`].
+    received: Mutex<HashMap<String, bounce::Received>>,
+    /// When it last sent a bounce.
+    bounced: Mutex<Option<Instant>>,
 }
 
 /// SendEmail's request, as far as it matters for a raw message.
@@ -186,6 +192,8 @@ impl Sender {
             delivery,
             pace,
             asked: AtomicUsize::new(0),
+            received: Mutex::default(),
+            bounced: Mutex::default(),
         }))
     }
 
@@ -292,12 +300,8 @@ impl Sender {
         self.count(&account, destinations.len())?;
 
         let ses_id = ses_id();
-        let domain = match self.0.region.as_str() {
-            "us-east-1" => "email.amazonses.com".to_owned(),
-            region => format!("{region}.amazonses.com"),
-        };
         let outgoing = Outgoing {
-            outgoing: message.outgoing(&format!("{ses_id}@{domain}"), &rfc5322_date()),
+            outgoing: message.outgoing(&format!("{ses_id}@{}", self.domain()), &rfc5322_date()),
             ses_id: ses_id.clone(),
             message_id: flight.message_id(),
             from,
@@ -400,6 +404,14 @@ impl Sender {
             "VerificationStatus": "SUCCESS",
             "DkimAttributes": { "SigningEnabled": true, "Status": "SUCCESS", "Tokens": DKIM_TOKENS },
         }))
+    }
+
+    /// What the Message-IDs that SES gives end in.
+    fn domain(&self) -> String {
+        match self.0.region.as_str() {
+            "us-east-1" => "email.amazonses.com".to_owned(),
+            region => format!("{region}.amazonses.com"),
+        }
     }
 
     fn arn(&self, kind: &str, name: &str) -> String {

@@ -83,6 +83,7 @@ impl Receiving {
     pub async fn receive(&self, envelope: Envelope, message: &[u8]) -> String {
         let id = message_id();
         let now = OffsetDateTime::now_utc();
+        self.services.ses().note_received(&id, envelope.from.as_deref());
         for rule in self.rules() {
             let recipients: Vec<String> =
                 envelope.recipients.iter().filter(|recipient| matches(rule, recipient)).cloned().collect();

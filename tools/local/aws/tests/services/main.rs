@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails in a helper fails the test that uses it")]
 
 mod bench;
+mod bounce;
 mod faults;
 mod rewritten;
 mod s3;

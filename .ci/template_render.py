@@ -182,6 +182,18 @@ class Scope:
         separator, items = argument
         return separator.join(self.value(items))
 
+    def split_(self, argument):
+        separator, text = argument
+        return self.value(text).split(separator)
+
+    def select_(self, argument):
+        index, items = argument
+        return self.value(items)[int(self.value(index))]
+
+    def contains_(self, argument):
+        items, wanted = argument
+        return self.value(wanted) in self.value(items)
+
     def condition_(self, name):
         return self.condition(name)
 
@@ -211,6 +223,9 @@ def accepted(name, declaration, value):
     """The parameter's value, refused as CloudFormation refuses it."""
     if value is ABSENT:
         raise Refused(f"Parameters: [{name}] must have values")
+    if declaration["Type"] == "CommaDelimitedList":
+        one = declaration | {"Type": "String"}
+        return [accepted(name, one, item.strip()) for item in str(value).split(",")]
     text = str(value)
     problem = declaration.get("ConstraintDescription", f"must be one of {declaration.get('AllowedValues')}")
     pattern = declaration.get("AllowedPattern")

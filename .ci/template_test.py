@@ -21,6 +21,16 @@ logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 RENDERS = ROOT / "target/ci/renders"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:operators"
 
+VERDICTS = (
+    "OnSpam",
+    "OnVirus",
+    "OnDmarcReject",
+    "OnDmarcFail",
+    "OnUnauthenticated",
+    "OnSpfFail",
+    "OnDkimFail",
+)
+
 # Between them every condition is true and false, and every closed parameter takes every value.
 SETS = {
     "defaults": {},
@@ -36,13 +46,15 @@ SETS = {
     "silence-a-week": {"SilenceAlarmHours": 168, "NoticeTopicArn": TOPIC},
     "arm": {"Architecture": "arm64"},
     "tls-required": {"TlsPolicy": "Require"},
-    "drop-all": {"OnSpam": "drop", "OnVirus": "drop", "OnDmarcReject": "drop", "OnUnauthenticated": "drop"},
-    "tag-all": {"OnSpam": "tag", "OnVirus": "tag", "OnDmarcReject": "tag", "OnUnauthenticated": "tag"},
-    "forward-all": {
-        "OnSpam": "forward",
-        "OnVirus": "forward",
-        "OnDmarcReject": "forward",
-        "OnUnauthenticated": "forward",
+    **{f"{action}-all": dict.fromkeys(VERDICTS, action) for action in ("drop", "tag", "forward")},
+    "two-domains": {"EmailDomain": "in.example,second.example"},
+    "four-domains": {"EmailDomain": "in.example, b.example, c.example, mail.d.example"},
+    "guest": {"ExistingRuleSet": "company", "ExistingBucket": "mail.in.example"},
+    "guest-behind-a-rule": {
+        "ExistingRuleSet": "company",
+        "AfterRule": "block-spam",
+        "EmailDomain": "in.example,second.example",
+        "Recipients": "info@in.example,second.example,.in.example",
     },
     "everything": {
         "Analytics": "projection",
@@ -137,7 +149,12 @@ class Parameters(unittest.TestCase):
                 "in.xn--p1ai",
                 "9gag.example",
                 "in.co",
+                "in.example,second.example",
+                "in.example, mail.in.example",
             ],
+            "Recipients": ["", "in.example", "info@in.example, .in.example", "o'neil+x@in.example"],
+            "ExistingRuleSet": ["", "company", "a", "default-rule-set", "x" * 64],
+            "AfterRule": ["", "block.spam_1"],
             "NoticeAddress": ["operator@out.example", "o'neil+mail@sub.out.example"],
             "NoticeTopicArn": [TOPIC, "arn:aws-cn:sns:cn-north-1:123456789012:t"],
             "ExistingBucket": ["mail", "mail.in.example", "0-mail"],
@@ -171,7 +188,11 @@ class Parameters(unittest.TestCase):
             "a." * 126 + "example",
         ]
         bad = {
-            "EmailDomain": domains,
+            # Spaces around are no part of a list's items, and only a whole name is bounded.
+            "EmailDomain": [*(bad for bad in domains[:-1] if bad != "in.example\n"), "in.example,", "in.example,,b.example", "in.example;b.example"],
+            "Recipients": ["info", "@in.example", "*@in.example", "..in.example"],
+            "ExistingRuleSet": ["a b", "-a", "a-", "x" * 65],
+            "AfterRule": ["a/b"],
             "DestinationDomain": domains,
             "NoticeAddress": [
                 "operator",
@@ -209,7 +230,7 @@ class Parameters(unittest.TestCase):
     def test_rules_refuse_what_no_pattern_can(self):
         cases = {
             "Give a NoticeAddress or a NoticeTopicArn": {"NoticeAddress": ""},
-            "DestinationDomain must differ": {"DestinationDomain": "in.example"},
+            "DestinationDomain must not be in": {"EmailDomain": "b.example,out.example"},
         }
         for sentence, parameters in cases.items():
             with self.subTest(sentence), self.assertRaisesRegex(Refused, sentence):
@@ -310,7 +331,10 @@ class Wiring(unittest.TestCase):
                     "ON_SPAM": "drop",
                     "ON_VIRUS": "drop",
                     "ON_DMARC_REJECT": "drop",
-                    "ON_UNAUTHENTICATED": "forward",
+                    "ON_DMARC_FAIL": "tag",
+                    "ON_UNAUTHENTICATED": "tag",
+                    "ON_SPF_FAIL": "forward",
+                    "ON_DKIM_FAIL": "forward",
                     "SUBJECT_PREFIX": "",
                     "HIDE_DESTINATIONS": "false",
                     "CONFIGURATION_SET": "forwarded",
@@ -336,7 +360,10 @@ class Wiring(unittest.TestCase):
             "OnSpam": "ON_SPAM",
             "OnVirus": "ON_VIRUS",
             "OnDmarcReject": "ON_DMARC_REJECT",
+            "OnDmarcFail": "ON_DMARC_FAIL",
             "OnUnauthenticated": "ON_UNAUTHENTICATED",
+            "OnSpfFail": "ON_SPF_FAIL",
+            "OnDkimFail": "ON_DKIM_FAIL",
         }
         for parameter, variable in variables.items():
             template = rendered(**{name: "tag" if name == parameter else "forward" for name in variables})
@@ -402,19 +429,25 @@ class Wiring(unittest.TestCase):
                 for resource in listed(statement["Resource"]):
                     self.assertNotEqual("*", resource, sid)
 
-    def test_mail_is_sent_from_the_domain_only(self):
-        template = rendered()
+    def test_mail_is_sent_from_the_domains_only(self):
+        template = rendered(EmailDomain="in.example,b.example")
         conditions = {
-            role: statements(template, role)[sid]["Condition"]
+            sid: statements(template, role)[sid]["Condition"]
             for role, sid in (
-                ("HandleEmailRole", "SendFromTheDomain"),
+                ("HandleEmailRole", "SendFromTheDomains"),
+                ("HandleEmailRole", "SendBounces"),
                 ("HandleDeadLetterRole", "SendNotices"),
             )
         }
         self.assertEqual(
             {
-                "HandleEmailRole": {"StringLike": {"ses:FromAddress": "*@in.example"}},
-                "HandleDeadLetterRole": {"StringEquals": {"ses:FromAddress": "forwarder-notice@in.example"}},
+                "SendFromTheDomains": {"StringLike": {"ses:FromAddress": ["*@in.example", "*@b.example"]}},
+                "SendBounces": {
+                    "StringEquals": {
+                        "ses:FromAddress": ["mailer-daemon@in.example", "mailer-daemon@b.example"]
+                    }
+                },
+                "SendNotices": {"StringEquals": {"ses:FromAddress": "forwarder-notice@in.example"}},
             },
             conditions,
         )
@@ -431,7 +464,11 @@ class Wiring(unittest.TestCase):
         )
 
     def test_ses_is_let_in_for_this_rule_only(self):
-        template = rendered()
+        for parameters in ({}, {"ExistingRuleSet": "company"}):
+            with self.subTest(parameters):
+                self.ses_is_let_in_for_this_rule_only(rendered(**parameters))
+
+    def ses_is_let_in_for_this_rule_only(self, template):
         rule = template["Resources"]["Rule"]["Properties"]
         arn = (
             f"arn:aws:ses:{REGION}:{ACCOUNT}:receipt-rule-set/{rule['RuleSetName']}"
@@ -453,6 +490,7 @@ class Wiring(unittest.TestCase):
             "ACCOUNT_ID": ACCOUNT,
             "REGION": REGION,
             "STACK_NAME": "ses-forwarder",
+            "RULE_SET": "ses-forwarder",
         }.items():
             self.assertIn(placeholder, text)
             text = re.sub(rf"\b{placeholder}\b", value, text)

@@ -353,7 +353,7 @@ impl Run<'_> {
         let until = self.now - case.letter.age + self.handler.settings.retry;
         let by_itself = cause::nature(&failure) != Nature::Configuration;
         let failed = Failed { failure, ..progress.failed(case, doubt) };
-        let told = !is_notice(&progress.message.notification, &self.handler.settings.email_domain);
+        let told = !is_notice(&progress.message.notification, self.handler.settings.domains.first());
         told.then_some(Waiting { failed, until, by_itself })
     }
 
@@ -367,7 +367,7 @@ impl Run<'_> {
     ) {
         let notification = &progress.message.notification;
         let (id, code) = (notification.message_id.as_str(), progress.failure.code.as_str());
-        if is_notice(notification, &self.handler.settings.email_domain) {
+        if is_notice(notification, self.handler.settings.domains.first()) {
             tracing::error!(
                 messageId = id,
                 code,

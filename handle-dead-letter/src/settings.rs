@@ -4,6 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use ses_forwarder::{
     address::Address,
+    domains::Domains,
     settings::{Common, Lookup, SettingsError, names},
 };
 
@@ -13,7 +14,7 @@ use crate::notice::Place;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// `EMAIL_DOMAIN`: notices come from there.
-    pub email_domain: String,
+    pub domains: Domains,
     /// What notices tell about the stack.
     pub place: Place,
     /// `NOTICE_ADDRESS`; this or `topic` is set.
@@ -56,19 +57,19 @@ impl Settings {
             lookup.complain("NOTICE_ADDRESS and NOTICE_TOPIC_ARN are not set; one of them must be");
         }
         lookup.finish()?;
-        let Common { bucket, email_domain, prefixes } = common.expect("finish reports what is missing");
+        let Common { bucket, domains, prefixes } = common.expect("finish reports what is missing");
         let stack = stack.expect("finish reports what is missing");
         let region = region.expect("finish reports what is missing");
         let handle_email = handle_email.unwrap_or_else(|| format!("{stack}-handle-email"));
         let place = Place { stack, region, bucket, prefixes, handle_email };
         let retry = Duration::from_secs(retry_hours * 60 * 60);
         let delay_notice = Duration::from_secs(minutes * 60);
-        Ok(Settings { email_domain, place, address, topic, retry, delay_notice })
+        Ok(Settings { domains, place, address, topic, retry, delay_notice })
     }
 
     /// What would make notices useless, though it is allowed.
     pub fn warning(&self) -> Option<&'static str> {
-        let inside = self.address.as_ref().is_some_and(|address| address.domain() == self.email_domain);
+        let inside = self.address.as_ref().is_some_and(|address| self.domains.contains(address.domain()));
         inside.then_some(
             "NOTICE_ADDRESS is in EMAIL_DOMAIN: notices come back to this stack, which drops them; \
              set an address elsewhere",
@@ -119,7 +120,7 @@ mod tests {
 
     fn expected() -> Settings {
         Settings {
-            email_domain: "in.example".to_owned(),
+            domains: Domains::parse("in.example").expect("a domain"),
             place: Place {
                 stack: "forwarder".to_owned(),
                 region: "eu-west-1".to_owned(),

@@ -238,7 +238,7 @@ impl Run<'_> {
     async fn mail(&self, notice: &Notice, id: &str) -> Option<Result<(), CallError>> {
         let settings = &self.handler.settings;
         let to = settings.address.as_ref()?.to_string();
-        let (stack, email_domain) = (settings.place.stack.as_str(), settings.email_domain.as_str());
+        let (stack, email_domain) = (settings.place.stack.as_str(), settings.domains.first());
         let id = format!("{id}.{}", self.now.unix_timestamp());
         let raw = Mail { email_domain, to: &to, stack, id: &id, now: self.now }.write(notice);
         let message = Outgoing { header: raw.into(), body: Bytes::new(), recoding: None };

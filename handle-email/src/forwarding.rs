@@ -8,11 +8,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use ses_forwarder::{
     body::Recoding,
-    decision::{Decision, decide, judge},
-    delivery::Reason,
+    decision::{Decision, decide, judge, may_be_told},
+    delivery::{self, Reason},
+    domains::Domains,
     header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
     notification::Notification,
-    outcome::{self, INCOMPLETE, Outcome, Sent, Status},
+    outcome::{self, INCOMPLETE, Outcome, Refusal, Sent, Status},
     sends::{Send, sends},
     settings::EmailSettings,
 };
@@ -21,6 +22,7 @@ use ses_forwarder_aws::{
     call::{CallError, Kind, Persistence},
     ledger::{CLOCKS_DIFFER, Claimed, Entry, Records},
     outgoing::{Envelope, Outgoing},
+    refusal::MAX_AGE,
 };
 use time::OffsetDateTime;
 
@@ -67,6 +69,7 @@ struct Draft<'a> {
     recoding: Option<Arc<Recoding>>,
     /// For no recipient yet.
     how: Rewrite<'a>,
+    domains: &'a Domains,
 }
 
 impl Draft<'_> {
@@ -85,7 +88,7 @@ impl Draft<'_> {
         let sent: HashSet<&str> =
             outcome.sent.iter().flat_map(|sent| &sent.destinations).map(String::as_str).collect();
         let named = header::named(self.block, self.how.deliveries);
-        sends(self.how.deliveries, &named, |destination| sent.contains(destination))
+        sends(self.how.deliveries, &named, self.domains, |destination| sent.contains(destination))
     }
 }
 
@@ -131,10 +134,10 @@ impl<'a> Message<'a> {
     fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
         let blank = Outcome::new(self.notification, self.received, self.invocation.request_id, status);
         let bytes = bytes.map(|bytes| bytes as u64);
-        let Some(Outcome { sent, forward_millis, tries, delivery, .. }) = earlier else {
+        let Some(Outcome { sent, refused, forward_millis, tries, delivery, .. }) = earlier else {
             return Outcome { bytes, ..blank };
         };
-        Outcome { sent, forward_millis, tries, delivery, bytes, ..blank }
+        Outcome { sent, refused, forward_millis, tries, delivery, bytes, ..blank }
     }
 
     /// The end of a try at a message that is settled.
@@ -218,7 +221,9 @@ impl Handler {
                 Err(error) => Err(Err(error.into())),
             }
         };
-        if let Err(reason) = judge(message.notification, &self.settings.policy) {
+        if let Err(reason) = judge(message.notification, &self.settings.policy)
+            && self.routing.current(bucket).await.is_ok_and(|routes| !routes.senders().let_past_verdicts())
+        {
             return match claimed.await {
                 Ok((mut entry, _)) => {
                     let outcome = message.outcome(Status::Dropped, entry.outcome.clone(), None);
@@ -261,17 +266,20 @@ impl Handler {
         let EmailSettings { common, policy, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
-        let decision = decide(message.notification, &facts, policy, &routes, &common.email_domain);
+        let decision = decide(message.notification, &facts, policy, &routes, &common.domains);
         let reason = decision.reason();
         match decision {
             Decision::Drop { reason, left_out } => {
                 let mut outcome = message.outcome(Status::Dropped, earlier, Some(stored.len()));
+                if let Err(error) = self.refuse(message, &facts, &left_out, &mut outcome).await {
+                    return Ok(self.give_back(message, &mut entry, error.into()).await);
+                }
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 self.drop(message, &mut entry, reason, outcome).await
             }
             Decision::Forward { deliveries, destinations, tags, left_out } => {
                 let how = Rewrite {
-                    email_domain: &common.email_domain,
+                    email_domain: common.domains.first(),
                     envelope_sender: message.notification.source.as_deref(),
                     deliveries: &deliveries,
                     recipients: &[],
@@ -281,14 +289,15 @@ impl Handler {
                 };
                 let body = stored.slice(block.body_at..);
                 let recoding = Recoding::of(&block, &body).map(Arc::new);
-                let draft = Draft { block: &block, body, recoding, how };
+                let draft = Draft { block: &block, body, recoding, how, domains: &common.domains };
                 let mut outcome = message.outcome(Status::Failed, earlier, Some(stored.len()));
                 outcome.reencoded = draft.recoding.is_some();
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
+                let refused = self.refuse(message, &facts, &left_out, &mut outcome).await;
                 outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 outcome.reason = reason.map(|reason| reason.word().to_owned());
-                self.send(message, &mut entry, &draft, outcome).await
+                self.send(message, &mut entry, &draft, outcome, refused.err()).await
             }
         }
     }
@@ -306,7 +315,13 @@ impl Handler {
 
     /// Records a failure. It needs no failure of its own: the invocation fails already.
     async fn record_failure(&self, message: &Message<'_>, entry: &mut Entry, outcome: &Outcome) {
-        if let Err(error) = self.ledger.write(message.records(), entry, outcome).await {
+        let records = message.records();
+        let written = if outcome.refused.is_empty() {
+            self.ledger.write(records, entry, outcome).await
+        } else {
+            self.ledger.write_after_send(records, entry, outcome).await
+        };
+        if let Err(error) = written {
             tracing::warn!(messageId = outcome.message_id, code = %error.code, "{} failed", error.step);
         }
     }
@@ -320,28 +335,66 @@ impl Handler {
         mut outcome: Outcome,
     ) -> Result<Ending, Failure> {
         outcome.reason = Some(reason.word().to_owned());
-        self.ledger.write(message.records(), entry, &outcome).await?;
+        if outcome.refused.is_empty() {
+            self.ledger.write(message.records(), entry, &outcome).await?;
+        } else {
+            self.ledger.write_after_send(message.records(), entry, &outcome).await.map_err(not_recorded)?;
+        }
         let failure = (reason == Reason::Bounce).then(bounce);
         Ok(Ending { outcome: Some(outcome), repeated: false, failure })
     }
 
+    /// Tells the sender of those who refuse its mail, unless an earlier try has. Nobody else is told: a bounce
+    /// to an address that somebody made up is spam.
+    ///
+    /// An error is one that may pass. Where SES won't, the mail is dropped all the same.
+    async fn refuse(
+        &self,
+        message: &Message<'_>,
+        facts: &HeaderFacts,
+        left_out: &[delivery::LeftOut],
+        outcome: &mut Outcome,
+    ) -> Result<(), CallError> {
+        let told: HashSet<&String> = outcome.refused.iter().flat_map(|refusal| &refusal.recipients).collect();
+        let refused = left_out.iter().filter(|one| one.reason == Reason::Refused).map(|one| &one.recipient);
+        let recipients: Vec<String> =
+            refused.filter(|recipient| !told.contains(recipient)).cloned().collect();
+        let is_late = OffsetDateTime::now_utc() - message.received > MAX_AGE;
+        let Some(first) = recipients.first() else { return Ok(()) };
+        if is_late || !may_be_told(message.notification, facts) {
+            return Ok(());
+        }
+        let domain = first.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
+        let domain = self.settings.common.domains.sender_for(domain.as_deref().unwrap_or_default());
+        let message_id = &message.notification.message_id;
+        match message.invocation.bouncer.refuse(message_id, domain, &recipients).await {
+            Ok(message_id) => outcome.refused.push(Refusal { message_id, recipients }),
+            Err(error) if error.kind == Kind::Permanent => {
+                tracing::warn!(messageId = message_id, code = %error.code, "the sender could not be told");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// Makes the sends that no earlier try made, and records the end. One that fails keeps no other from
-    /// being made.
+    /// being made. `hindered` is what has failed before.
     async fn send(
         &self,
         message: &Message<'_>,
         entry: &mut Entry,
         draft: &Draft<'_>,
         mut outcome: Outcome,
+        mut hindered: Option<CallError>,
     ) -> Result<Ending, Failure> {
         let Invocation { mailer, .. } = message.invocation;
         let records = message.records();
-        let (mut refused, mut hindered) = (None, None);
+        let mut refused = None;
         let reason = outcome.reason.take();
         let mut missing = draft.missing(&outcome).into_iter().enumerate().peekable();
-        while let Some((number, Send { recipients, destinations })) = missing.next() {
-            let Rewritten { header, from, notes } =
-                header::rewrite(draft.block, &Rewrite { recipients: &recipients, ..draft.how });
+        while let Some((number, Send { recipients, destinations, domain, tags })) = missing.next() {
+            let how = Rewrite { email_domain: &domain, recipients: &recipients, tags: &tags, ..draft.how };
+            let Rewritten { header, from, notes } = header::rewrite(draft.block, &how);
             // What is dropped is the same for all.
             for note in notes.iter().filter(|_| number == 0) {
                 tracing::info!(messageId = message.notification.message_id, "{note}");

@@ -28,6 +28,7 @@ use ses_forwarder_aws::{
     clients::{self, SdkConfig},
     ledger::{CLOCKS_DIFFER, Ledger},
     outgoing::Mailer,
+    refusal::Bouncer,
 };
 use time::OffsetDateTime;
 
@@ -40,6 +41,7 @@ pub struct Handler {
     settings: EmailSettings,
     s3: aws_sdk_s3::Client,
     mailer: Mailer,
+    bouncer: Bouncer,
     routing: Routing,
     ledger: Ledger,
 }
@@ -68,6 +70,7 @@ struct Invocation<'a> {
     ends: OffsetDateTime,
     bucket: Bucket,
     mailer: Mailer,
+    bouncer: Bouncer,
 }
 
 /// When Lambda ends the invocation, in whole seconds by Lambda's clock; at most its longest from now, should
@@ -86,6 +89,7 @@ impl Handler {
         Handler {
             s3: clients::s3(configuration),
             mailer: Mailer::new(clients::ses(configuration), Deadline::after(Duration::ZERO)),
+            bouncer: Bouncer::new(clients::ses_v1(configuration), Deadline::after(Duration::ZERO)),
             routing: Routing::new(&settings),
             ledger: Ledger::default(),
             settings,
@@ -106,6 +110,7 @@ impl Handler {
             ends: end(context, started),
             bucket: Bucket::new(self.s3.clone(), &self.settings.common.bucket, deadline),
             mailer: self.mailer.until(deadline.for_sending()),
+            bouncer: self.bouncer.until(deadline.for_sending()),
         };
         let mut outcomes = Vec::new();
         let mut failures = Vec::new();

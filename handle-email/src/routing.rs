@@ -6,6 +6,7 @@ use std::{
 };
 
 use ses_forwarder::{
+    domains::Domains,
     routes::Routes,
     settings::{EmailSettings, names},
 };
@@ -29,7 +30,7 @@ const PATIENCE: Duration = ATTEMPT.saturating_mul(2).saturating_add(Duration::fr
 #[derive(Debug)]
 pub(crate) struct Routing {
     key: String,
-    email_domain: String,
+    domains: Domains,
     destination_domain: Option<String>,
     cached: Mutex<Option<Cached>>,
 }
@@ -47,7 +48,7 @@ impl Routing {
     pub(crate) fn new(settings: &EmailSettings) -> Routing {
         Routing {
             key: settings.routes_key.clone(),
-            email_domain: settings.common.email_domain.clone(),
+            domains: settings.common.domains.clone(),
             destination_domain: settings.destination_domain.clone(),
             cached: Mutex::new(None),
         }
@@ -94,7 +95,7 @@ impl Routing {
     }
 
     fn parse(&self, file: &[u8], address: &str) -> Result<Routes, Failure> {
-        Routes::parse(file, &self.email_domain, self.destination_domain.as_deref()).map_err(|problems| {
+        Routes::parse(file, &self.domains, self.destination_domain.as_deref()).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             Failure::new("InvalidRoutes", format!("{address}: {}", problems.join("; ")))
         })
@@ -108,7 +109,7 @@ impl Routing {
                 format!("{domain} is not set and there is no {address}, so no message leads anywhere");
             return Err(Failure::new("NoRoutes", sentence));
         };
-        Ok(Routes::default_for(&self.email_domain, Some(destination)))
+        Ok(Routes::default_for(&self.domains, Some(destination)))
     }
 
     fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cached>> {

@@ -4,14 +4,16 @@
 //! [`Decision`] comes out. What is asked, in this order:
 //!
 //! 1. **Verdicts** ([`judge`]), since they need no more than the notification: a message that
-//!    they drop is not even read. In the order spam, virus, DMARC, unauthenticated, the first check
-//!    that failed and whose setting says `drop` gives the reason; those that say `tag` mark the
-//!    message if nothing drops it.
+//!    they drop is not even read, unless a line of the routes may let its sender past them. In the
+//!    order spam, virus, DMARC, unauthenticated, SPF, DKIM, the first check that failed and whose
+//!    setting says `drop` gives the reason; those that say `tag` mark the message if nothing drops it.
+//!    What claims to be from a domain of ours, and can't prove it, is always marked.
 //! 2. **The message as a whole**: one of our own notices, or more than [`RECEIVED_MAX`] `Received`
 //!    fields, is a `loop`.
 //! 3. **Each recipient by itself**: an `X-Loop` field that names it; a bounce of or an automatic
 //!    reply to a forwarded message, addressed to a sender we made up, or to that of our notices; no
-//!    line in the routes; a line that discards it; otherwise the line's destinations.
+//!    line in the routes; a line that discards or refuses it; the line for its sender, which may drop,
+//!    refuse or tag it, or let it past the verdicts; otherwise the line's destinations.
 //!
 //! Of bounces only those make a notice that SES sent, and DMARC says so: our envelope sender is SES's
 //! (<https://docs.aws.amazon.com/ses/latest/dg/mail-from.html>), so no other mail system has an address
@@ -20,17 +22,20 @@
 //! What remains of step 3 is forwarded, whatever became of the other recipients; the decision names
 //! those in [`Decision::Forward::left_out`]. If nobody remains, the message is dropped, and where
 //! recipients differ, for the reason that its owner most needs to hear of: `bounce`, `loop`,
-//! `no-route`, `unverified-bounce`, `auto-reply`, and only then `discarded`, which was asked for.
+//! `no-route`, `unverified-bounce`, `auto-reply`, a verdict, and only then what was asked for: `refused`,
+//! `sender`, `discarded`.
 
 use std::collections::HashSet;
 
 use crate::{
     address::Address,
     delivery::{Delivery, LeftOut, Reason},
+    domains::{Domains, is_at_or_below},
     header::{self, HeaderFacts, Marks},
     notice,
     notification::{Notification, Verdict},
-    routes::{How, Match, Routes},
+    routes::{How, Match, Routes, senders::SenderAction},
+    sender::Sender,
 };
 
 /// With more `Received` fields than this, a message is taken to travel in circles. RFC 5321 section
@@ -58,8 +63,14 @@ pub struct Policy {
     pub virus: Action,
     /// `ON_DMARC_REJECT`: DMARC failed and the sender's domain asks for rejection.
     pub dmarc_reject: Action,
+    /// `ON_DMARC_FAIL`: DMARC failed, and the sender's domain asks for quarantine or nothing.
+    pub dmarc_fail: Action,
     /// `ON_UNAUTHENTICATED`: neither SPF nor DKIM passed.
     pub unauthenticated: Action,
+    /// `ON_SPF_FAIL`.
+    pub spf_fail: Action,
+    /// `ON_DKIM_FAIL`.
+    pub dkim_fail: Action,
 }
 
 /// What is to be done with a message.
@@ -73,7 +84,7 @@ pub enum Decision {
         /// compare case-insensitively, local parts do not: `Ann@` and `ann@` may be two people at
         /// their domain, and a copy too many is better than one too few.
         destinations: Vec<Address>,
-        /// The checks that asked for a tag.
+        /// What asked for a tag, for any of the deliveries.
         tags: Vec<Reason>,
         /// The other recipients, and why nothing goes out for them.
         left_out: Vec<LeftOut>,
@@ -94,7 +105,8 @@ impl Decision {
         match self {
             Decision::Drop { reason, .. } => Some(*reason),
             Decision::Forward { tags, left_out, .. } => {
-                gravest(left_out).filter(|reason| *reason != Reason::Discarded).or(tags.first().copied())
+                let asked_for = [Reason::Discarded, Reason::Sender, Reason::Refused];
+                gravest(left_out).filter(|reason| !asked_for.contains(reason)).or(tags.first().copied())
             }
         }
     }
@@ -119,6 +131,7 @@ pub fn judge(notification: &Notification, policy: &Policy) -> Result<Vec<Reason>
 /// use ses_forwarder::{
 ///     decision::{Action, Decision, Policy, decide},
 ///     delivery::Reason,
+///     domains::Domains,
 ///     header::{HeaderFacts, split},
 ///     notification::{Record, records},
 ///     routes::Routes,
@@ -129,20 +142,24 @@ pub fn judge(notification: &Notification, policy: &Policy) -> Result<Vec<Reason>
 /// let event = serde_json::from_str(event)?;
 /// let [Record::Received { notification, .. }] = &records(event)[..] else { panic!("one message") };
 /// let facts = HeaderFacts::of(&split(b"Subject: Hello\r\n\r\n"));
-/// let routes = Routes::default_for("in.example", Some("out.example"));
+/// let domains = Domains::parse("in.example").expect("a domain");
+/// let routes = Routes::default_for(&domains, Some("out.example"));
 /// let mut policy = Policy {
 ///     spam: Action::Tag,
 ///     virus: Action::Drop,
 ///     dmarc_reject: Action::Drop,
+///     dmarc_fail: Action::Tag,
 ///     unauthenticated: Action::Tag,
+///     spf_fail: Action::Forward,
+///     dkim_fail: Action::Forward,
 /// };
-/// let decision = decide(notification, &facts, &policy, &routes, "in.example");
+/// let decision = decide(notification, &facts, &policy, &routes, &domains);
 /// let Decision::Forward { destinations, tags, .. } = decision else { panic!("it is forwarded") };
 /// assert_eq!(destinations[0].to_string(), "info@out.example");
 /// assert_eq!(tags, [Reason::Spam]);
 ///
 /// policy.spam = Action::Drop;
-/// let decision = decide(notification, &facts, &policy, &routes, "in.example");
+/// let decision = decide(notification, &facts, &policy, &routes, &domains);
 /// assert_eq!(decision, Decision::Drop { reason: Reason::Spam, left_out: vec![] });
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -151,26 +168,39 @@ pub fn decide(
     header: &HeaderFacts,
     policy: &Policy,
     routes: &Routes,
-    email_domain: &str,
+    domains: &Domains,
 ) -> Decision {
-    let tags = match judge(notification, policy) {
-        Ok(tags) => tags,
-        Err(reason) => return Decision::Drop { reason, left_out: Vec::new() },
-    };
+    let verdicts = judge(notification, policy);
+    if let Err(reason) = verdicts
+        && !routes.senders().let_past_verdicts()
+    {
+        return Decision::Drop { reason, left_out: Vec::new() };
+    }
     if header.notice || header.received > RECEIVED_MAX {
         return Decision::Drop { reason: Reason::Loop, left_out: Vec::new() };
     }
-    let been_to: HashSet<Address> = header.loops.iter().flat_map(|value| Address::parse(value)).collect();
+    let message = Judged {
+        notification,
+        header,
+        sender: Sender::of(notification, header),
+        verdicts,
+        been_to: header.loops.iter().flat_map(|value| Address::parse(value)).collect(),
+        routes,
+        domains,
+    };
     let mut seen = HashSet::new();
     let mut deliveries = Vec::new();
     let mut left_out = Vec::new();
     for recipient in notification.recipients.iter().filter(|recipient| seen.insert(*recipient)) {
-        match deliver(recipient, notification, header, &been_to, routes, email_domain) {
+        match message.deliver(recipient) {
             Ok(delivery) => deliveries.push(delivery),
             Err(reason) => left_out.push(LeftOut { recipient: recipient.clone(), reason }),
         }
     }
     if deliveries.is_empty() {
+        if let Err(reason) = message.verdicts {
+            return Decision::Drop { reason, left_out: Vec::new() };
+        }
         let reason = gravest(&left_out).unwrap_or(Reason::NoRoute);
         return Decision::Drop { reason, left_out };
     }
@@ -178,7 +208,22 @@ pub fn decide(
     let all = deliveries.iter().flat_map(|delivery| &delivery.destinations);
     // The written form tells what addresses that compare as equal differ in: the local part's case.
     let destinations = all.filter(|address| seen.insert(address.to_string())).cloned().collect();
+    let mut tags: Vec<Reason> = Vec::new();
+    for tag in deliveries.iter().flat_map(|delivery| &delivery.tags) {
+        if !tags.contains(tag) {
+            tags.push(*tag);
+        }
+    }
     Decision::Forward { deliveries, destinations, tags, left_out }
+}
+
+/// Whether a sender may be told that a recipient refuses its mail: somebody vouches for its envelope sender,
+/// and this is no machine's answer to something. Anybody else would get a bounce of what they may never have
+/// sent.
+pub fn may_be_told(notification: &Notification, header: &HeaderFacts) -> bool {
+    let sender = Sender::of(notification, header);
+    sender.envelope().is_some_and(|envelope| envelope.authenticated)
+        && answer_of_a_machine(notification, header).is_none()
 }
 
 /// The checks that the message failed, each with what its setting asks for.
@@ -188,67 +233,115 @@ pub fn decide(
 /// uses neither (GRAY), or nobody could tell or looked.
 fn failed(notification: &Notification, policy: &Policy) -> impl Iterator<Item = (Reason, Action)> {
     let rejects = |word: &str| word.eq_ignore_ascii_case("reject");
-    let dmarc =
-        notification.dmarc == Verdict::Fail && notification.dmarc_policy.as_deref().is_some_and(rejects);
-    let authenticated = notification.spf == Verdict::Pass || notification.dkim == Verdict::Pass;
+    let asked = match &notification.dmarc_policy {
+        Some(word) if rejects(word) => policy.dmarc_reject,
+        _ => policy.dmarc_fail,
+    };
+    let Notification { spam, virus, spf, dkim, dmarc, .. } = notification;
+    let authenticated = *spf == Verdict::Pass || *dkim == Verdict::Pass;
     [
-        (notification.spam == Verdict::Fail, Reason::Spam, policy.spam),
-        (notification.virus == Verdict::Fail, Reason::Virus, policy.virus),
-        (dmarc, Reason::Dmarc, policy.dmarc_reject),
+        (*spam == Verdict::Fail, Reason::Spam, policy.spam),
+        (*virus == Verdict::Fail, Reason::Virus, policy.virus),
+        (*dmarc == Verdict::Fail, Reason::Dmarc, asked),
         (!authenticated, Reason::Unauthenticated, policy.unauthenticated),
+        (*spf == Verdict::Fail, Reason::Spf, policy.spf_fail),
+        (*dkim == Verdict::Fail, Reason::Dkim, policy.dkim_fail),
     ]
     .into_iter()
     .filter_map(|(failed, reason, action)| failed.then_some((reason, action)))
 }
 
-/// Where one recipient's mail goes, or why nowhere.
-fn deliver(
-    recipient: &str,
-    notification: &Notification,
-    header: &HeaderFacts,
-    been_to: &HashSet<Address>,
-    routes: &Routes,
-    email_domain: &str,
-) -> Result<Delivery, Reason> {
-    // RFC 5321 section 4.5.1: `postmaster` may come without a domain.
-    let qualified =
-        if recipient.contains('@') { recipient.to_owned() } else { format!("{recipient}@{email_domain}") };
-    let recipient = Address::parse_bare(&qualified).map_err(|_| Reason::NoRoute)?;
-    if been_to.contains(&recipient) {
-        return Err(Reason::Loop);
-    }
-    let found = routes.lookup(&recipient);
-    let machine = answer_of_a_machine(notification, header);
-    if let Some(reason) = machine
-        && is_notice_sender(&recipient, email_domain)
-    {
-        // A bounce of a notice must not make a notice.
-        return Err(if reason == Reason::AutoReply { reason } else { Reason::Loop });
-    }
-    let has_a_line = found.as_ref().is_some_and(|line| line.how != How::Domain);
-    let may_be_made_up = recipient.domain() == email_domain && header::is_made_up(recipient.local());
-    if may_be_made_up && !has_a_line {
-        match machine {
-            Some(Reason::Bounce) => return Err(Reason::Bounce),
-            // A real mailbox that looks the same may well have sent what this answers.
-            Some(reason) if !may_be_real(recipient.local()) => return Err(reason),
-            _ => {}
+/// A message, and all that deciding on one of its recipients takes.
+struct Judged<'a> {
+    notification: &'a Notification,
+    header: &'a HeaderFacts,
+    sender: Sender,
+    verdicts: Result<Vec<Reason>, Reason>,
+    /// The recipients that it has been forwarded for.
+    been_to: HashSet<Address>,
+    routes: &'a Routes,
+    domains: &'a Domains,
+}
+
+impl Judged<'_> {
+    /// Where one recipient's mail goes, or why nowhere.
+    fn deliver(&self, recipient: &str) -> Result<Delivery, Reason> {
+        let recipient = self.qualified(recipient)?;
+        let line = self.routes.senders().lookup(&recipient, self.sender.author(), self.sender.envelope());
+        let action = line.map(|line| line.action);
+        let verdicts = match action {
+            Some(SenderAction::Forward) => &[][..],
+            _ => self.verdicts.as_ref().map_err(|reason| *reason)?,
+        };
+        let destinations = self.route(&recipient)?;
+        let mut tags = verdicts.to_vec();
+        match action {
+            Some(SenderAction::Drop) => return Err(Reason::Sender),
+            Some(SenderAction::Refuse) => return Err(Reason::Refused),
+            Some(SenderAction::Tag) => tags.push(Reason::Sender),
+            Some(SenderAction::Forward) | None => {}
         }
-        let destinations = found.iter().flat_map(|line| &line.destinations);
-        if let Some(reason) = goes_back(&recipient, notification, header, destinations) {
-            return Err(reason);
+        if tags.is_empty() && self.is_forged() {
+            tags.push(Reason::Forged);
         }
+        Ok(Delivery { recipient, destinations, tags })
     }
-    match found {
-        None => Err(Reason::NoRoute),
-        Some(Match { destinations, .. }) if destinations.is_empty() => Err(Reason::Discarded),
-        Some(Match { destinations, .. }) => Ok(Delivery { recipient, destinations }),
+
+    /// The recipient's address. `postmaster` may come without a domain (RFC 5321 section 4.5.1).
+    fn qualified(&self, recipient: &str) -> Result<Address, Reason> {
+        let qualified = if recipient.contains('@') {
+            recipient.to_owned()
+        } else {
+            format!("{recipient}@{}", self.domains.first())
+        };
+        Address::parse_bare(&qualified).map_err(|_| Reason::NoRoute)
+    }
+
+    /// Whether it says that it is from here, and nobody vouches for that.
+    fn is_forged(&self) -> bool {
+        self.sender.claims(|domain| self.domains.iter().any(|own| is_at_or_below(domain, own)))
+    }
+
+    /// What the routes say, unless it must not come back or is for nobody.
+    fn route(&self, recipient: &Address) -> Result<Vec<Address>, Reason> {
+        let Judged { notification, header, domains, .. } = self;
+        if self.been_to.contains(recipient) {
+            return Err(Reason::Loop);
+        }
+        let found = self.routes.lookup(recipient);
+        let machine = answer_of_a_machine(notification, header);
+        if let Some(reason) = machine
+            && is_notice_sender(recipient, domains)
+        {
+            // A bounce of a notice must not make a notice.
+            return Err(if reason == Reason::AutoReply { reason } else { Reason::Loop });
+        }
+        let has_a_line = found.as_ref().is_some_and(|line| line.how < How::Domain);
+        let may_be_made_up = domains.contains(recipient.domain()) && header::is_made_up(recipient.local());
+        if may_be_made_up && !has_a_line {
+            match machine {
+                Some(Reason::Bounce) => return Err(Reason::Bounce),
+                // A real mailbox that looks the same may well have sent what this answers.
+                Some(reason) if !may_be_real(recipient.local()) => return Err(reason),
+                _ => {}
+            }
+            let destinations = found.iter().flat_map(|line| &line.destinations);
+            if let Some(reason) = goes_back(recipient, notification, header, destinations) {
+                return Err(reason);
+            }
+        }
+        match found {
+            None => Err(Reason::NoRoute),
+            Some(Match { refused: true, .. }) => Err(Reason::Refused),
+            Some(Match { destinations, .. }) if destinations.is_empty() => Err(Reason::Discarded),
+            Some(Match { destinations, .. }) => Ok(destinations),
+        }
     }
 }
 
 /// Whether our own notices come from this address.
-fn is_notice_sender(recipient: &Address, email_domain: &str) -> bool {
-    Address::parse(&notice::sender(email_domain)).is_ok_and(|sender| sender == *recipient)
+fn is_notice_sender(recipient: &Address, domains: &Domains) -> bool {
+    Address::parse(&notice::sender(domains.first())).is_ok_and(|sender| sender == *recipient)
 }
 
 /// Whether an address that rewriting may have made is as likely a mailbox that somebody has: `jane_doe`
@@ -329,13 +422,25 @@ fn from_a_mail_system(notification: &Notification) -> bool {
 
 /// Of several reasons, the one to tell of.
 fn gravest(left_out: &[LeftOut]) -> Option<Reason> {
+    use Reason::{
+        AutoReply, Bounce, Discarded, Dkim, Dmarc, Loop, NoRoute, Refused, Sender, Spam, Spf,
+        Unauthenticated, UnverifiedBounce, Virus,
+    };
     [
-        Reason::Bounce,
-        Reason::Loop,
-        Reason::NoRoute,
-        Reason::UnverifiedBounce,
-        Reason::AutoReply,
-        Reason::Discarded,
+        Bounce,
+        Loop,
+        NoRoute,
+        UnverifiedBounce,
+        AutoReply,
+        Spam,
+        Virus,
+        Dmarc,
+        Unauthenticated,
+        Spf,
+        Dkim,
+        Refused,
+        Sender,
+        Discarded,
     ]
     .into_iter()
     .find(|reason| left_out.iter().any(|one| one.reason == *reason))

@@ -12,6 +12,8 @@ pub struct Delivery {
     pub recipient: Address,
     /// Its destinations.
     pub destinations: Vec<Address>,
+    /// What asked for a tag.
+    pub tags: Vec<Reason>,
 }
 
 /// One envelope recipient whose mail goes nowhere.
@@ -31,10 +33,20 @@ pub enum Reason {
     Spam,
     /// The virus scanner said FAIL.
     Virus,
-    /// DMARC failed and the domain's policy is `reject`.
+    /// DMARC failed.
     Dmarc,
     /// Neither SPF nor DKIM passed.
     Unauthenticated,
+    /// SPF failed.
+    Spf,
+    /// DKIM failed.
+    Dkim,
+    /// It says that it is from a domain of ours, and nobody vouches for that.
+    Forged,
+    /// A line of the routes for its sender.
+    Sender,
+    /// A line of the routes refuses it.
+    Refused,
     /// It has been here before, or travels in circles.
     Loop,
     /// No line of the routes matches any recipient.
@@ -57,6 +69,11 @@ impl Reason {
             Reason::Virus => "virus",
             Reason::Dmarc => "dmarc",
             Reason::Unauthenticated => "unauthenticated",
+            Reason::Spf => "spf",
+            Reason::Dkim => "dkim",
+            Reason::Forged => "forged",
+            Reason::Sender => "sender",
+            Reason::Refused => "refused",
             Reason::Loop => "loop",
             Reason::NoRoute => "no-route",
             Reason::Discarded => "discarded",
@@ -78,6 +95,11 @@ mod tests {
             Reason::Virus,
             Reason::Dmarc,
             Reason::Unauthenticated,
+            Reason::Spf,
+            Reason::Dkim,
+            Reason::Forged,
+            Reason::Sender,
+            Reason::Refused,
             Reason::Loop,
             Reason::NoRoute,
             Reason::Discarded,

@@ -115,15 +115,16 @@ impl Verdict {
     }
 }
 
+/// In any case, though SES writes capitals.
 impl From<&str> for Verdict {
     fn from(word: &str) -> Verdict {
-        match word {
+        match &*word.to_ascii_uppercase() {
             "PASS" => Verdict::Pass,
             "FAIL" => Verdict::Fail,
             "GRAY" => Verdict::Gray,
             "PROCESSING_FAILED" => Verdict::ProcessingFailed,
             "DISABLED" => Verdict::Disabled,
-            other => Verdict::Other(other.to_owned()),
+            _ => Verdict::Other(word.to_owned()),
         }
     }
 }

@@ -35,6 +35,9 @@ pub struct Outcome {
     pub left_out: Vec<LeftOut>,
     /// What SES accepted, one entry a send.
     pub sent: Vec<Sent>,
+    /// The bounces that told the sender of recipients who refuse its mail; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
     /// What failed.
     pub error: Option<Failure>,
     /// Request id of the invocation that recorded this.
@@ -99,6 +102,7 @@ impl Outcome {
             tags: Vec::new(),
             left_out: Vec::new(),
             sent: Vec::new(),
+            refused: Vec::new(),
             error: None,
             request_id: request_id.to_owned(),
             bytes: None,
@@ -113,7 +117,7 @@ impl Outcome {
 
     /// What two records of one message, written by two that did not know of each other, say together.
     ///
-    /// Sends and delivery events of both are in it, and the larger number of tries and of milliseconds.
+    /// Sends, refusals and delivery events of both are in it, and the larger number of tries and of milliseconds.
     /// All else is that of the record whose [`Status`] prevails. Commutative, associative and idempotent,
     /// so it does not matter who writes when, or how often.
     #[must_use]
@@ -121,6 +125,7 @@ impl Outcome {
         let (one, two) = if self.standing() >= other.standing() { (self, other) } else { (other, self) };
         Outcome {
             sent: union(one.sent, two.sent),
+            refused: union(one.refused, two.refused),
             delivery: union(one.delivery, two.delivery),
             tries: one.tries.max(two.tries),
             forward_millis: one.forward_millis.max(two.forward_millis),
@@ -197,6 +202,16 @@ pub struct Sent {
     pub destinations: Vec<String>,
 }
 
+/// One bounce that SES sent to the sender.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The id SES gave it; empty if its answer broke off before that, or did not come.
+    pub message_id: String,
+    /// Those whom it says that mail is refused for.
+    pub recipients: Vec<String>,
+}
+
 /// What failed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failure {
@@ -271,9 +286,18 @@ mod tests {
         let sends = vec((words(), vec(words(), 0..2)), 0..3);
         let events = vec((0i64..2, words(), option::of(words())), 0..3);
         let numbers = (option::of(0u64..2), option::of(0u64..3), 0u32..3);
+        let refusals = vec(words(), 0..2);
         let texts = (vec(words(), 0..2), option::of(words()), option::of(words()), words());
-        (select(STATUSES.to_vec()), times(), times(), sends, events, numbers, texts).prop_map(
-            |(status, claimed_until, next_try, sends, events, (bytes, forward_millis, tries), texts)| {
+        (select(STATUSES.to_vec()), times(), times(), sends, (events, refusals), numbers, texts).prop_map(
+            |(
+                status,
+                claimed_until,
+                next_try,
+                sends,
+                (events, refused),
+                (bytes, forward_millis, tries),
+                texts,
+            )| {
                 let (destinations, reason, error, request_id) = texts;
                 let sent =
                     sends.into_iter().map(|(message_id, destinations)| Sent { message_id, destinations });
@@ -288,6 +312,10 @@ mod tests {
                     next_try,
                     sent: sent.collect(),
                     delivery: delivery.collect(),
+                    refused: refused
+                        .into_iter()
+                        .map(|id| Refusal { message_id: id, recipients: vec![] })
+                        .collect(),
                     bytes,
                     reencoded: bytes == Some(1),
                     forward_millis,
@@ -318,6 +346,9 @@ mod tests {
             let merged = a.clone().merge(b.clone());
             for sent in a.sent.iter().chain(&b.sent) {
                 prop_assert!(merged.sent.contains(sent));
+            }
+            for refusal in a.refused.iter().chain(&b.refused) {
+                prop_assert!(merged.refused.contains(refusal));
             }
             for event in a.delivery.iter().chain(&b.delivery) {
                 prop_assert!(merged.delivery.contains(event));
@@ -372,6 +403,10 @@ mod tests {
         let outcome = Outcome {
             tags: vec!["spam".to_owned()],
             left_out: vec![LeftOut { recipient: "x@in.example".to_owned(), reason: "loop".to_owned() }],
+            refused: vec![Refusal {
+                message_id: "b1".to_owned(),
+                recipients: vec!["x@in.example".to_owned()],
+            }],
             reencoded: true,
             claimed_until: Some(at),
             tries: 3,
@@ -387,7 +422,8 @@ mod tests {
         let line = concat!(
             r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"sending","reason":null,"#,
             r#""recipients":["info@in.example"],"destinations":[],"tags":["spam"],"#,
-            r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"error":null,"#,
+            r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"#,
+            r#""refused":[{"messageId":"b1","recipients":["x@in.example"]}],"error":null,"#,
             r#""requestId":"r1","bytes":null,"reencoded":true,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
             r#""tries":3,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,
             r#""destination":"y@out.example","event":"bounced","code":"5.1.1"}]}"#,

@@ -5,12 +5,19 @@
 //! that neither names was a blind copy (RFC 5322 section 3.6.3, "Bcc"), or the member of a list
 //! elsewhere: it gets a send of its own, and nobody else's names it.
 //!
+//! A send has one From, at the domain that the mail came for, and one set of tags. So recipients at several
+//! domains, or some of which have the message tagged, share none either.
+//!
 //! A destination gets one copy, whatever number of recipients lead to it: that of the recipients named in To
 //! and Cc if it is among theirs, so that what its reader sees is what the message shows everybody.
 
 use std::collections::HashMap;
 
-use crate::{address::Address, delivery::Delivery};
+use crate::{
+    address::Address,
+    delivery::{Delivery, Reason},
+    domains::Domains,
+};
 
 /// Recipients that one SendEmail takes.
 /// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
@@ -24,6 +31,10 @@ pub struct Send {
     pub recipients: Vec<Address>,
     /// The destinations as SES is given them, at most [`MAX_DESTINATIONS`].
     pub destinations: Vec<String>,
+    /// The domain of its From.
+    pub domain: String,
+    /// What asked for a tag.
+    pub tags: Vec<Reason>,
 }
 
 /// The sends that are left to make for a message.
@@ -34,19 +45,33 @@ pub struct Send {
 /// follow in the order of the envelope.
 ///
 /// [`header::named`]: crate::header::named
-pub fn sends(deliveries: &[Delivery], named: &[bool], is_sent: impl Fn(&str) -> bool) -> Vec<Send> {
+pub fn sends(
+    deliveries: &[Delivery],
+    named: &[bool],
+    domains: &Domains,
+    is_sent: impl Fn(&str) -> bool,
+) -> Vec<Send> {
     let is_named = |at: usize| named.get(at).copied().unwrap_or_default();
     let (visible, blind): (Vec<_>, Vec<_>) = deliveries.iter().enumerate().partition(|(at, _)| is_named(*at));
-    let alone = blind.into_iter().map(|delivery| vec![delivery]);
-    let groups = [visible].into_iter().chain(alone);
+    let domain = |delivery: &Delivery| domains.sender_for(delivery.recipient.domain());
+    let mut groups: Vec<Vec<&Delivery>> = Vec::new();
+    for (_, delivery) in visible {
+        let alike = |other: &&Delivery| domain(other) == domain(delivery) && other.tags == delivery.tags;
+        match groups.iter_mut().find(|group| group.first().is_some_and(alike)) {
+            Some(group) => group.push(delivery),
+            None => groups.push(vec![delivery]),
+        }
+    }
+    groups.extend(blind.into_iter().map(|(_, delivery)| vec![delivery]));
     // Which group a destination belongs to, and its place among that group's destinations.
     let mut places: HashMap<String, (usize, usize)> = HashMap::new();
     let mut sends = Vec::new();
-    for (group, members) in groups.enumerate() {
+    for (group, members) in groups.into_iter().enumerate() {
+        let Some(&first) = members.first() else { continue };
         let mut destinations: Vec<String> = Vec::new();
         // Which recipients each fifty destinations are for.
         let mut recipients: Vec<Vec<Address>> = Vec::new();
-        for (_, delivery) in members {
+        for delivery in members {
             for destination in delivery.destinations.iter().map(ToString::to_string) {
                 if is_sent(&destination) {
                     continue;
@@ -69,9 +94,12 @@ pub fn sends(deliveries: &[Delivery], named: &[bool], is_sent: impl Fn(&str) -> 
             }
         }
         let batches = destinations.chunks(MAX_DESTINATIONS).map(<[String]>::to_vec);
-        sends.extend(
-            batches.zip(recipients).map(|(destinations, recipients)| Send { recipients, destinations }),
-        );
+        sends.extend(batches.zip(recipients).map(|(destinations, recipients)| Send {
+            recipients,
+            destinations,
+            domain: domain(first).to_owned(),
+            tags: first.tags.clone(),
+        }));
     }
     sends
 }
@@ -92,7 +120,12 @@ mod tests {
         Delivery {
             recipient: address(recipient),
             destinations: destinations.iter().map(|text| address(text)).collect(),
+            tags: Vec::new(),
         }
+    }
+
+    fn domains() -> Domains {
+        Domains::parse("in.example,second.example").expect("constant domains")
     }
 
     /// Each send as `recipients > destinations`.
@@ -155,15 +188,50 @@ mod tests {
         ] {
             let is_named = |delivery: &Delivery| named.contains(&delivery.recipient.local());
             let marks: Vec<bool> = deliveries.iter().map(is_named).collect();
-            let sends = sends(&deliveries, &marks, |destination| sent.contains(&destination));
+            let sends = sends(&deliveries, &marks, &domains(), |destination| sent.contains(&destination));
             assert_eq!(shown(&sends), expected, "named {named:?}, sent {sent:?}");
         }
     }
 
     #[test]
+    fn a_send_has_one_domain_and_one_set_of_tags() {
+        let tagged = |delivery: Delivery| Delivery { tags: vec![Reason::Sender], ..delivery };
+        let deliveries = [
+            delivery("a@in.example", &["ann@out.example"]),
+            delivery("b@second.example", &["bob@out.example"]),
+            delivery("c@mail.in.example", &["cat@out.example"]),
+            tagged(delivery("d@in.example", &["dan@out.example", "ann@out.example"])),
+            delivery("e@second.example", &["eve@out.example"]),
+            tagged(delivery("f@second.example", &["fay@out.example"])),
+        ];
+        let named = [true, true, true, true, true, false];
+        let sends = sends(&deliveries, &named, &domains(), |_| false);
+        let of = |send: &Send| (send.domain.clone(), send.tags.clone());
+        assert_eq!(
+            shown(&sends),
+            [
+                "a c > ann@out.example cat@out.example",
+                "b e > bob@out.example eve@out.example",
+                "d > dan@out.example",
+                "f > fay@out.example"
+            ]
+        );
+        let (first, second) = ("in.example".to_owned(), "second.example".to_owned());
+        assert_eq!(
+            sends.iter().map(of).collect::<Vec<_>>(),
+            [
+                (first.clone(), vec![]),
+                (second.clone(), vec![]),
+                (first, vec![Reason::Sender]),
+                (second, vec![Reason::Sender])
+            ]
+        );
+    }
+
+    #[test]
     fn addresses_that_differ_in_case_are_two_destinations() {
         let deliveries = [delivery("a@in.example", &["Ann@out.example", "ann@out.example"])];
-        let sends = sends(&deliveries, &[true; 3], |_| false);
+        let sends = sends(&deliveries, &[true; 3], &domains(), |_| false);
         assert_eq!(shown(&sends), ["a > Ann@out.example ann@out.example"]);
     }
 
@@ -176,7 +244,7 @@ mod tests {
             delivery("many@in.example", &many),
             delivery("last@in.example", &many[59..]),
         ];
-        let sends = sends(&deliveries, &[true; 3], |_| false);
+        let sends = sends(&deliveries, &[true; 3], &domains(), |_| false);
         let of = |send: &Send| {
             (
                 send.recipients.iter().map(|recipient| recipient.local().to_owned()).collect(),
@@ -191,20 +259,21 @@ mod tests {
     proptest! {
         #[test]
         fn each_destination_once_and_no_blind_recipient_beside_another(
-            table in vec((0..2_usize, vec(0..90_u8, 0..70)), 0..6),
+            table in vec((0..2_usize, vec(0..90_u8, 0..70), 0..2_usize, any::<bool>()), 0..6),
             sent in vec(0..90_u8, 0..40),
         ) {
             let destination = |number: &u8| format!("d{number}@out.example");
-            let deliveries: Vec<Delivery> = table.iter().enumerate().map(|(at, (_, destinations))| Delivery {
-                recipient: address(&format!("r{at}@in.example")),
+            let deliveries: Vec<Delivery> = table.iter().enumerate().map(|(at, (_, destinations, domain, tagged))| Delivery {
+                recipient: address(&format!("r{at}@{}", ["in.example", "second.example"][*domain])),
                 destinations: destinations.iter().map(|number| address(&destination(number))).collect(),
+                tags: if *tagged { vec![Reason::Sender] } else { vec![] },
             }).collect();
             let named: BTreeSet<String> = table.iter().enumerate()
-                .filter(|(_, (named, _))| *named == 1).map(|(at, _)| format!("r{at}")).collect();
+                .filter(|(_, (named, ..))| *named == 1).map(|(at, _)| format!("r{at}")).collect();
             let is_named = |recipient: &Address| named.contains(recipient.local());
             let sent: BTreeSet<String> = sent.iter().map(destination).collect();
             let marks: Vec<bool> = deliveries.iter().map(|delivery| is_named(&delivery.recipient)).collect();
-            let sends = sends(&deliveries, &marks, |destination| sent.contains(destination));
+            let sends = sends(&deliveries, &marks, &domains(), |destination| sent.contains(destination));
 
             let leads_to = |recipient: &Address| -> BTreeSet<String> {
                 let it = deliveries.iter().filter(|delivery| delivery.recipient == *recipient);
@@ -219,6 +288,9 @@ mod tests {
                     prop_assert!(send.recipients.iter().any(|recipient| leads_to(recipient).contains(destination)));
                 }
                 for recipient in &send.recipients {
+                    prop_assert_eq!(recipient.domain(), &send.domain);
+                    let delivery = deliveries.iter().find(|delivery| delivery.recipient == *recipient);
+                    prop_assert_eq!(delivery.map(|delivery| &delivery.tags), Some(&send.tags));
                     prop_assert!(send.destinations.iter().any(|destination| leads_to(recipient).contains(destination)));
                     prop_assert!(is_named(recipient) || send.recipients.len() == 1);
                 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::{
     decision::{Action, Policy},
+    domains::{Domains, domain},
     keys::Prefixes,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub mod names {
     /// Bucket of messages, records and routes.
     pub const BUCKET: &str = "BUCKET";
-    /// Domain that SES receives mail for, and that forwarded mail is sent from.
+    /// Domains that SES receives mail for, and that forwarded mail is sent from, with commas between them.
     pub const EMAIL_DOMAIN: &str = "EMAIL_DOMAIN";
     /// Domain that mail goes to where no route says otherwise.
     pub const DESTINATION_DOMAIN: &str = "DESTINATION_DOMAIN";
@@ -35,8 +36,14 @@ pub mod names {
     pub const ON_VIRUS: &str = "ON_VIRUS";
     /// What to do with mail that DMARC asks to reject.
     pub const ON_DMARC_REJECT: &str = "ON_DMARC_REJECT";
+    /// What to do with mail that fails DMARC under any other policy.
+    pub const ON_DMARC_FAIL: &str = "ON_DMARC_FAIL";
     /// What to do with mail that neither SPF nor DKIM vouches for.
     pub const ON_UNAUTHENTICATED: &str = "ON_UNAUTHENTICATED";
+    /// What to do with mail that fails SPF.
+    pub const ON_SPF_FAIL: &str = "ON_SPF_FAIL";
+    /// What to do with mail that fails DKIM.
+    pub const ON_DKIM_FAIL: &str = "ON_DKIM_FAIL";
     /// Put before every subject.
     pub const SUBJECT_PREFIX: &str = "SUBJECT_PREFIX";
     /// Whether To and Cc keep the recipients that they name.
@@ -84,8 +91,8 @@ impl SettingsError {
 pub struct Common {
     /// `BUCKET`.
     pub bucket: String,
-    /// `EMAIL_DOMAIN`, in lower case, IDN as A-labels.
-    pub email_domain: String,
+    /// `EMAIL_DOMAIN`.
+    pub domains: Domains,
     /// `MESSAGES_PREFIX` and the like.
     pub prefixes: Prefixes,
 }
@@ -129,12 +136,12 @@ impl EmailSettings {
         let common = Common::read(&mut lookup);
         let destination_domain = lookup.optional(names::DESTINATION_DOMAIN, DOMAIN, domain);
         if let (Some(common), Some(destination)) = (&common, &destination_domain)
-            && common.email_domain == *destination
+            && common.domains.contains(destination)
         {
             lookup.problem(
                 names::DESTINATION_DOMAIN,
                 destination,
-                "a domain other than EMAIL_DOMAIN, or mail would go in circles",
+                "a domain that is not in EMAIL_DOMAIN, or mail would go in circles",
             );
         }
         let routes_key = lookup.or_default(names::ROUTES_KEY, "config/routes.toml", KEY, object_key);
@@ -142,7 +149,10 @@ impl EmailSettings {
             spam: lookup.or_default(names::ON_SPAM, "drop", ACTION, action),
             virus: lookup.or_default(names::ON_VIRUS, "drop", ACTION, action),
             dmarc_reject: lookup.or_default(names::ON_DMARC_REJECT, "drop", ACTION, action),
-            unauthenticated: lookup.or_default(names::ON_UNAUTHENTICATED, "forward", ACTION, action),
+            dmarc_fail: lookup.or_default(names::ON_DMARC_FAIL, "tag", ACTION, action),
+            unauthenticated: lookup.or_default(names::ON_UNAUTHENTICATED, "tag", ACTION, action),
+            spf_fail: lookup.or_default(names::ON_SPF_FAIL, "forward", ACTION, action),
+            dkim_fail: lookup.or_default(names::ON_DKIM_FAIL, "forward", ACTION, action),
         };
         let subject_prefix =
             lookup.optional(names::SUBJECT_PREFIX, SUBJECT, subject_prefix).unwrap_or_default();
@@ -166,7 +176,7 @@ impl Common {
     /// Reads them; `None` if a required one is missing or malformed, which the lookup then knows.
     pub fn read<F: Fn(&str) -> Option<String>>(lookup: &mut Lookup<F>) -> Option<Common> {
         let bucket = lookup.required(names::BUCKET, BUCKET, bucket);
-        let email_domain = lookup.required(names::EMAIL_DOMAIN, DOMAIN, domain);
+        let domains = lookup.required(names::EMAIL_DOMAIN, DOMAINS, Domains::parse);
         let prefixes = Prefixes {
             messages: lookup.or_default(names::MESSAGES_PREFIX, "messages/", PREFIX, prefix),
             index: lookup.or_default(names::INDEX_PREFIX, "index/", PREFIX, prefix),
@@ -180,7 +190,7 @@ impl Common {
                 "a prefix other than INDEX_PREFIX, or outcomes would overwrite notifications",
             );
         }
-        Some(Common { bucket: bucket?, email_domain: email_domain?, prefixes })
+        Some(Common { bucket: bucket?, domains: domains?, prefixes })
     }
 }
 
@@ -274,6 +284,7 @@ impl<F: Fn(&str) -> Option<String>> Lookup<F> {
 
 const BUCKET: &str = "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens";
 const DOMAIN: &str = "a domain such as example.com";
+const DOMAINS: &str = "a domain such as example.com, or several with commas between them";
 const PREFIX: &str = "a key prefix that ends in a slash, such as mail/messages/, and does not begin with one";
 const KEY: &str = "an S3 key such as config/routes.toml, without a slash at its beginning or end";
 const ACTION: &str = "forward, tag or drop";
@@ -288,12 +299,6 @@ fn bucket(value: &str) -> Option<String> {
     ((3..=63).contains(&value.len()) && value.bytes().all(allowed)).then(|| value.to_owned())
 }
 
-/// A domain of at least two labels in its ASCII form (RFC 5890 A-labels), lower case.
-pub fn domain(value: &str) -> Option<String> {
-    let ascii = idna::domain_to_ascii_strict(value).ok()?;
-    (ascii.contains('.') && !ascii.ends_with('.')).then_some(ascii)
-}
-
 fn prefix(value: &str) -> Option<String> {
     (is_key(value) && value.ends_with('/')).then(|| value.to_owned())
 }
@@ -306,13 +311,10 @@ fn is_key(value: &str) -> bool {
     value.len() <= MAX_KEY_BYTES && !value.starts_with('/') && !value.contains(char::is_control)
 }
 
+/// In any case: SES writes its own words in capitals.
 fn action(value: &str) -> Option<Action> {
-    match value {
-        "forward" => Some(Action::Forward),
-        "tag" => Some(Action::Tag),
-        "drop" => Some(Action::Drop),
-        _ => None,
-    }
+    let actions = [("forward", Action::Forward), ("tag", Action::Tag), ("drop", Action::Drop)];
+    actions.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(value)).map(|(_, action)| action)
 }
 
 fn flag(value: &str) -> Option<bool> {
@@ -343,7 +345,7 @@ mod tests {
         EmailSettings {
             common: Common {
                 bucket: "mail".to_owned(),
-                email_domain: "in.example".to_owned(),
+                domains: Domains::parse("in.example").unwrap(),
                 prefixes: Prefixes {
                     messages: "messages/".to_owned(),
                     index: "index/".to_owned(),
@@ -357,7 +359,10 @@ mod tests {
                 spam: Action::Drop,
                 virus: Action::Drop,
                 dmarc_reject: Action::Drop,
-                unauthenticated: Action::Forward,
+                dmarc_fail: Action::Tag,
+                unauthenticated: Action::Tag,
+                spf_fail: Action::Forward,
+                dkim_fail: Action::Forward,
             },
             subject_prefix: String::new(),
             hide_destinations: false,
@@ -383,7 +388,7 @@ mod tests {
     #[test]
     fn ok_everything_set() {
         let mut variables = REQUIRED.to_vec();
-        variables[1].1 = "Bücher.Example";
+        variables[1].1 = "Bücher.Example, b.example";
         variables.extend([
             ("MESSAGES_PREFIX", "in/"),
             ("INDEX_PREFIX", "a/index/"),
@@ -391,15 +396,18 @@ mod tests {
             ("ERROR_PREFIX", "e/"),
             ("ROUTES_KEY", "routes.toml"),
             ("ON_SPAM", "tag"),
-            ("ON_VIRUS", "forward"),
+            ("ON_VIRUS", "FORWARD"),
             ("ON_DMARC_REJECT", "tag"),
+            ("ON_DMARC_FAIL", "Drop"),
             ("ON_UNAUTHENTICATED", "drop"),
+            ("ON_SPF_FAIL", "tag"),
+            ("ON_DKIM_FAIL", "drop"),
             ("SUBJECT_PREFIX", "[Firma ü] "),
             ("HIDE_DESTINATIONS", "true"),
             ("CONFIGURATION_SET", "set-1"),
         ]);
         let mut all = expected();
-        all.common.email_domain = "xn--bcher-kva.example".to_owned();
+        all.common.domains = Domains::parse("xn--bcher-kva.example,b.example").unwrap();
         all.common.prefixes = Prefixes {
             messages: "in/".to_owned(),
             index: "a/index/".to_owned(),
@@ -411,7 +419,10 @@ mod tests {
             spam: Action::Tag,
             virus: Action::Forward,
             dmarc_reject: Action::Tag,
+            dmarc_fail: Action::Drop,
             unauthenticated: Action::Drop,
+            spf_fail: Action::Tag,
+            dkim_fail: Action::Drop,
         };
         all.subject_prefix = "[Firma ü] ".to_owned();
         all.hide_destinations = true;
@@ -421,14 +432,15 @@ mod tests {
 
     #[test]
     fn err_everything_wrong_is_told_at_once() {
-        let error = read(&[("EMAIL_DOMAIN", "in example"), ("ON_SPAM", "Drop"), ("INDEX_PREFIX", "index")]);
+        let error = read(&[("EMAIL_DOMAIN", "in example"), ("ON_SPAM", "delete"), ("INDEX_PREFIX", "index")]);
         let sentences = [
             "BUCKET is not set; it must be the name of a bucket: 3 to 63 lower-case letters, digits, dots \
              and hyphens",
-            "EMAIL_DOMAIN is \"in example\"; it must be a domain such as example.com",
+            "EMAIL_DOMAIN is \"in example\"; it must be a domain such as example.com, or several with \
+             commas between them",
             "INDEX_PREFIX is \"index\"; it must be a key prefix that ends in a slash, such as \
              mail/messages/, and does not begin with one",
-            "ON_SPAM is \"Drop\"; it must be forward, tag or drop",
+            "ON_SPAM is \"delete\"; it must be forward, tag or drop",
         ];
         assert_eq!(error, Err(SettingsError(sentences.map(str::to_owned).to_vec())));
         assert_eq!(error.unwrap_err().to_string(), sentences.join("; "));
@@ -440,6 +452,7 @@ mod tests {
             ("BUCKET", "My_Bucket"),
             ("BUCKET", "ab"),
             ("EMAIL_DOMAIN", "localhost"),
+            ("EMAIL_DOMAIN", "in.example,"),
             ("EMAIL_DOMAIN", "in.example."),
             ("EMAIL_DOMAIN", "-in.example"),
             ("EMAIL_DOMAIN", "user@in.example"),
@@ -451,7 +464,8 @@ mod tests {
             ("ROUTES_KEY", "config/"),
             ("ON_VIRUS", "delete"),
             ("ON_DMARC_REJECT", "reject"),
-            ("ON_UNAUTHENTICATED", "FORWARD"),
+            ("ON_UNAUTHENTICATED", "yes"),
+            ("ON_SPF_FAIL", "bounce"),
             ("SUBJECT_PREFIX", "a\r\nBcc: x@y.example"),
             ("HIDE_DESTINATIONS", "yes"),
             ("CONFIGURATION_SET", "two words"),

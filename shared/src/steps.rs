@@ -107,7 +107,7 @@ mod tests {
     fn delivery(recipient: &str, destination: &str) -> Delivery {
         let [recipient, destination] =
             [recipient, destination].map(|text| Address::parse(text).expect("a constant address"));
-        Delivery { recipient, destinations: vec![destination] }
+        Delivery { recipient, destinations: vec![destination], tags: Vec::new() }
     }
 
     /// The steps that reading and rewriting takes for fields of a piece repeated, and the size of the new block.

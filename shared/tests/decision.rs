@@ -7,8 +7,10 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use ses_forwarder::{
+    address::Address,
     decision::{Action, Decision, Policy, RECEIVED_MAX, decide, judge},
     delivery::Reason,
+    domains::Domains,
     header::{self, HeaderFacts, Marks, Rewrite},
     notification::{Notification, Verdict},
     routes::Routes,
@@ -24,14 +26,21 @@ const ROUTES: &str = r#"[routes]
 "#;
 
 fn routes(destination_domain: Option<&str>) -> Routes {
-    Routes::parse(ROUTES.as_bytes(), "in.example", destination_domain).unwrap()
+    Routes::parse(ROUTES.as_bytes(), &domains(), destination_domain).unwrap()
+}
+
+fn domains() -> Domains {
+    Domains::parse("in.example").unwrap()
 }
 
 const POLICY: Policy = Policy {
     spam: Action::Drop,
     virus: Action::Drop,
     dmarc_reject: Action::Drop,
+    dmarc_fail: Action::Tag,
     unauthenticated: Action::Forward,
+    spf_fail: Action::Forward,
+    dkim_fail: Action::Forward,
 };
 
 /// An ordinary message that passed every check.
@@ -67,7 +76,7 @@ fn shown(decision: &Decision) -> String {
 
 /// With the routes above, of which the default sends everyone else to the same name at out.example.
 fn decided(notification: &Notification, header: &HeaderFacts) -> String {
-    shown(&decide(notification, header, &POLICY, &routes(Some("out.example")), "in.example"))
+    shown(&decide(notification, header, &POLICY, &routes(Some("out.example")), &domains()))
 }
 
 /// The words that SES says of a message; `None` is a verdict that is not there.
@@ -86,25 +95,36 @@ type Setting = fn(&Policy) -> Action;
 type HasFailed = fn(&Words) -> bool;
 
 /// The rules, most important first: a check, its setting, and when it has failed.
-const RULES: [(Reason, Setting, HasFailed); 4] = [
-    (Reason::Spam, |policy| policy.spam, |words| words.spam == Some("FAIL")),
-    (Reason::Virus, |policy| policy.virus, |words| words.virus == Some("FAIL")),
+const RULES: [(Reason, Setting, HasFailed); 7] = [
+    (Reason::Spam, |policy| policy.spam, |words| failed(words.spam)),
+    (Reason::Virus, |policy| policy.virus, |words| failed(words.virus)),
     (
         Reason::Dmarc,
         |policy| policy.dmarc_reject,
-        |words| words.dmarc == Some("FAIL") && matches!(words.dmarc_policy, Some("reject" | "REJECT")),
+        |words| failed(words.dmarc) && matches!(words.dmarc_policy, Some("reject" | "REJECT")),
+    ),
+    (
+        Reason::Dmarc,
+        |policy| policy.dmarc_fail,
+        |words| failed(words.dmarc) && !matches!(words.dmarc_policy, Some("reject" | "REJECT")),
     ),
     (
         Reason::Unauthenticated,
         |policy| policy.unauthenticated,
         |words| words.spf != Some("PASS") && words.dkim != Some("PASS"),
     ),
+    (Reason::Spf, |policy| policy.spf_fail, |words| failed(words.spf)),
+    (Reason::Dkim, |policy| policy.dkim_fail, |words| failed(words.dkim)),
 ];
+
+fn failed(word: Word) -> bool {
+    matches!(word, Some("FAIL" | "fail"))
+}
 
 /// All that SES documents, something new, and nothing.
 const VERDICTS: [Word; 7] = [
     Some("PASS"),
-    Some("FAIL"),
+    Some("fail"),
     Some("GRAY"),
     Some("PROCESSING_FAILED"),
     Some("DISABLED"),
@@ -115,7 +135,7 @@ const DMARC_POLICIES: [Word; 6] =
     [Some("none"), Some("quarantine"), Some("reject"), Some("REJECT"), Some("new"), None];
 
 /// What the rules say where these have failed: the first that drops, else those that tag.
-fn expected(failed: [bool; 4], policy: &Policy) -> Result<Vec<Reason>, Reason> {
+fn expected(failed: [bool; 7], policy: &Policy) -> Result<Vec<Reason>, Reason> {
     let asks = |what: Action| {
         let rules = RULES.iter().zip(failed);
         rules.filter(move |((_, setting, _), failed)| *failed && setting(policy) == what)
@@ -126,13 +146,20 @@ fn expected(failed: [bool; 4], policy: &Policy) -> Result<Vec<Reason>, Reason> {
     }
 }
 
+/// Any two settings in every combination, and most of any four.
 fn policies() -> Vec<Policy> {
     let actions = [Action::Forward, Action::Tag, Action::Drop];
-    let policy = |n: usize| Policy {
-        spam: actions[n % 3],
-        virus: actions[n / 3 % 3],
-        dmarc_reject: actions[n / 9 % 3],
-        unauthenticated: actions[n / 27],
+    let policy = |n: usize| {
+        let [a, b, c, d] = [n % 3, n / 3 % 3, n / 9 % 3, n / 27];
+        Policy {
+            spam: actions[a],
+            virus: actions[b],
+            dmarc_reject: actions[c],
+            dmarc_fail: actions[d],
+            unauthenticated: actions[(a + b + c) % 3],
+            spf_fail: actions[(a + 2 * b + d) % 3],
+            dkim_fail: actions[(a + c + 2 * d) % 3],
+        }
     };
     (0..81).map(policy).collect()
 }
@@ -154,8 +181,9 @@ fn said(words: &Words) -> Notification {
 #[test]
 fn ok_every_verdict_with_every_setting() {
     let policies = &policies();
-    let numbers: Vec<_> = (0..16).map(|bits| [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1)).collect();
-    let answers: HashMap<[bool; 4], Vec<_>> = numbers
+    let numbers: Vec<_> =
+        (0..128).map(|bits| [0, 1, 2, 3, 4, 5, 6].map(|bit| bits >> bit & 1 == 1)).collect();
+    let answers: HashMap<[bool; 7], Vec<_>> = numbers
         .into_iter()
         .map(|failed| (failed, policies.iter().map(|policy| expected(failed, policy)).collect()))
         .collect();
@@ -191,18 +219,19 @@ fn ok_every_verdict_with_every_setting() {
 fn ok_verdicts_decide_a_message() {
     let routes = routes(None);
     let word = |failed| Some(if failed { "FAIL" } else { "PASS" });
-    for bits in 0..16 {
-        let failed @ [spam, virus, dmarc, unauthenticated] = [0, 1, 2, 3].map(|bit| bits >> bit & 1 == 1);
+    for bits in 0..64 {
+        let [spam, virus, dmarc, rejects, spf, dkim] = [0, 1, 2, 3, 4, 5].map(|bit| bits >> bit & 1 == 1);
         let words = Words {
             spam: word(spam),
             virus: word(virus),
-            spf: word(unauthenticated),
-            dkim: None,
+            spf: word(spf),
+            dkim: word(dkim),
             dmarc: word(dmarc),
-            dmarc_policy: Some("reject"),
+            dmarc_policy: Some(if rejects { "reject" } else { "quarantine" }),
         };
+        let failed = RULES.map(|(_, _, has_failed)| has_failed(&words));
         for policy in policies() {
-            let decision = decide(&said(&words), &HeaderFacts::default(), &policy, &routes, "in.example");
+            let decision = decide(&said(&words), &HeaderFacts::default(), &policy, &routes, &domains());
             let expected = match expected(failed, &policy) {
                 Err(reason) => format!("drop {}", reason.word()),
                 Ok(tags) => {
@@ -210,7 +239,7 @@ fn ok_verdicts_decide_a_message() {
                     format!("forward ann@out.example{tags}")
                 }
             };
-            assert_eq!(shown(&decision), expected, "{policy:?} {bits:04b}");
+            assert_eq!(shown(&decision), expected, "{policy:?} {bits:06b}");
         }
     }
 }
@@ -250,6 +279,70 @@ fn ok_recipients_that_fare_differently() {
     ] {
         assert_eq!(decided(&message_to(recipients), &HeaderFacts::default()), expected, "{recipients:?}");
     }
+}
+
+#[test]
+fn ok_senders() {
+    let file = r#"[routes]
+"closed@in.example" = "refuse"
+[senders]
+"jane@x.example" = "forward"
+"@blocked.example" = "drop"
+"@rude.example" = "refuse"
+"@odd.example" = "tag"
+[senders."ann@in.example"]
+"@blocked.example" = "forward"
+"#;
+    let domains = Domains::parse("in.example,b.example").unwrap();
+    let routes = Routes::parse(file.as_bytes(), &domains, Some("out.example")).unwrap();
+    let check = |recipients: &[&str], author: &str, change: fn(&mut Notification), expected: &str| {
+        let header = HeaderFacts {
+            author: Address::parse(author).ok(),
+            authors: usize::from(!author.is_empty()),
+            ..HeaderFacts::default()
+        };
+        let mut notification = Notification { source: None, ..message_to(recipients) };
+        change(&mut notification);
+        let decision = decide(&notification, &header, &POLICY, &routes, &domains);
+        assert_eq!(shown(&decision), expected, "{author} to {recipients:?}");
+    };
+    let spam: fn(&mut Notification) = |notification| notification.spam = Verdict::Fail;
+    let forged: fn(&mut Notification) = |notification| {
+        (notification.spam, notification.dmarc) = (Verdict::Fail, Verdict::Fail);
+    };
+    let plain: fn(&mut Notification) = |_| {};
+    let nobody: fn(&mut Notification) = |notification| {
+        (notification.spf, notification.dkim, notification.dmarc) =
+            (Verdict::Gray, Verdict::Gray, Verdict::Gray);
+    };
+    // Past the verdicts, but only who he says he is.
+    check(&["bob@in.example"], "jane@x.example", spam, "forward bob@out.example");
+    check(&["bob@in.example"], "jane@x.example", forged, "drop spam");
+    check(&["bob@in.example"], "eve@x.example", spam, "drop spam");
+    // Blocked, for all but one.
+    check(&["bob@b.example"], "eve@blocked.example", plain, "drop sender");
+    check(
+        &["bob@in.example", "ann@in.example"],
+        "eve@blocked.example",
+        spam,
+        "forward ann@out.example not bob@in.example (spam)",
+    );
+    check(&["bob@in.example"], "eve@rude.example", plain, "drop refused");
+    check(&["bob@in.example"], "eve@odd.example", plain, "forward bob@out.example [sender]");
+    check(&["bob@in.example"], "eve@odd.example", spam, "drop spam");
+    // An address that takes no mail.
+    check(&["closed@in.example"], "eve@else.example", plain, "drop refused");
+    check(
+        &["closed@in.example", "bob@b.example"],
+        "eve@else.example",
+        plain,
+        "forward bob@out.example not closed@in.example (refused)",
+    );
+    // Who claims to be one of us is marked unless he is.
+    check(&["bob@in.example"], "ceo@in.example", plain, "forward bob@out.example");
+    check(&["bob@in.example"], "ceo@in.example", nobody, "forward bob@out.example [forged]");
+    check(&["bob@in.example"], "ceo@mail.b.example", nobody, "forward bob@out.example [forged]");
+    check(&["bob@in.example"], "ceo@notb.example", nobody, "forward bob@out.example");
 }
 
 #[test]
@@ -410,7 +503,7 @@ fn ok_answers_to_forwarded_mail() {
     assert_eq!(decided(&bounce, &of_ses), "forward ann@out.example not jane_example.com@in.example (bounce)");
     let bounce =
         Notification { source: None, ..message_to(&[MADE_UP, "old-shop@in.example", "x@shop.example"]) };
-    let decision = decide(&bounce, &of_ses, &POLICY, &routes(None), "in.example");
+    let decision = decide(&bounce, &of_ses, &POLICY, &routes(None), &domains());
     assert_eq!(shown(&decision), "drop bounce");
 }
 
@@ -438,7 +531,7 @@ fn ok_a_forged_bounce_makes_no_notice() {
 #[test]
 fn ok_answers_through_a_catch_all_do_not_circle() {
     let routes =
-        Routes::parse(b"[routes]\n\"@in.example\" = \"Me@out.example\"\n", "in.example", None).unwrap();
+        Routes::parse(b"[routes]\n\"@in.example\" = \"Me@out.example\"\n", &domains(), None).unwrap();
     for (recipient, source, is_answer, expected) in [
         // A vacation program that marks nothing, and a person.
         ("jane_example.com@in.example", "me@out.example", false, "drop auto-reply"),
@@ -452,7 +545,7 @@ fn ok_answers_through_a_catch_all_do_not_circle() {
     ] {
         let notification = Notification { source: Some(source.into()), ..message_to(&[recipient]) };
         let header = HeaderFacts { is_answer, ..HeaderFacts::default() };
-        let decision = decide(&notification, &header, &POLICY, &routes, "in.example");
+        let decision = decide(&notification, &header, &POLICY, &routes, &domains());
         assert_eq!(shown(&decision), expected, "{recipient} from {source}, {is_answer}");
     }
 }
@@ -503,7 +596,7 @@ fn ok_what_comes_first() {
 #[test]
 fn ok_reason_for_the_outcome() {
     let decide = |notification: &Notification, policy: &Policy| {
-        decide(notification, &HeaderFacts::default(), policy, &routes(Some("out.example")), "in.example")
+        decide(notification, &HeaderFacts::default(), policy, &routes(Some("out.example")), &domains())
             .reason()
     };
     let tag = Policy { spam: Action::Tag, ..POLICY };
@@ -531,7 +624,7 @@ proptest! {
         let notification = Notification { recipients: recipients.clone(), source, ..message_to(&[]) };
         let header = HeaderFacts { loops, ..HeaderFacts::default() };
         let routes = routes(Some("out.example"));
-        let decision = decide(&notification, &header, &POLICY, &routes, "in.example");
+        let decision = decide(&notification, &header, &POLICY, &routes, &domains());
         if let Decision::Forward { deliveries, destinations, left_out, .. } = decision {
             let mut expected: Vec<String> = Vec::new();
             for delivery in &deliveries {

@@ -28,8 +28,13 @@ fn deliveries() -> Vec<Delivery> {
         Delivery {
             recipient: address("info@in.example"),
             destinations: vec![address("ann@out.example"), address("bob@else.example")],
+            tags: vec![],
         },
-        Delivery { recipient: address("user@example.com"), destinations: vec![address("user@out.example")] },
+        Delivery {
+            recipient: address("user@example.com"),
+            destinations: vec![address("user@out.example")],
+            tags: vec![],
+        },
     ]
 }
 

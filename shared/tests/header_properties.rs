@@ -176,8 +176,8 @@ proptest! {
     ) {
         let address = |text: &str| Address::parse(text).expect("a constant address");
         let deliveries = [
-            Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example"), address("bob@else.example")] },
-            Delivery { recipient: address("\"o p\"@in.example"), destinations: vec![] },
+            Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example"), address("bob@else.example")], tags: vec![] },
+            Delivery { recipient: address("\"o p\"@in.example"), destinations: vec![], tags: vec![] },
         ];
         let recipients = [address("info@in.example"), address("\"o p\"@in.example")];
         let how = Rewrite {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use ses_forwarder::{
     address::Address,
+    domains::Domains,
     routes::{FILE_MAX, How, Routes},
 };
 
@@ -55,8 +56,12 @@ fn address(text: &str) -> Address {
     Address::parse(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn domains(list: &str) -> Domains {
+    Domains::parse(list).unwrap_or_else(|| panic!("{list} are domains"))
+}
+
 fn parse(file: &str) -> Routes {
-    Routes::parse(file.as_bytes(), "in.example", Some("out.example"))
+    Routes::parse(file.as_bytes(), &domains("in.example"), Some("out.example"))
         .unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
@@ -173,10 +178,14 @@ fn ok_what_closes_the_table() {
     let default = Some((None, "Any+Tag@out.example".to_owned()));
     let own = |line, destination: &str| Some((Some(line), destination.to_owned()));
 
-    assert_eq!(all(&Routes::default_for("in.example", Some("out.example"))), default);
-    assert_eq!(all(&Routes::default_for("In.Example", Some("OUT.example"))), default);
-    assert_eq!(all(&Routes::default_for("in.example", None)), None);
-    assert_eq!(all(&Routes::default_for("in.example", Some("IN.example"))), None, "not back into itself");
+    assert_eq!(all(&Routes::default_for(&domains("in.example"), Some("out.example"))), default);
+    assert_eq!(all(&Routes::default_for(&domains("In.Example"), Some("OUT.example"))), default);
+    assert_eq!(all(&Routes::default_for(&domains("in.example"), None)), None);
+    assert_eq!(
+        all(&Routes::default_for(&domains("in.example"), Some("IN.example"))),
+        None,
+        "not back into itself"
+    );
     for (file, expected) in [
         ("", default.clone()),
         ("# nothing yet\n", default.clone()),
@@ -191,8 +200,76 @@ fn ok_what_closes_the_table() {
     ] {
         assert_eq!(all(&parse(file)), expected, "{file:?}");
     }
-    let without = Routes::parse(b"[routes]\n\"x\" = []", "in.example", None).unwrap();
+    let without = Routes::parse(b"[routes]\n\"x\" = []", &domains("in.example"), None).unwrap();
     assert_eq!(all(&without), None);
+}
+
+#[test]
+fn ok_several_domains() {
+    let two = domains("in.example, second.example");
+    let file = |file: &str| Routes::parse(file.as_bytes(), &two, Some("out.example")).unwrap();
+    let found = |routes: &Routes, recipient: &str| find(routes, recipient);
+    let to = |line, how, destination: &str| Some((line, how, destination.to_owned()));
+
+    // One destination domain is the default of all of them, a line for one of them is that one's alone.
+    for routes in [Routes::default_for(&two, Some("out.example")), file("")] {
+        assert_eq!(found(&routes, "ann@in.example"), to(None, How::Domain, "ann@out.example"));
+        assert_eq!(found(&routes, "ann@second.example"), to(None, How::Domain, "ann@out.example"));
+        assert_eq!(found(&routes, "ann@sub.second.example"), None);
+    }
+    let routes =
+        file("[routes]\n\"@second.example\" = \"@else.example\"\n\"abuse\" = \"ops@else.example\"\n");
+    assert_eq!(found(&routes, "ann@in.example"), to(None, How::Domain, "ann@out.example"));
+    assert_eq!(found(&routes, "ann@second.example"), to(Some(2), How::Domain, "ann@else.example"));
+    assert_eq!(found(&routes, "abuse@in.example"), to(Some(3), How::User, "ops@else.example"));
+    assert_eq!(found(&routes, "abuse@second.example"), to(Some(3), How::User, "ops@else.example"));
+
+    // A line for all domains stands where the defaults would.
+    let routes = file("[routes]\n\"@\" = \"me@else.example\"\n\"@in.example\" = []\n");
+    assert_eq!(found(&routes, "ann@in.example"), to(Some(3), How::Domain, ""));
+    assert_eq!(found(&routes, "ann@second.example"), to(Some(2), How::Everyone, "me@else.example"));
+    assert_eq!(found(&routes, "ann@sub.in.example"), to(Some(2), How::Everyone, "me@else.example"));
+
+    // Subdomains, of which the nearest line decides.
+    let routes = file(
+        "[routes]\n\"@*.in.example\" = \"a@else.example\"\n\"@*.x.in.example\" = \"b@else.example\"\n\"@y.x.in.example\" = []\n",
+    );
+    for (recipient, expected) in [
+        ("ann@in.example", to(None, How::Domain, "ann@out.example")),
+        ("ann@x.in.example", to(Some(2), How::Subdomain, "a@else.example")),
+        ("ann@z.x.in.example", to(Some(3), How::Subdomain, "b@else.example")),
+        ("ann@z.y.x.in.example", to(Some(3), How::Subdomain, "b@else.example")),
+        ("ann@y.x.in.example", to(Some(4), How::Domain, "")),
+        ("ann@notin.example", None),
+    ] {
+        assert_eq!(found(&routes, recipient), expected, "{recipient}");
+    }
+
+    // A destination at any of the domains would come back.
+    let errors = shown(&Routes::parse(b"[routes]\nx = \"@second.example\"", &two, None).unwrap_err());
+    assert_eq!(
+        errors,
+        [
+            r#"2:5: "@second.example" leads back into second.example, so mail would go round; allowed is any other domain"#
+        ]
+    );
+}
+
+#[test]
+fn ok_refused_and_named() {
+    let routes = parse(
+        "[routes]\n\"old@in.example\" = \"refuse\"\n\"older\" = \"Refuse\"\n\"ann\" = \"Ann <ann@out.example>\"\n\"bob\" = ['\"Bob, Jr.\" <bob@out.example>', \"bob@out.example\"]\n",
+    );
+    for recipient in ["old@in.example", "Old+x@in.example", "older@in.example"] {
+        let found = routes.lookup(&address(recipient)).unwrap();
+        assert!(found.refused && found.destinations.is_empty(), "{recipient}: {found:?}");
+    }
+    for (recipient, destination) in
+        [("ann@in.example", "ann@out.example"), ("bob@in.example", "bob@out.example")]
+    {
+        let found = routes.lookup(&address(recipient)).unwrap();
+        assert_eq!((found.refused, found.destinations), (false, vec![address(destination)]), "{recipient}");
+    }
 }
 
 /// Each problem as `line:column: message`.
@@ -204,24 +281,24 @@ fn shown(problems: &[ses_forwarder::routes::Problem]) -> Vec<String> {
 }
 
 fn errors(file: &[u8]) -> Vec<String> {
-    shown(&Routes::parse(file, "in.example", Some("out.example")).expect_err("an error"))
+    shown(&Routes::parse(file, &domains("in.example"), Some("out.example")).expect_err("an error"))
 }
 
 #[test]
 fn err_every_problem_with_its_place() {
-    let keys = r#"a line is for "user+tag@domain", "user@domain", "user" or "@domain""#;
-    let allowed = r#"allowed are "user@domain", "@domain", a list of these, and [] to discard"#;
+    let keys = r#"a line is for "user+tag@domain", "user@domain", "user", "@domain", "@*.domain" or "@""#;
+    let allowed = r#"allowed are "user@domain", "@domain", a list of these, [] to discard and "refuse""#;
     let file = r#"title = "mine"
 [routes]
 "a b@in.example" = "ann@out.example"
-"@" = "ann@out.example"
+"@*" = "ann@out.example"
 "" = "ann@out.example"
 "ü@in.example" = "ann@out.example"
 "ok@in.example" = "ann"
 "ok1@in.example" = ["ann@out.example", 5, "b@", true]
 "ok2@in.example" = 1.5
 "ok3@in.example" = 2026-01-01
-"ok4@in.example" = "Ann <ann@out.example>"
+"ok4@in.example" = "Ann <ann>"
 "ok5@in.example" = [["ann@out.example"]]
 "ok6@in.example" = ""
 "Übung" = "x@in.example"
@@ -231,11 +308,13 @@ abuse.x = "ann@out.example"
 "x" = "y"
 "#;
     let expected = [
-        r#"1:1: "title" stands outside of the table [routes]"#.to_owned(),
+        r#"1:1: "title" stands outside of the tables [routes] and [senders]"#.to_owned(),
         format!(
             r#"3:1: expected an address, but "a b@in.example" has a local part with a character that is only allowed in quotes, or not at all; {keys}"#
         ),
-        format!(r#"4:1: expected a domain, but "@" has no domain; {keys}"#),
+        format!(
+            r#"4:1: expected a domain, but "@*" has a domain that is not made of letters, digits, hyphens and single dots; {keys}"#
+        ),
         format!(r#"5:1: expected a local part, but found ""; {keys}"#),
         format!(
             r#"6:1: expected an address, but "ü@in.example" has a local part with a character that is only allowed in quotes, or not at all; {keys}"#
@@ -246,16 +325,14 @@ abuse.x = "ann@out.example"
         format!(r#"8:49: found a boolean in a list of destinations; {allowed}"#),
         format!(r#"9:20: found a float; {allowed}"#),
         format!(r#"10:20: found a date or time; {allowed}"#),
-        format!(
-            r#"11:20: expected an address, but "Ann <ann@out.example>" has a local part with a character that is only allowed in quotes, or not at all; {allowed}"#
-        ),
+        format!(r#"11:20: expected an address, but "ann" has no @; {allowed}"#),
         format!(r#"12:21: found a list in a list of destinations; {allowed}"#),
         format!(r#"13:20: expected an address, but "" has no @; {allowed}"#),
         format!(r#"14:1: expected a local part, but found "Übung"; {keys}"#),
         r#"14:11: "x@in.example" leads back into in.example, so mail would go round; allowed is any other domain"#.to_owned(),
         r#"15:21: "@IN.example" leads back into in.example, so mail would go round; allowed is any other domain"#.to_owned(),
         format!(r#"16:1: found a table (a key with a dot or @ needs quotes); {allowed}"#),
-        r#"17:2: unknown table "other"; the only one is [routes]"#.to_owned(),
+        r#"17:2: unknown table "other"; there are [routes] and [senders]"#.to_owned(),
     ];
     let found = errors(file.as_bytes());
     for (found, expected) in found.iter().zip(&expected) {
@@ -363,6 +440,21 @@ fn ok_what_is_allowed_but_odd() {
             "\"*@in.example\" = []",
             &["2:1: \"*@in.example\" is no wildcard; everyone at in.example is \"@in.example\""],
         ),
+        (
+            "\"sales-*@in.example\" = []",
+            &["2:1: \"sales-*@in.example\" is no wildcard; everyone at in.example is \"@in.example\""],
+        ),
+        (
+            "\"^.*@in.example\" = []",
+            &["2:1: \"^.*@in.example\" is no regular expression; everyone at in.example is \"@in.example\""],
+        ),
+        (
+            "\"ann@in.example\" = \"$1@out.example\"",
+            &[
+                "2:1: \"ann@in.example\" leads to an address that is nothing to fill in; \"@domain\" keeps the recipient's name",
+            ],
+        ),
+        ("\"@*.in.example\" = []\n\"x@sub.in.example\" = []\n\"@\" = []", &[]),
         // A chain.
         (
             "\"ann@in.example\" = \"ann@shop.example\"\n\"@shop.example\" = \"@out.example\"",
@@ -373,11 +465,11 @@ fn ok_what_is_allowed_but_odd() {
         ),
     ] {
         let file = format!("[routes]\n{line}\n");
-        let checked = Routes::check(file.as_bytes(), "in.example", Some("out.example"));
+        let checked = Routes::check(file.as_bytes(), &domains("in.example"), Some("out.example"));
         assert!(checked.routes.is_ok(), "{line}: {:?}", checked.routes);
         assert_eq!(shown(&checked.warnings), expected, "{line}");
     }
-    let empty = Routes::check(b"# nothing", "in.example", Some("out.example"));
+    let empty = Routes::check(b"# nothing", &domains("in.example"), Some("out.example"));
     assert_eq!(shown(&empty.warnings), ["1:1: there is no table [routes], so only the default applies"]);
 }
 
@@ -408,7 +500,7 @@ fn err_hostile_files_end() {
         ("nothing but NUL", "\0".repeat(million)),
         ("a long word", "a".repeat(FILE_MAX)),
     ] {
-        let problems = Routes::parse(file.as_bytes(), "in.example", None).expect_err(what);
+        let problems = Routes::parse(file.as_bytes(), &domains("in.example"), None).expect_err(what);
         assert!((1..=100).contains(&problems.len()), "{what}: {}", problems.len());
         assert!(problems.iter().all(|problem| problem.message.len() < 1000), "{what}");
     }
@@ -436,7 +528,13 @@ fn local() -> impl Strategy<Value = String> {
 }
 
 fn received_domain() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["in.example", "In.Example", "shop.example", "third.example"])
+    prop::sample::select(vec![
+        "in.example",
+        "In.Example",
+        "shop.example",
+        "sub.in.example",
+        "a.sub.in.example",
+    ])
 }
 
 /// A table as pairs of a key and its destinations, in the order of the file, no key twice.
@@ -445,6 +543,8 @@ fn table() -> impl Strategy<Value = Vec<(String, Vec<String>)>> {
         (local(), received_domain()).prop_map(|(local, domain)| format!("{local}@{domain}")),
         local(),
         received_domain().prop_map(|domain| format!("@{domain}")),
+        prop::sample::select(vec!["@", "@*.example", "@*.in.example", "@*.Sub.in.example"])
+            .prop_map(str::to_owned),
     ];
     let destination = ("([ab]{1,2}(\\+[ab])?)?", prop::sample::select(vec!["out.example", "else.example"]))
         .prop_map(|(local, domain)| format!("{local}@{domain}"));
@@ -463,6 +563,7 @@ fn written(table: &[(String, Vec<String>)]) -> String {
 
 /// The rules word by word: each key that may match, in order, is looked for from the top of the file.
 fn reference(table: &[(String, Vec<String>)], local: &str, domain: &str) -> Option<Vec<String>> {
+    let mut table = table.to_vec();
     let mut keys = vec![format!("{local}@{domain}")];
     let plus = local.find('+').filter(|at| *at > 0);
     let user = plus.map(|at| &local[..at]);
@@ -470,9 +571,14 @@ fn reference(table: &[(String, Vec<String>)], local: &str, domain: &str) -> Opti
     keys.push(local.to_owned());
     keys.extend(user.map(str::to_owned));
     keys.push(format!("@{domain}"));
+    keys.extend(domain.match_indices('.').map(|(dot, _)| format!("@*{}", &domain[dot..])));
+    let is_default_for = |key: &String| key.eq_ignore_ascii_case("@in.example");
+    if table.iter().all(|(key, _)| key != "@" && !is_default_for(key)) {
+        table.push(("@in.example".to_owned(), vec!["@out.example".to_owned()]));
+    }
+    keys.push("@".to_owned());
     let line = keys.iter().find_map(|key| table.iter().find(|(other, _)| other.eq_ignore_ascii_case(key)));
-    let default = (String::new(), vec!["@out.example".to_owned()]);
-    let (_, destinations) = line.or(domain.eq_ignore_ascii_case("in.example").then_some(&default))?;
+    let (_, destinations) = line?;
     let of = |destination: &String| match destination.strip_prefix('@') {
         Some(domain) => format!("{local}@{domain}"),
         None => destination.clone(),
@@ -525,7 +631,7 @@ proptest! {
 
 /// Reads a file; every problem lies in it, and they are in order.
 fn check_places(file: &[u8]) {
-    let checked = Routes::check(file, "in.example", Some("out.example"));
+    let checked = Routes::check(file, &domains("in.example"), Some("out.example"));
     let text = String::from_utf8_lossy(file);
     let lines: Vec<_> = text.split('\n').collect();
     for problems in [checked.routes.as_ref().err(), Some(&checked.warnings)].into_iter().flatten() {
@@ -552,7 +658,8 @@ fn ok_the_manual_tells_the_truth() {
         .collect();
     assert!(rows.len() >= 7, "{rows:?}");
     for (recipient, destinations) in rows {
-        let expected = if destinations == "nobody" { String::new() } else { destinations.replace(',', "") };
+        let expected =
+            if destinations.starts_with("nobody") { String::new() } else { destinations.replace(',', "") };
         let found = find(&routes, recipient).map(|(_, _, destinations)| destinations);
         assert_eq!(found, Some(expected), "{recipient}");
     }
@@ -568,5 +675,27 @@ fn ok_the_manual_tells_the_truth() {
     ] {
         let found = find(&routes, recipient).map(|(_, _, destinations)| destinations);
         assert_eq!(found.as_deref(), Some(expected), "{recipient}");
+    }
+}
+
+#[test]
+fn ok_recipients_that_a_rule_has_to_take() {
+    let two = domains("in.example, second.example");
+    for (file, expected) in [
+        // The default is no line.
+        ("", ""),
+        ("\"info@in.example\" = \"a@x.example\"", "info@in.example"),
+        ("\"info+a@in.example\" = []\n\"info@in.example\" = []", "info@in.example"),
+        ("\"old@in.example\" = \"refuse\"", ""),
+        ("\"abuse\" = \"a@x.example\"", "abuse@in.example,abuse@second.example"),
+        ("\"abuse\" = \"a@x.example\"\n\"@in.example\" = []", "abuse@second.example,in.example"),
+        ("\"@\" = \"a@x.example\"\n\"b@in.example\" = []", "in.example,second.example"),
+        ("\"@*.in.example\" = []\n\"x@a.in.example\" = []", ".in.example"),
+        ("'\"john doe\"@in.example' = []", "\"john doe\"@in.example"),
+    ] {
+        let file = format!("[routes]\n{file}\n");
+        let routes = Routes::parse(file.as_bytes(), &two, Some("out.example")).unwrap();
+        let recipients: Vec<_> = routes.recipients(&two).into_iter().collect();
+        assert_eq!(recipients.join(","), expected, "{file}");
     }
 }

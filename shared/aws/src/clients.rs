@@ -63,6 +63,11 @@ pub fn ses(configuration: &SdkConfig) -> aws_sdk_sesv2::Client {
     aws_sdk_sesv2::Client::new(configuration)
 }
 
+/// The client for the first version of SES's API.
+pub fn ses_v1(configuration: &SdkConfig) -> aws_sdk_ses::Client {
+    aws_sdk_ses::Client::new(configuration)
+}
+
 /// Whether some endpoint is plain HTTP: a local stack, which may need no TLS at all.
 fn plain_endpoints(variables: impl IntoIterator<Item = (String, String)>) -> bool {
     let mut variables = variables.into_iter();

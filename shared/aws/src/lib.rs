@@ -7,3 +7,4 @@ pub mod clients;
 pub mod function;
 pub mod ledger;
 pub mod outgoing;
+pub mod refusal;

@@ -23,7 +23,11 @@ pub(crate) fn rewritten(message: &[u8], deliveries: &[Delivery]) -> usize {
 /// Who gets it.
 pub(crate) fn deliveries() -> [Delivery; 1] {
     let address = |text: &str| Address::parse(text).expect("a constant address");
-    [Delivery { recipient: address("info@in.example"), destinations: vec![address("ann@out.example")] }]
+    [Delivery {
+        recipient: address("info@in.example"),
+        destinations: vec![address("ann@out.example")],
+        tags: vec![],
+    }]
 }
 
 /// A header block as SES stores it, about 4 KB.

@@ -1,7 +1,13 @@
 //! What deciding needs to know of a header block, without rewriting it.
 
-use super::{block::HeaderBlock, parameters, text::unfolded};
-use crate::{notice, steps};
+use super::{
+    address_spec::HeaderAddress,
+    block::{Field, HeaderBlock},
+    mailbox::{Entries, Entry},
+    parameters, signers,
+    text::{clean, unfolded},
+};
+use crate::{address::Address, notice, steps};
 
 /// What deciding needs to know of a header block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +30,12 @@ pub struct HeaderFacts {
     pub is_answer: bool,
     /// Whether this is one of our own notices.
     pub notice: bool,
+    /// The first author, in all From fields, whose address can be read.
+    pub author: Option<Address>,
+    /// How many authors there are.
+    pub authors: usize,
+    /// The domains whose signatures hold, as SES found.
+    pub signers: Vec<String>,
 }
 
 /// Fields that no standard knows, by which a machine says that it wrote a message. Older vacation programs
@@ -43,7 +55,7 @@ impl HeaderFacts {
     /// Collects the facts in one walk.
     pub fn of(block: &HeaderBlock<'_>) -> HeaderFacts {
         let mut facts = HeaderFacts::default();
-        let mut any_from = false;
+        let mut results = None;
         for field in block.fields() {
             if field.is("Received") {
                 facts.received += 1;
@@ -55,9 +67,13 @@ impl HeaderFacts {
                 facts.report_type = report_type(&unfolded(&field));
             } else if field.is(notice::HEADER) {
                 facts.notice = true;
-            } else if field.is("From") && !any_from {
-                any_from = true;
-                facts.from_ses = is_of_ses(&unfolded(&field));
+            } else if field.is("From") {
+                if facts.authors == 0 {
+                    facts.from_ses = is_of_ses(&unfolded(&field));
+                }
+                facts.authored_by(&field);
+            } else if field.is("Authentication-Results") && results.is_none() {
+                results = Some(signers::of(&unfolded(&field)).unwrap_or_default());
             } else if field.is("In-Reply-To") || field.is("References") {
                 facts.is_answer = true;
             } else if field.is("X-Failed-Recipients") {
@@ -72,7 +88,19 @@ impl HeaderFacts {
                 }
             }
         }
+        facts.signers = results.unwrap_or_default();
         facts
+    }
+
+    fn authored_by(&mut self, from: &Field<'_>) {
+        for entry in Entries::of(&clean(from)) {
+            let Entry::Mailbox(mailbox) = entry else { continue };
+            self.authors += 1;
+            if self.author.is_none() {
+                let HeaderAddress { local, domain } = mailbox.address;
+                self.author = Address::parse_bare(&format!("{local}@{domain}")).ok();
+            }
+        }
     }
 }
 
@@ -116,8 +144,10 @@ mod tests {
         let message = b"Received: 1\r\nreceived : 2\r\nX-Loop:  info@in.example \r\nx-loop:\n a@in.example\n\
             Auto-Submitted: Auto-Replied (vacation); owner-email=a@x\nAuto-Submitted: no\n\
             Content-Type: Multipart/Report; boundary=b;\n Report-Type = \"Delivery-Status\"\n\
-            From: SES <MAILER-DAEMON@eu-west-1.AmazonSES.com>\nFrom: a@x\nIn-Reply-To: <1@x>\n\
-            X-Forwarder-Notice: s\nPrecedence: Bulk\nX-AutoReply: yes\nX-Failed-Recipients: a@x\n\nReceived: 3\n";
+            From: bob@x.example, SES <MAILER-DAEMON@eu-west-1.AmazonSES.com>\nFrom: a@x.example\nIn-Reply-To: <1@x>\n\
+            X-Forwarder-Notice: s\nPrecedence: Bulk\nX-AutoReply: yes\nX-Failed-Recipients: a@x\n\
+            Authentication-Results: amazonses.com;\n dkim=pass header.i=@x.example\n\
+            Authentication-Results: amazonses.com; dkim=pass header.i=@y.example\n\nReceived: 3\n";
         let facts = HeaderFacts {
             loops: vec!["info@in.example".into(), "a@in.example".into()],
             received: 2,
@@ -127,6 +157,9 @@ mod tests {
             from_ses: true,
             is_answer: true,
             notice: true,
+            author: Address::parse("bob@x.example").ok(),
+            authors: 3,
+            signers: vec!["x.example".into()],
         };
         assert_eq!(HeaderFacts::of(&split(message)), facts);
         assert_eq!(HeaderFacts::of(&split(b"\r\nReceived: 1\r\n")), HeaderFacts::default());

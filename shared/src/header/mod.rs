@@ -23,6 +23,7 @@ mod parameters;
 mod phrase;
 mod rewriting;
 mod rules;
+mod signers;
 mod text;
 mod token;
 

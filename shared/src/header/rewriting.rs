@@ -486,6 +486,7 @@ fn prefix(how: &Rewrite<'_>) -> String {
         let part = match tag {
             Reason::Spam => "[SPAM]",
             Reason::Virus => "[VIRUS]",
+            Reason::Sender => "[TAGGED]",
             _ => "[UNVERIFIED]",
         };
         if !parts.contains(&part) {

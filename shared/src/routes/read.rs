@@ -12,10 +12,12 @@ use toml::{
 
 use super::{
     odd,
+    pattern::{Pattern, whole_domain},
     problem::{Found, PROBLEMS_MAX, Places, Problem, Problems, quoted},
-    table::{Destination, Line, Pattern, Routes, domain},
+    senders::{SenderAction, Senders, Table},
+    table::{Destination, Leads, Line, Routes},
 };
-use crate::address::{Address, domain_to_ascii};
+use crate::{address::Address, domains::Domains};
 
 /// The largest routes file, in bytes: some 150,000 lines of ordinary length. Reading takes about
 /// twelve times the file in memory, so up to 2 MB (40,000 lines) fit beside a message of 40 MB into
@@ -26,14 +28,24 @@ pub const FILE_MAX: usize = 8 << 20;
 /// keeps a record of each, and a large file that is no TOML at all has millions.
 const LISTED_SYNTAX_MAX: usize = 256 << 10;
 
-/// What may stand in front of a `=`.
-const KEYS: &str = r#""user+tag@domain", "user@domain", "user" or "@domain""#;
+/// What may stand in front of a `=` in `[routes]`.
+const KEYS: &str = r#""user+tag@domain", "user@domain", "user", "@domain", "@*.domain" or "@""#;
 
 /// What may stand behind it.
-const DESTINATIONS: &str = r#"allowed are "user@domain", "@domain", a list of these, and [] to discard"#;
+const DESTINATIONS: &str =
+    r#"allowed are "user@domain", "@domain", a list of these, [] to discard and "refuse""#;
+
+/// What may stand in front of a `=` in `[senders]`.
+const SENDERS: &str = r#""user@domain", "@domain", "@*.domain" or "@""#;
+
+/// What may stand behind it.
+const ACTIONS: &str = r#"allowed are "forward", "tag", "drop" and "refuse""#;
 
 /// What may stand in the table.
 const LINES: &str = r#"; a line is such as "user@domain" = "user@domain", each key once"#;
+
+/// The route that refuses, which is no address.
+const REFUSE: &str = "refuse";
 
 /// A routes file, read.
 #[derive(Debug, Clone)]
@@ -48,23 +60,24 @@ impl Routes {
     /// Reads a routes file. Every error is reported, not only the first.
     pub fn parse(
         file: &[u8],
-        email_domain: &str,
+        domains: &Domains,
         destination_domain: Option<&str>,
     ) -> Result<Routes, Vec<Problem>> {
-        Routes::check(file, email_domain, destination_domain).routes
+        Routes::check(file, domains, destination_domain).routes
     }
 
     /// Reads a routes file, and says besides what is odd about it though allowed.
     ///
     /// ```
-    /// use ses_forwarder::{address::Address, routes::Routes};
+    /// use ses_forwarder::{address::Address, domains::Domains, routes::Routes};
     ///
     /// let file = br#"
     /// [routes]
     /// "sales@in.example" = ["ann@out.example", "bob@else.example"]
     /// "noreply" = []
     /// "#;
-    /// let routes = Routes::check(file, "in.example", Some("out.example")).routes.expect("nothing is wrong");
+    /// let domains = Domains::parse("in.example").expect("a domain");
+    /// let routes = Routes::check(file, &domains, Some("out.example")).routes.expect("nothing is wrong");
     /// let goes_to = |recipient: &str| {
     ///     let line = routes.lookup(&Address::parse(recipient).ok()?)?;
     ///     Some(line.destinations.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -74,26 +87,28 @@ impl Routes {
     /// assert_eq!(goes_to("info+a@in.example"), Some(vec!["info+a@out.example".into()]), "by default");
     /// assert_eq!(goes_to("info@other.example"), None);
     /// ```
-    pub fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
-        check(file, email_domain, destination_domain)
+    pub fn check(file: &[u8], domains: &Domains, destination_domain: Option<&str>) -> Checked {
+        check(file, domains, destination_domain)
     }
 }
 
-fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
+fn check(file: &[u8], domains: &Domains, destination_domain: Option<&str>) -> Checked {
     let text = match text(file) {
         Ok(text) => text,
         Err(problem) => return Checked { routes: Err(vec![problem]), warnings: Vec::new() },
     };
     let mut reader = Reader {
         places: Places::of(text),
-        email_domain: domain(email_domain),
+        domains,
         broken: HashSet::new(),
         errors: Problems::default(),
         warnings: Problems::default(),
     };
     let document = reader.document(text);
-    let lines = reader.table(&document).map(|table| reader.lines(table)).unwrap_or_default();
-    for found in odd::lines(&lines, &reader.email_domain) {
+    let tables = reader.tables(&document);
+    let lines = tables.routes.map(|table| reader.lines(table)).unwrap_or_default();
+    let senders = tables.senders.map(|table| reader.senders(table)).unwrap_or_default();
+    for found in odd::lines(&lines, domains).chain(odd::senders(&senders)) {
         reader.warning(found.at, found.message);
     }
     let warnings = reader.warnings.placed(&reader.places);
@@ -101,8 +116,8 @@ fn check(file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> C
     if !errors.is_empty() {
         return Checked { routes: Err(errors), warnings };
     }
-    let mut routes = Routes { lines };
-    routes.close(email_domain, destination_domain);
+    let mut routes = Routes { lines, senders };
+    routes.close(domains, destination_domain);
     Checked { routes: Ok(routes), warnings }
 }
 
@@ -121,9 +136,16 @@ fn text(file: &[u8]) -> Result<&str, Problem> {
     })
 }
 
+/// The tables of a file.
+#[derive(Default)]
+struct Tables<'d, 'a> {
+    routes: Option<&'d DeTable<'a>>,
+    senders: Option<&'d DeTable<'a>>,
+}
+
 struct Reader<'a> {
     places: Places<'a>,
-    email_domain: String,
+    domains: &'a Domains,
     /// Lines that are no TOML: what else is made of them is not worth a message.
     broken: HashSet<usize>,
     errors: Problems,
@@ -162,27 +184,28 @@ impl<'a> Reader<'a> {
         document.into_inner()
     }
 
-    /// The table `[routes]`, and nothing else beside it.
-    fn table<'d>(&mut self, document: &'d DeTable<'a>) -> Option<&'d DeTable<'a>> {
-        let mut routes = None;
+    /// The tables `[routes]` and `[senders]`, and nothing else beside them.
+    fn tables<'d>(&mut self, document: &'d DeTable<'a>) -> Tables<'d, 'a> {
+        let mut tables = Tables::default();
         for (key, value) in in_order(document) {
             let at = key.span().start;
             let name = quoted(key.get_ref());
             match (&**key.get_ref(), value.get_ref()) {
-                ("routes", DeValue::Table(table)) => routes = Some(table),
-                ("routes", other) => {
-                    self.error(at, format!("routes is {}; it has to be one table, [routes]", kind(other)));
+                ("routes", DeValue::Table(table)) => tables.routes = Some(table),
+                ("senders", DeValue::Table(table)) => tables.senders = Some(table),
+                (own @ ("routes" | "senders"), other) => {
+                    self.error(at, format!("{own} is {}; it has to be one table, [{own}]", kind(other)));
                 }
                 (_, DeValue::Table(_)) => {
-                    self.error(at, format!("unknown table {name}; the only one is [routes]"));
+                    self.error(at, format!("unknown table {name}; there are [routes] and [senders]"));
                 }
-                _ => self.error(at, format!("{name} stands outside of the table [routes]")),
+                _ => self.error(at, format!("{name} stands outside of the tables [routes] and [senders]")),
             }
         }
-        if routes.is_none() && self.errors.found.is_empty() {
+        if tables.routes.is_none() && self.errors.found.is_empty() {
             self.warning(0, "there is no table [routes], so only the default applies".to_owned());
         }
-        routes
+        tables
     }
 
     fn lines(&mut self, table: &DeTable<'a>) -> HashMap<Pattern, Line> {
@@ -192,7 +215,7 @@ impl<'a> Reader<'a> {
             let number = self.places.line(at);
             let key = key.get_ref();
             let pattern = Pattern::read(key);
-            let destinations = self.destinations(value);
+            let leads = self.leads(value);
             match pattern.map(|pattern| lines.entry(pattern)) {
                 Err(why) => self.error(at, format!("{why}; a line is for {KEYS}")),
                 Ok(Entry::Occupied(first)) => {
@@ -200,16 +223,17 @@ impl<'a> Reader<'a> {
                     self.warning(at, format!("{} never matches: line {first} is for the same", quoted(key)));
                 }
                 Ok(Entry::Vacant(line)) => {
-                    line.insert(Line { key: key.to_string(), number: Some(number), at, destinations });
+                    line.insert(Line { key: key.to_string(), number: Some(number), at, leads });
                 }
             }
         }
         lines
     }
 
-    /// A destination, or a list of them.
-    fn destinations(&mut self, value: &Spanned<DeValue<'a>>) -> Vec<Destination> {
+    /// Where a line leads: a destination, a list of them, or the word that refuses.
+    fn leads(&mut self, value: &Spanned<DeValue<'a>>) -> Leads {
         let (list, in_list) = match value.get_ref() {
+            DeValue::String(word) if word.eq_ignore_ascii_case(REFUSE) => return Leads::Refused,
             DeValue::Array(list) => (list.iter().collect(), true),
             _ => (vec![value], false),
         };
@@ -224,12 +248,12 @@ impl<'a> Reader<'a> {
             };
             match Destination::read(text) {
                 Err(why) => self.error(at, format!("{why}; {DESTINATIONS}")),
-                Ok(destination) if destination.domain() == self.email_domain => self.error(
+                Ok(destination) if self.domains.contains(destination.domain()) => self.error(
                     at,
                     format!(
                         "{} leads back into {}, so mail would go round; allowed is any other domain",
                         quoted(text),
-                        self.email_domain
+                        destination.domain()
                     ),
                 ),
                 Ok(destination) if !seen.insert(destination.to_string()) => {
@@ -238,48 +262,72 @@ impl<'a> Reader<'a> {
                 Ok(destination) => destinations.push(destination),
             }
         }
-        destinations
+        Leads::To(destinations)
     }
-}
 
-impl Pattern {
-    fn read(key: &str) -> Result<Pattern, String> {
-        // An `@` inside quotes belongs to the local part.
-        let unquoted = key.rsplit('"').next().unwrap_or(key);
-        if let Some(domain) = key.strip_prefix('@') {
-            whole_domain(domain).map(Pattern::Domain)
-        } else if unquoted.contains('@') {
-            let address = address(key)?;
-            Ok(Pattern::Address {
-                local: address.local().to_ascii_lowercase(),
-                domain: address.domain().to_owned(),
-            })
-        } else {
-            // Any domain will do to read a local part.
-            let user = Address::parse(&format!("{key}@user.invalid"));
-            let user = user.map_err(|_| format!("expected a local part, but found {}", quoted(key)))?;
-            Ok(Pattern::User(user.local().to_ascii_lowercase()))
+    /// Lines for senders, and tables of such lines, each for a recipient.
+    fn senders(&mut self, table: &DeTable<'a>) -> Senders {
+        let mut senders = Senders::default();
+        for (key, value) in in_order(table) {
+            let DeValue::Table(lines) = value.get_ref() else {
+                self.sender(&mut senders.everyone, key, value);
+                continue;
+            };
+            let at = key.span().start;
+            let key = key.get_ref();
+            match Pattern::read(key) {
+                Err(why) => self.error(at, format!("{why}; a table of senders is for {KEYS}")),
+                Ok(pattern) => {
+                    let new = || Table { key: key.to_string(), ..Table::default() };
+                    let table = senders.of_recipients.entry(pattern).or_insert_with(new);
+                    for (key, value) in in_order(lines) {
+                        self.sender(table, key, value);
+                    }
+                }
+            }
+        }
+        senders
+    }
+
+    fn sender(&mut self, table: &mut Table, key: &Spanned<DeString<'a>>, value: &Spanned<DeValue<'a>>) {
+        let (at, value_at) = (key.span().start, value.span().start);
+        let number = self.places.line(at);
+        let key = key.get_ref();
+        let pattern = match Pattern::read(key) {
+            Ok(Pattern::User(_)) => {
+                let message = format!("expected an @ in {}; a sender is {SENDERS}", quoted(key));
+                return self.error(at, message);
+            }
+            Err(why) => return self.error(at, format!("{why}; a sender is {SENDERS}")),
+            Ok(pattern) => pattern,
+        };
+        let action = match value.get_ref() {
+            DeValue::String(word) => SenderAction::read(word).ok_or_else(|| quoted(word)),
+            other => Err(kind(other).to_owned()),
+        };
+        match action {
+            Err(found) => self.error(value_at, format!("found {found}; {ACTIONS}")),
+            Ok(action) => {
+                if let Err(first) = table.insert(pattern, key.to_string(), number, at, action) {
+                    let message = format!("{} never matches: line {first} is for the same", quoted(key));
+                    self.warning(at, message);
+                }
+            }
         }
     }
 }
 
 impl Destination {
+    /// An address, which may have a display name in front of it as in a header, or `@domain`. The name is
+    /// for the file's readers only: a message keeps the one that it calls the recipient by.
     fn read(text: &str) -> Result<Destination, String> {
-        match text.strip_prefix('@') {
-            Some(domain) => whole_domain(domain).map(Destination::Domain),
-            None => address(text).map(Destination::Mailbox),
+        if let Some(domain) = text.strip_prefix('@') {
+            return whole_domain(text, domain).map(Destination::Domain);
         }
+        let address = text.trim_end().strip_suffix('>').and_then(|rest| Some(rest.rsplit_once('<')?.1));
+        let address = Address::parse(address.unwrap_or(text));
+        address.map(Destination::Mailbox).map_err(|error| error.to_string())
     }
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    Address::parse(text).map_err(|error| error.to_string())
-}
-
-/// The domain of `@domain`.
-fn whole_domain(domain: &str) -> Result<String, String> {
-    domain_to_ascii(domain)
-        .map_err(|why| format!("expected a domain, but {} {why}", quoted(&format!("@{domain}"))))
 }
 
 /// The first line that may have a key of more parts than the parser takes (80): of these alone it does not

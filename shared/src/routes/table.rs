@@ -1,13 +1,28 @@
 //! The table, and looking a recipient up in it.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
-use crate::address::{Address, LocalPart, domain_to_ascii};
+use super::{
+    pattern::{How, Pattern, candidates, without_tag},
+    senders::Senders,
+};
+use crate::{
+    address::{Address, LocalPart, domain_to_ascii},
+    domains::Domains,
+};
+
+/// How many recipients a receipt rule takes.
+/// <https://docs.aws.amazon.com/ses/latest/dg/quotas.html>
+pub const RECIPIENTS_MAX: usize = 100;
 
 /// The routes file, checked; or the default that sends every received domain to another one.
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     pub(super) lines: HashMap<Pattern, Line>,
+    pub(super) senders: Senders,
 }
 
 /// The line that decided, and where it leads.
@@ -21,29 +36,8 @@ pub struct Match<'a> {
     pub how: How,
     /// Where mail goes; empty discards it.
     pub destinations: Vec<Address>,
-}
-
-/// What of a recipient a key names, from the most specific to the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    /// `user@domain`, and with a tag `user+tag@domain`.
-    Address,
-    /// `user@domain`, for `user+tag@domain`.
-    AddressWithoutTag,
-    /// `user`, and with a tag `user+tag`: at any received domain.
-    User,
-    /// `user`, for `user+tag`: at any received domain.
-    UserWithoutTag,
-    /// `@domain`.
-    Domain,
-}
-
-/// What a key names, in the form in which it compares: lower case, local parts without quotes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Pattern {
-    Address { local: String, domain: String },
-    User(String),
-    Domain(String),
+    /// Whether the sender is to be told that there is no such address; then nothing goes anywhere.
+    pub refused: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -52,7 +46,15 @@ pub(super) struct Line {
     pub(super) number: Option<usize>,
     /// The key's first byte in the file.
     pub(super) at: usize,
-    pub(super) destinations: Vec<Destination>,
+    pub(super) leads: Leads,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Leads {
+    /// To these; to none of them, it is discarded.
+    To(Vec<Destination>),
+    /// Back to the sender.
+    Refused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,21 +65,29 @@ pub(super) enum Destination {
 }
 
 impl Routes {
-    /// `"@EMAIL_DOMAIN" = "@DESTINATION_DOMAIN"` alone; without a destination domain, or with the
-    /// same one, an empty table.
-    pub fn default_for(email_domain: &str, destination_domain: Option<&str>) -> Routes {
+    /// `"@DOMAIN" = "@DESTINATION_DOMAIN"` alone, for each domain of `EMAIL_DOMAIN`; without a
+    /// destination domain, or for a domain that is the same, no line.
+    pub fn default_for(domains: &Domains, destination_domain: Option<&str>) -> Routes {
         let mut routes = Routes::default();
-        routes.close(email_domain, destination_domain);
+        routes.close(domains, destination_domain);
         routes
     }
 
-    /// The line for a recipient: `user+tag@domain`, `user@domain`, `user+tag`, `user`, `@domain`.
-    /// `None`: no line matches.
+    /// The line for a recipient: `user+tag@domain`, `user@domain`, `user+tag`, `user`, `@domain`,
+    /// `@*.parent`, `@`. `None`: no line matches.
     pub fn lookup(&self, recipient: &Address) -> Option<Match<'_>> {
         let (line, how) =
             candidates(recipient).find_map(|(pattern, how)| Some((self.lines.get(&pattern)?, how)))?;
-        let destinations = line.destinations.iter().map(|destination| destination.of(recipient)).collect();
-        Some(Match { key: &line.key, line: line.number, how, destinations })
+        let (destinations, refused) = match &line.leads {
+            Leads::To(list) => (list.iter().map(|destination| destination.of(recipient)).collect(), false),
+            Leads::Refused => (Vec::new(), true),
+        };
+        Some(Match { key: &line.key, line: line.number, how, destinations, refused })
+    }
+
+    /// What is said of senders.
+    pub fn senders(&self) -> &Senders {
+        &self.senders
     }
 
     /// The keys that match a recipient, as a file writes them, in the order in which they are looked up.
@@ -85,53 +95,83 @@ impl Routes {
         candidates(recipient).map(|(pattern, how)| (pattern.to_string(), how))
     }
 
-    /// How many lines the file has, those left out that only repeat a key.
+    /// How many lines the file has for recipients, those left out that only repeat a key.
     pub fn lines(&self) -> usize {
         self.lines.values().filter(|line| line.number.is_some()).count()
     }
 
-    /// Adds the built-in default, unless the file has a line for the whole of `EMAIL_DOMAIN`.
-    pub(super) fn close(&mut self, email_domain: &str, destination_domain: Option<&str>) {
-        let email_domain = domain(email_domain);
-        let Some(destination) = destination_domain.map(domain).filter(|other| *other != email_domain) else {
-            return;
+    /// What to give a receipt rule as its recipients, so that SES refuses everyone whom no line of the file is
+    /// for, while the sender is still connected: addresses, domains, and subdomains with a dot in front, sorted.
+    /// A rule takes an address with any tag, and up to [`RECIPIENTS_MAX`] recipients.
+    ///
+    /// Whom a line refuses is left out, and so is whom only the built-in default is for.
+    pub fn recipients(&self, domains: &Domains) -> BTreeSet<String> {
+        let lines = self.lines.iter().filter(|(_, line)| line.number.is_some());
+        let taken: Vec<&Pattern> =
+            lines.filter(|(_, line)| line.leads != Leads::Refused).map(|(pattern, _)| pattern).collect();
+        let everyone = taken.contains(&&Pattern::Everyone);
+        let mut recipients: BTreeSet<String> = BTreeSet::new();
+        if everyone {
+            recipients.extend(domains.iter().map(str::to_owned));
+        }
+        for pattern in &taken {
+            match pattern {
+                Pattern::Domain(domain) => drop(recipients.insert(domain.clone())),
+                Pattern::Subdomains(domain) => drop(recipients.insert(format!(".{domain}"))),
+                Pattern::Everyone | Pattern::Address { .. } | Pattern::User(_) => {}
+            }
+        }
+        let is_whole = |domain: &str| {
+            let mut above = domain.match_indices('.').map(|(at, _)| &domain[at..]);
+            recipients.contains(domain) || above.any(|above| recipients.contains(above))
         };
-        let key = format!("@{email_domain}");
-        self.lines.entry(Pattern::Domain(email_domain)).or_insert(Line {
-            key,
-            number: None,
-            at: 0,
-            destinations: vec![Destination::Domain(destination)],
+        // A tag needs no line of its own.
+        let untagged = |local: &str| LocalPart(without_tag(local).unwrap_or(local)).to_string();
+        let mut addresses = Vec::new();
+        for pattern in &taken {
+            match pattern {
+                Pattern::Address { local, domain } if !is_whole(domain) => {
+                    addresses.push(format!("{}@{domain}", untagged(local)));
+                }
+                Pattern::User(local) => {
+                    let partly = domains.iter().filter(|domain| !is_whole(domain));
+                    addresses.extend(partly.map(|domain| format!("{}@{domain}", untagged(local))));
+                }
+                _ => {}
+            }
+        }
+        recipients.extend(addresses);
+        recipients
+    }
+
+    /// Adds the built-in default for each domain, unless the file has a line for the whole of it.
+    pub(super) fn close(&mut self, domains: &Domains, destination_domain: Option<&str>) {
+        let destination = destination_domain.map(|text| {
+            // What is no domain stays as it is, and matches nothing.
+            domain_to_ascii(text).unwrap_or_else(|_| text.to_ascii_lowercase())
         });
+        let Some(destination) = destination else { return };
+        if self.lines.contains_key(&Pattern::Everyone) {
+            return;
+        }
+        for domain in domains.iter().filter(|domain| **domain != destination) {
+            self.lines.entry(Pattern::Domain(domain.to_owned())).or_insert_with(|| Line {
+                key: format!("@{domain}"),
+                number: None,
+                at: 0,
+                leads: Leads::To(vec![Destination::Domain(destination.clone())]),
+            });
+        }
     }
 }
 
-/// The keys that match a recipient, most specific first.
-fn candidates(recipient: &Address) -> impl Iterator<Item = (Pattern, How)> {
-    let local = recipient.local().to_ascii_lowercase();
-    let domain = recipient.domain().to_owned();
-    let user = without_tag(&local).map(str::to_owned);
-    let address = |local: &str| Pattern::Address { local: local.to_owned(), domain: domain.clone() };
-    [
-        Some((address(&local), How::Address)),
-        user.as_deref().map(|user| (address(user), How::AddressWithoutTag)),
-        Some((Pattern::User(local), How::User)),
-        user.map(|user| (Pattern::User(user), How::UserWithoutTag)),
-        Some((Pattern::Domain(domain), How::Domain)),
-    ]
-    .into_iter()
-    .flatten()
-}
-
-/// `user` of `user+tag`. The first `+` begins the tag; a local part that begins with `+` has none.
-pub(super) fn without_tag(local: &str) -> Option<&str> {
-    let (user, _tag) = local.split_once('+')?;
-    (!user.is_empty()).then_some(user)
-}
-
-/// A domain in the form in which it compares. What is no domain stays as it is, and matches nothing.
-pub(super) fn domain(text: &str) -> String {
-    domain_to_ascii(text).unwrap_or_else(|_| text.to_ascii_lowercase())
+impl Leads {
+    pub(super) fn destinations(&self) -> &[Destination] {
+        match self {
+            Leads::To(destinations) => destinations,
+            Leads::Refused => &[],
+        }
+    }
 }
 
 impl Destination {
@@ -157,29 +197,5 @@ impl fmt::Display for Destination {
             Destination::Mailbox(address) => address.fmt(f),
             Destination::Domain(domain) => write!(f, "@{domain}"),
         }
-    }
-}
-
-/// As a file writes it.
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pattern::Address { local, domain } => write!(f, "{}@{domain}", LocalPart(local)),
-            Pattern::User(local) => LocalPart(local).fmt(f),
-            Pattern::Domain(domain) => write!(f, "@{domain}"),
-        }
-    }
-}
-
-/// For people: "matches … as".
-impl fmt::Display for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            How::Address => "the whole address",
-            How::AddressWithoutTag => "the address without its tag",
-            How::User => "the local part, at any received domain",
-            How::UserWithoutTag => "the local part without its tag, at any received domain",
-            How::Domain => "everyone else at the domain",
-        })
     }
 }

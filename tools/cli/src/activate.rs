@@ -58,6 +58,9 @@ pub async fn activate(clients: &Clients, deployed: &Deployed, yes: bool, json: b
         print(&activated, json);
         return Ok(true);
     }
+    if deployed.is_guest() {
+        bail!(not_ours(deployed)?);
+    }
     let new = rules(clients, ours).await?;
     if let Some(before) = &before {
         activated.unserved = unserved(&rules(clients, before).await?, &new);
@@ -85,9 +88,21 @@ pub async fn activate(clients: &Clients, deployed: &Deployed, yes: bool, json: b
     Ok(true)
 }
 
+/// Why the rule set that a stack's rule was put into is not switched by its commands.
+pub(crate) fn not_ours(deployed: &Deployed) -> anyhow::Result<String> {
+    Ok(format!(
+        "Rule set {} is not this stack's: whoever runs it makes it active. The stack's rule is in it and gets its mail \
+         then.",
+        deployed.rule_set()?
+    ))
+}
+
 /// Makes the rule set active again that was before this stack's.
 pub async fn roll_back(clients: &Clients, deployed: &Deployed, json: bool) -> anyhow::Result<bool> {
     let (ours, bucket) = (deployed.rule_set()?, deployed.bucket()?);
+    if deployed.is_guest() {
+        bail!(not_ours(deployed)?);
+    }
     let now = active(clients).await?;
     if now.as_deref() != Some(ours) {
         bail!("there is nothing to go back from: {} is active, not {ours}", named(now.as_deref()));
@@ -166,7 +181,7 @@ pub(crate) fn unserved(before: &[ReceiptRule], after: &[ReceiptRule]) -> Vec<Str
 /// Whether a rule's recipient takes all that another does: `user@domain` takes an address, `domain` all of
 /// its addresses, `.domain` those of its subdomains.
 /// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-receipt-rules-console-walkthrough.html>
-fn covers(served: &str, recipient: &str) -> bool {
+pub(crate) fn covers(served: &str, recipient: &str) -> bool {
     let (served, recipient) = (served.to_ascii_lowercase(), recipient.to_ascii_lowercase());
     let domain = recipient.rsplit('@').next().unwrap_or_default();
     served == recipient

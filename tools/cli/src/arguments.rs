@@ -140,6 +140,9 @@ pub enum RoutesCommand {
     Explain {
         /// The address, as a sender writes it
         address: Address,
+        /// Say too which of the lines for senders mail from this address meets
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<Address>,
         /// The routes file; by default the stack's, or without a stack the built-in default
         #[arg(long, value_name = "FILE")]
         routes: Option<PathBuf>,
@@ -166,6 +169,10 @@ pub enum RoutesCommand {
         /// Check and show, but don't upload
         #[arg(long)]
         dry_run: bool,
+        /// Say too which list of recipients, as the stack's parameter Recipients, has SES refuse everyone whom no
+        /// line is for
+        #[arg(long)]
+        strict: bool,
     },
 }
 
@@ -200,7 +207,7 @@ pub struct Assumed {
     /// Region and credentials.
     #[command(flatten)]
     pub access: Access,
-    /// The domain that mail is received for
+    /// The domain that mail is received for, or several with commas between them
     #[arg(long, value_name = "DOMAIN")]
     pub email_domain: Option<String>,
     /// The domain that mail goes to where no line says otherwise

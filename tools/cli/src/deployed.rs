@@ -146,13 +146,30 @@ impl Deployed {
 
     /// The domains that mail is received for: as the function has them, else as the stack was deployed.
     pub fn domains(&self) -> anyhow::Result<Vec<&str>> {
-        let listed = match &self.settings {
-            Ok(settings) => settings.common.email_domain.as_str(),
+        match &self.settings {
+            Ok(settings) => Ok(settings.common.domains.iter().collect()),
             Err(error) => {
-                self.parameters.get("EmailDomain").map(String::as_str).ok_or_else(|| anyhow!("{error}"))?
+                let listed = self.list("EmailDomain");
+                if listed.is_empty() { Err(anyhow!("{error}")) } else { Ok(listed) }
             }
-        };
-        Ok(listed.split(',').map(str::trim).filter(|domain| !domain.is_empty()).collect())
+        }
+    }
+
+    /// What the receipt rule is to take mail for: the domains, unless the stack was deployed to take less.
+    pub fn recipients(&self) -> anyhow::Result<Vec<&str>> {
+        let narrowed = self.list("Recipients");
+        if narrowed.is_empty() { self.domains() } else { Ok(narrowed) }
+    }
+
+    /// Whether the rule is in a rule set that was there before, which is not the stack's to switch.
+    pub fn is_guest(&self) -> bool {
+        self.parameters.get("ExistingRuleSet").is_some_and(|name| !name.is_empty())
+    }
+
+    /// A parameter that is a list.
+    fn list(&self, parameter: &str) -> Vec<&str> {
+        let list = self.parameters.get(parameter).into_iter().flat_map(|list| list.split(','));
+        list.map(str::trim).filter(|item| !item.is_empty()).collect()
     }
 }
 

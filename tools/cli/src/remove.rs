@@ -1,7 +1,8 @@
 //! A stack taken away without ending anyone else's mail.
 //!
 //! SES has one active rule set a region. It is switched off only if it is this stack's and receives for
-//! nobody but this stack; CloudFormation then deletes the stack. The bucket stays, with the mail in it.
+//! nobody but this stack; CloudFormation then deletes the stack. A rule set that was there before is left alone,
+//! and the stack's rule in it goes with the stack. The bucket stays, with the mail in it.
 
 use std::fmt;
 
@@ -45,8 +46,15 @@ pub async fn run(
 ) -> anyhow::Result<bool> {
     let ours = deployed.rule_set()?;
     let active = activate::active(clients).await?;
-    let is_active = active.as_deref() == Some(ours);
-    if is_active {
+    let is_active = active.as_deref() == Some(ours) && !deployed.is_guest();
+    if deployed.is_guest() {
+        if keep_stack {
+            bail!(
+                "the rule in {ours} goes with the stack, and nothing else is to be switched off: leave out --keep-stack"
+            );
+        }
+        eprintln!("{ours} is not this stack's and stays as it is; the stack's rule in it goes");
+    } else if is_active {
         let arn = deployed.handle_email_arn()?;
         let others = others(&activate::rules(clients, ours).await?, arn);
         if !others.is_empty() {

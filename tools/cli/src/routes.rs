@@ -10,7 +10,10 @@ use anyhow::{Context, bail};
 use aws_sdk_s3::{error::ProvideErrorMetadata, primitives::ByteStream};
 use bytes::Bytes;
 use serde::Serialize;
-use ses_forwarder::{address::Address, routes::Routes};
+use ses_forwarder::{
+    address::Address,
+    routes::{RECIPIENTS_MAX, Routes},
+};
 use ses_forwarder_explain::{
     diff,
     message::{self, Question},
@@ -29,14 +32,16 @@ use crate::{
 pub async fn run(command: &RoutesCommand, json: bool) -> anyhow::Result<bool> {
     match command {
         RoutesCommand::Check { file, assumed } => check(file, assumed, json).await,
-        RoutesCommand::Explain { address, routes, assumed } => {
+        RoutesCommand::Explain { address, from, routes, assumed } => {
             let source = assumed::read(assumed, Some(address.domain())).await?;
             let Some(routes) = load(routes.as_ref(), &source).await? else { return Ok(false) };
-            print(&routes::explain(&routes, address), json);
+            print(&routes::explain(&routes, address, from.as_ref()), json);
             Ok(true)
         }
         RoutesCommand::Get { target, output } => get(target, output.as_deref(), json).await,
-        RoutesCommand::Put { file, target, dry_run } => put(file, target, *dry_run, json).await,
+        RoutesCommand::Put { file, target, dry_run, strict } => {
+            put(file, target, *dry_run, *strict, json).await
+        }
     }
 }
 
@@ -55,17 +60,16 @@ pub async fn explain_message(
 
 async fn check(path: &Path, assumed: &Assumed, json: bool) -> anyhow::Result<bool> {
     let file = fs::read(path).with_context(|| path.display().to_string())?;
-    let named = first_domain(&file);
+    let named = named_domains(&file);
     if assumed.stack.is_none() && assumed.email_domain.is_none() {
         eprintln!(
-            "checked for mail to {}: give --stack STACK or --email-domain DOMAIN if it is another domain",
+            "checked for mail to {}: give --stack STACK or --email-domain DOMAIN if it is for others",
             named.as_deref().unwrap_or(PLACEHOLDER)
         );
     }
     let settings = assumed::read(assumed, named.as_deref().or(Some(PLACEHOLDER))).await?.settings;
     let destination = settings.destination_domain.as_deref();
-    let checked =
-        routes::check(&path.display().to_string(), &file, &settings.common.email_domain, destination);
+    let checked = routes::check(&path.display().to_string(), &file, &settings.common.domains, destination);
     print(&checked, json);
     Ok(checked.ok)
 }
@@ -73,14 +77,27 @@ async fn check(path: &Path, assumed: &Assumed, json: bool) -> anyhow::Result<boo
 /// Where nothing names a domain, a file has local parts only, which hold for any.
 const PLACEHOLDER: &str = "in.example";
 
-/// The domain of the first line that names one.
-fn first_domain(file: &[u8]) -> Option<String> {
+/// The domains that lines of `[routes]` name, with commas between them.
+fn named_domains(file: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(file);
-    text.lines().find_map(|line| {
-        let (key, _) = line.trim_start().split_once('=')?;
-        let (_, domain) = key.trim().trim_matches(['"', '\'']).rsplit_once('@')?;
-        Some(Address::parse_bare(&format!("postmaster@{domain}")).ok()?.domain().to_owned())
-    })
+    let mut in_routes = true;
+    let mut domains: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some(table) = line.trim_start().strip_prefix('[') {
+            in_routes = table.starts_with("routes");
+        }
+        if !in_routes {
+            continue;
+        }
+        let Some((key, _)) = line.trim_start().split_once('=') else { continue };
+        let Some((_, domain)) = key.trim().trim_matches(['"', '\'']).rsplit_once('@') else { continue };
+        let domain = domain.strip_prefix("*.").unwrap_or(domain);
+        let Ok(address) = Address::parse_bare(&format!("postmaster@{domain}")) else { continue };
+        if !domains.iter().any(|known| known == address.domain()) {
+            domains.push(address.domain().to_owned());
+        }
+    }
+    Some(domains.join(",")).filter(|domains| !domains.is_empty())
 }
 
 /// The routes of a file, of the stack, or the default; `None` if they have errors, which are then printed.
@@ -89,8 +106,7 @@ async fn load(path: Option<&PathBuf>, source: &Source) -> anyhow::Result<Option<
     let found = match (path, &source.stack) {
         (None, Some((clients, deployed))) => {
             let object = object(clients, deployed).await?;
-            let (email, destination) =
-                (&settings.common.email_domain, settings.destination_domain.as_deref());
+            let (email, destination) = (&settings.common.domains, settings.destination_domain.as_deref());
             match object.file {
                 Some((file, _)) => Routes::parse(&file, email, destination)
                     .map_err(|_| routes::check(&object.address, &file, email, destination)),
@@ -164,22 +180,30 @@ struct Put {
     /// The lines that differ and those around them: `-` goes, `+` comes, a space stays.
     diff: Vec<String>,
     uploaded: bool,
+    /// With --strict: what the parameter Recipients has to be for SES to refuse everyone whom no line is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipients: Option<Vec<String>>,
     #[serde(skip)]
     dry_run: bool,
 }
 
-async fn put(path: &Path, target: &Target, dry_run: bool, json: bool) -> anyhow::Result<bool> {
+async fn put(path: &Path, target: &Target, dry_run: bool, strict: bool, json: bool) -> anyhow::Result<bool> {
     let new = fs::read(path).with_context(|| path.display().to_string())?;
     let (clients, deployed) = open(target).await?;
     let settings = deployed.settings()?;
     let destination = settings.destination_domain.as_deref();
     let name = path.display().to_string();
-    let checked = routes::check(&name, &new, &settings.common.email_domain, destination);
+    let checked = routes::check(&name, &new, &settings.common.domains, destination);
     let RoutesObject { address, file } = object(&clients, &deployed).await?;
     let old = file.as_ref().map_or(&[][..], |(old, _)| old);
     let changed = file.is_none() || old != new;
     let diff = diff::lines(old, &new).iter().map(ToString::to_string).collect();
-    let mut put = Put { address, checked, diff, uploaded: false, dry_run };
+    let recipients = || {
+        let routes = Routes::parse(&new, &settings.common.domains, destination).ok()?;
+        Some(routes.recipients(&settings.common.domains).into_iter().collect())
+    };
+    let recipients = strict.then(recipients).flatten();
+    let mut put = Put { address, checked, diff, uploaded: false, recipients, dry_run };
     if put.checked.ok && changed && !dry_run {
         let request = clients.s3.put_object().bucket(deployed.bucket()?).key(&settings.routes_key);
         let request = match file {
@@ -218,8 +242,27 @@ impl fmt::Display for Put {
             (false, false) => writeln!(f, "{address} stays as it is, as the file has errors"),
             (false, true) if self.dry_run && differs => writeln!(f, "{address} would be uploaded"),
             (false, true) => writeln!(f, "{address} is the same already"),
-        }
+        }?;
+        self.recipients.as_deref().map_or(Ok(()), |recipients| write!(f, "{}", strictly(recipients)))
     }
+}
+
+/// How to have SES refuse everyone else.
+fn strictly(recipients: &[String]) -> String {
+    if recipients.is_empty() {
+        return "no line takes mail, and a stack has to take some: there is no such list\n".to_owned();
+    }
+    let mut text = format!(
+        "to have SES refuse everyone whom no line is for, deploy with the parameter\n  Recipients={}\n",
+        recipients.join(",")
+    );
+    if recipients.len() > RECIPIENTS_MAX {
+        text.push_str(&format!(
+            "which is too long: it names {} recipients, and a receipt rule takes {RECIPIENTS_MAX}\n",
+            recipients.len()
+        ));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -227,14 +270,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_domain_named_is_taken_for_the_received_one() {
+    fn the_domains_named_are_taken_for_the_received_ones() {
         for (file, domain) in [
             ("[routes]\n\"abuse\" = \"x@out.example\"\n\"ann@In.example\" = []\n", Some("in.example")),
-            ("[routes]\n'@in.example' = \"@out.example\"\n", Some("in.example")),
+            (
+                "[routes]\n'@in.example' = \"@out.example\"\n\"@*.b.example\" = []\n",
+                Some("in.example,b.example"),
+            ),
+            (
+                "[routes]\n\"a@in.example\" = []\n\"@in.example\" = []\n[senders]\n\"@x.example\" = \"drop\"\n",
+                Some("in.example"),
+            ),
             ("[routes]\n\"abuse\" = \"x@out.example\"\n", None),
             ("", None),
         ] {
-            assert_eq!(first_domain(file.as_bytes()).as_deref(), domain, "{file}");
+            assert_eq!(named_domains(file.as_bytes()).as_deref(), domain, "{file}");
         }
     }
 }

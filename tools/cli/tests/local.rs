@@ -323,3 +323,89 @@ async fn remove_never_ends_receiving_of_others() {
     );
     assert_eq!(stack.services().active_rule_set(), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_in_a_rule_set_that_was_there_leaves_it_to_its_owner() {
+    let mut config = Config::default();
+    let parameters = [
+        ("EmailDomain", "in.example, second.example"),
+        ("ExistingRuleSet", "company"),
+        ("AfterRule", "spam"),
+        ("Recipients", "info@in.example,second.example,.in.example"),
+    ];
+    config.parameters.extend(parameters.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let stack = Stack::start(config).await.unwrap();
+    let (from, letter) = (Some("ann@else.example"), b"Subject: Hello\r\n\r\nHi\r\n");
+    let taken = ["info+a@in.example", "anyone@second.example", "x@sub.in.example"];
+    let id = stack.send(from, &taken, letter).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned, "{}", stack.story(&id));
+    assert!(stack.send(from, &["sales@in.example"], letter).await.is_err(), "SES refuses it");
+
+    let operator = Operator {
+        endpoint: stack.aws_url(),
+        access_key_id: OPERATOR_KEY,
+        secret_access_key: OPERATOR_SECRET,
+        stack: "ses-forwarder",
+    };
+    support::confirm(&stack, &operator).await;
+    let dns = nameserver(support::zone_of(&["in.example", "second.example"], MX));
+    let (code, findings) = operator.findings(dns);
+    assert_eq!(code, 0, "{findings:#?}");
+    let found = |check: &str, findings: &[Value]| {
+        let findings = findings.iter().filter(|finding| finding["check"] == check);
+        findings.map(|finding| finding["found"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("active rule set", &findings), ["it is company, which is not this stack's to switch"]);
+    let mx =
+        ["in.example", "second.example"].map(|domain| format!("{domain} leads to {}", &MX[..MX.len() - 1]));
+    assert_eq!(found("MX record", &findings), mx);
+
+    // Nothing of it switches what others live by.
+    assert_eq!(operator.run(&["activate"]), (0, "rule set company is active already\n".to_owned()));
+    for command in [&["activate", "--rollback"][..], &["remove", "--yes", "--keep-stack"]] {
+        assert_eq!(operator.output(command).status.code(), Some(1), "{command:?}");
+    }
+    let ses = operator.clients().await.ses;
+    ses.set_active_receipt_rule_set().send().await.unwrap();
+    let refused = String::from_utf8(operator.output(&["activate"]).stderr).unwrap();
+    assert!(refused.contains("Rule set company is not this stack's"), "{refused}");
+    let (_, findings) = operator.findings(dns);
+    let of_active = findings.iter().find(|finding| finding["check"] == "active rule set").unwrap();
+    assert_eq!(of_active["state"], "wrong");
+    assert!(of_active["fix"].as_str().unwrap().contains("whoever runs it makes it active"), "{of_active}");
+    ses.set_active_receipt_rule_set().rule_set_name("company").send().await.unwrap();
+
+    // Routes for more than the rule takes, and the list that would take it and no more.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routes.toml");
+    let routes = "[routes]\n\"info@in.example\" = \"a@out.example\"\n\"sales+eu@in.example\" = \"a@out.example\"\n\
+                  \"old@in.example\" = \"refuse\"\n\"@second.example\" = \"@else.example\"\n\
+                  \"@*.in.example\" = \"a@out.example\"\n[senders]\n\"@spam.example\" = \"drop\"\n\
+                  \"boss@spam.example\" = \"forward\"\n";
+    std::fs::write(&path, routes).unwrap();
+    let (code, printed) = operator.run(&["routes", "put", path.to_str().unwrap(), "--strict"]);
+    let list = "  Recipients=.in.example,info@in.example,sales@in.example,second.example\n";
+    assert!(code == 0 && printed.ends_with(list), "{printed}");
+    let (_, findings) = operator.findings(dns);
+    let of_routes = findings.iter().find(|finding| finding["check"] == "routes").unwrap();
+    assert_eq!(of_routes["state"], "warning");
+    assert!(of_routes["found"].as_str().unwrap().contains("lines for sales@in.example,"), "{of_routes}");
+
+    let explain =
+        |from: &'static str| operator.run(&["routes", "explain", "info+news@in.example", "--from", from]);
+    let (_, printed) = explain("Boss@spam.example");
+    let said = "  from Boss@spam.example: line 9: \"boss@spam.example\" = \"forward\"\n    \
+                unless DMARC, SPF or DKIM vouch for it: line 8: \"@spam.example\" = \"drop\"\n  goes to a@out.example\n";
+    assert!(printed.ends_with(said), "{printed}");
+    let (_, printed) = explain("x@spam.example");
+    let said = "  from x@spam.example: line 8: \"@spam.example\" = \"drop\"\n  dropped: sender\n";
+    assert!(printed.ends_with(said), "{printed}");
+
+    let removed = operator.output(&["remove", "--yes", "--json"]);
+    let removed: Value = serde_json::from_slice(&removed.stdout).unwrap();
+    assert_eq!(
+        (&removed["active"], &removed["deactivated"], &removed["deleted"]),
+        (&json!("company"), &json!(false), &json!(true))
+    );
+    assert_eq!(stack.services().active_rule_set().as_deref(), Some("company"));
+}

@@ -80,10 +80,17 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
     let message = fs::read(path).with_context(|| path.display().to_string())?;
     let block = header::split(&message);
     let notification = notification(question, &block)?;
-    let email_domain = &settings.common.email_domain;
-    let decision = decide(&notification, &HeaderFacts::of(&block), &settings.policy, routes, email_domain);
+    let domains = &settings.common.domains;
+    let facts = HeaderFacts::of(&block);
+    let decision = decide(&notification, &facts, &settings.policy, routes, domains);
+    let from = notification.source.as_deref().and_then(|source| Address::parse_bare(source).ok());
+    let from = facts.author.clone().or(from).filter(|_| routes.senders().lines() > 0);
     let mut explained = Explained {
-        routes: question.to.iter().map(|recipient| routes::explain(routes, recipient)).collect(),
+        routes: question
+            .to
+            .iter()
+            .map(|recipient| routes::explain(routes, recipient, from.as_ref()))
+            .collect(),
         decision: "dropped",
         reason: None,
         destinations: Vec::new(),
@@ -100,10 +107,10 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
             explained.decision = "forwarded";
             explained.destinations = destinations.iter().map(ToString::to_string).collect();
             explained.tags = tags.iter().map(|tag| tag.word()).collect();
-            let sends = sends(deliveries, &header::named(&block, deliveries), |_| false);
-            for Send { recipients, destinations } in &sends {
+            let sends = sends(deliveries, &header::named(&block, deliveries), domains, |_| false);
+            for Send { recipients, destinations, domain, tags } in &sends {
                 let how = Rewrite {
-                    email_domain,
+                    email_domain: domain,
                     envelope_sender: notification.source.as_deref(),
                     deliveries,
                     recipients,

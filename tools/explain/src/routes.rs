@@ -9,7 +9,11 @@ use anyhow::Context;
 use serde::Serialize;
 use ses_forwarder::{
     address::Address,
-    routes::{Problem, Routes},
+    domains::Domains,
+    routes::{
+        Problem, Routes,
+        senders::{Claim, SenderAction, SenderMatch},
+    },
     settings::EmailSettings,
 };
 
@@ -60,8 +64,36 @@ pub struct Explained {
     pub keys: Vec<Key>,
     /// Where its mail goes; empty if it is dropped.
     pub destinations: Vec<String>,
-    /// Why it is dropped: `no-route` or `discarded`; absent if it goes somewhere.
+    /// Why it is dropped: `no-route`, `discarded`, `refused` or `sender`; absent if it goes somewhere.
     pub dropped: Option<&'static str>,
+    /// What the lines for senders say; absent if no sender was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<SenderExplained>,
+}
+
+/// Which lines decide on mail from a sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SenderExplained {
+    /// The sender's address.
+    pub address: String,
+    /// The line, if SPF, DKIM or DMARC vouch for the sender; absent if there is none.
+    pub authenticated: Option<SenderKey>,
+    /// The line, if they do not.
+    pub unauthenticated: Option<SenderKey>,
+}
+
+/// A line for senders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SenderKey {
+    /// The table's key, if it is one for a recipient.
+    pub recipient: Option<String>,
+    /// The sender's key as it stands in the file.
+    pub key: String,
+    /// Its line in the file.
+    pub line: usize,
+    /// What it says: `forward`, `tag`, `drop` or `refuse`.
+    pub action: &'static str,
 }
 
 /// A key that was looked for.
@@ -78,8 +110,8 @@ pub struct Key {
 }
 
 /// Checks the text of a routes file; `name` is what problems are told to be in.
-pub fn check(name: &str, file: &[u8], email_domain: &str, destination_domain: Option<&str>) -> Checked {
-    let checked = Routes::check(file, email_domain, destination_domain);
+pub fn check(name: &str, file: &[u8], domains: &Domains, destination_domain: Option<&str>) -> Checked {
+    let checked = Routes::check(file, domains, destination_domain);
     let errors = checked.routes.as_ref().err().map_or(&[][..], Vec::as_slice);
     let located = |severity: Severity| {
         move |problem: &Problem| Located {
@@ -100,27 +132,27 @@ pub fn check(name: &str, file: &[u8], email_domain: &str, destination_domain: Op
 /// Checks a routes file on disk.
 pub fn check_file(
     path: &Path,
-    email_domain: &str,
+    domains: &Domains,
     destination_domain: Option<&str>,
 ) -> anyhow::Result<Checked> {
     let file = fs::read(path).with_context(|| path.display().to_string())?;
-    Ok(check(&path.display().to_string(), &file, email_domain, destination_domain))
+    Ok(check(&path.display().to_string(), &file, domains, destination_domain))
 }
 
 /// The routes of a file, or the default if none is named. The error lists what is wrong with the file.
 pub fn load(path: Option<&PathBuf>, settings: &EmailSettings) -> anyhow::Result<Result<Routes, Checked>> {
-    let email_domain = &settings.common.email_domain;
+    let domains = &settings.common.domains;
     let destination_domain = settings.destination_domain.as_deref();
     let Some(path) = path else {
-        return Ok(Ok(Routes::default_for(email_domain, destination_domain)));
+        return Ok(Ok(Routes::default_for(domains, destination_domain)));
     };
     let file = fs::read(path).with_context(|| path.display().to_string())?;
-    Ok(Routes::parse(&file, email_domain, destination_domain)
-        .map_err(|_| check(&path.display().to_string(), &file, email_domain, destination_domain)))
+    Ok(Routes::parse(&file, domains, destination_domain)
+        .map_err(|_| check(&path.display().to_string(), &file, domains, destination_domain)))
 }
 
-/// Looks an address up.
-pub fn explain(routes: &Routes, recipient: &Address) -> Explained {
+/// Looks an address up, and whether mail from a sender gets there.
+pub fn explain(routes: &Routes, recipient: &Address, from: Option<&Address>) -> Explained {
     let found = routes.lookup(recipient);
     let mut keys = Vec::new();
     for (key, how) in Routes::keys(recipient) {
@@ -138,12 +170,64 @@ pub fn explain(routes: &Routes, recipient: &Address) -> Explained {
     let destinations: Vec<_> = found
         .as_ref()
         .map_or_else(Vec::new, |line| line.destinations.iter().map(Address::to_string).collect());
+    let line = |address, authenticated| {
+        let claim = Some(Claim { address, authenticated });
+        routes.senders().lookup(recipient, claim, None)
+    };
+    let action = from.and_then(|from| line(from, true)).map(|line| line.action);
     let dropped = match &found {
         None => Some("no-route"),
+        Some(line) if line.refused => Some("refused"),
         Some(line) if line.destinations.is_empty() => Some("discarded"),
-        Some(_) => None,
+        Some(_) => match action {
+            Some(SenderAction::Drop) => Some("sender"),
+            Some(SenderAction::Refuse) => Some("refused"),
+            Some(SenderAction::Forward | SenderAction::Tag) | None => None,
+        },
     };
-    Explained { address: recipient.to_string(), keys, destinations, dropped }
+    let sender = from.map(|from| SenderExplained {
+        address: from.to_string(),
+        authenticated: line(from, true).map(SenderKey::from),
+        unauthenticated: line(from, false).map(SenderKey::from),
+    });
+    Explained { address: recipient.to_string(), keys, destinations, dropped, sender }
+}
+
+impl From<SenderMatch<'_>> for SenderKey {
+    fn from(line: SenderMatch<'_>) -> SenderKey {
+        SenderKey {
+            recipient: line.recipient.map(str::to_owned),
+            key: line.key.to_owned(),
+            line: line.line,
+            action: line.action.word(),
+        }
+    }
+}
+
+/// `line 3: "@x.example" = "drop"`, and whose table it is.
+impl fmt::Display for SenderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SenderKey { recipient, key, line, action } = self;
+        write!(f, "line {line}: {key:?} = {action:?}")?;
+        match recipient {
+            Some(recipient) => write!(f, ", for mail to {recipient:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for SenderExplained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SenderExplained { address, authenticated, unauthenticated } = self;
+        let said = |line: &Option<SenderKey>| {
+            line.as_ref().map_or_else(|| "no line for senders".to_owned(), ToString::to_string)
+        };
+        writeln!(f, "  from {address}: {}", said(authenticated))?;
+        if authenticated != unauthenticated {
+            writeln!(f, "    unless DMARC, SPF or DKIM vouch for it: {}", said(unauthenticated))?;
+        }
+        Ok(())
+    }
 }
 
 impl Checked {
@@ -190,6 +274,9 @@ impl fmt::Display for Explained {
                 (true, None) => format!("the default: {names}"),
             };
             writeln!(f, "  {:<40} {place}", format!("{key:?}"))?;
+        }
+        if let Some(sender) = &self.sender {
+            write!(f, "{sender}")?;
         }
         match self.dropped {
             Some(why) => writeln!(f, "  dropped: {why}"),

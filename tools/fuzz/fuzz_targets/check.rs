@@ -14,8 +14,13 @@ pub fn check(message: &[u8], envelope_sender: Option<&str>) {
         Delivery {
             recipient: address("info@in.example"),
             destinations: vec![address("ann@out.example"), address("bob@else.example")],
+            tags: Vec::new(),
         },
-        Delivery { recipient: address("desk@in.example"), destinations: vec![address("ann@out.example")] },
+        Delivery {
+            recipient: address("desk@in.example"),
+            destinations: vec![address("ann@out.example")],
+            tags: Vec::new(),
+        },
     ];
     let how = Rewrite {
         email_domain: "in.example",

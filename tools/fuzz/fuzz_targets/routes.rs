@@ -4,11 +4,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ses_forwarder::{address::Address, routes::Routes};
+use ses_forwarder::{address::Address, domains::Domains, routes::Routes};
 
 fuzz_target!(|input: (&[u8], &str)| {
     let (file, recipient) = input;
-    let checked = Routes::check(file, "in.example", Some("out.example"));
+    let domains = Domains::parse("in.example").expect("a domain");
+    let checked = Routes::check(file, &domains, Some("out.example"));
     let lines = file.split(|byte| *byte == b'\n').count();
     let errors = checked.routes.as_ref().err();
     for problem in errors.into_iter().flatten().chain(&checked.warnings) {

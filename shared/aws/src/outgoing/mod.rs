@@ -116,7 +116,7 @@ impl Mailer {
                 .interceptor(Swap { message: message.clone(), attempt })
                 .send()
                 .await;
-            let output = sent("SendEmail", result).map_err(|error| classified(error, message))?;
+            let output = sent("SendEmail", result).map_err(|error| sized(classified(error), message))?;
             Ok(output.and_then(|output| output.message_id).unwrap_or_default())
         };
         let modest = async || {
@@ -138,8 +138,8 @@ impl Mailer {
     }
 }
 
-/// What SES's names call for where the status would mislead, and what its words leave out.
-fn classified(mut error: CallError, message: &Outgoing) -> CallError {
+/// What SES's names call for where the status would mislead.
+pub(crate) fn classified(mut error: CallError) -> CallError {
     error.kind = match error.code.as_str() {
         "SendingPausedException" | "ConfigurationSetSendingPausedException" => Kind::Paused,
         "AccountSuspendedException" | "MailFromDomainNotVerifiedException" | "NotFoundException" => {
@@ -149,6 +149,11 @@ fn classified(mut error: CallError, message: &Outgoing) -> CallError {
         "MessageRejected" if error.message.contains(UNVERIFIED) => Kind::Configuration,
         _ => error.kind,
     };
+    error
+}
+
+/// What SES's words leave out of a message that is too large.
+fn sized(mut error: CallError, message: &Outgoing) -> CallError {
     let encoded = message.len().div_ceil(3) * 4;
     if error.kind == Kind::Permanent && encoded > MAX_ENCODED {
         error.message.push_str(&format!(

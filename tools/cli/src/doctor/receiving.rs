@@ -24,8 +24,15 @@ pub(super) const PERMISSION: &str = "function permission";
 /// Whether the stack's rule set is the active one.
 pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let ours = deployed.rule_set()?;
-    let fix = format!("ses-forwarder activate --region {} --stack {}", deployed.region, deployed.stack);
+    let fix = if deployed.is_guest() {
+        activate::not_ours(deployed)?
+    } else {
+        format!("ses-forwarder activate --region {} --stack {}", deployed.region, deployed.stack)
+    };
     Ok(match activate::active(clients).await? {
+        Some(active) if active == ours && deployed.is_guest() => {
+            Finding::ok(ACTIVE, format!("it is {ours}, which is not this stack's to switch"))
+        }
         Some(active) if active == ours => Finding::ok(ACTIVE, format!("it is {ours}")),
         Some(active) => Finding::wrong(ACTIVE, format!("{active} is active, not {ours}"), fix),
         None => Finding::wrong(ACTIVE, format!("none is active, so {ours} gets no mail"), fix),
@@ -51,7 +58,7 @@ pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Resu
     let expected = Expected {
         rule_set,
         function_arn: deployed.handle_email_arn()?,
-        domains: &deployed.domains()?,
+        recipients: &deployed.recipients()?,
         bucket,
         prefix,
     };
@@ -62,13 +69,13 @@ pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Resu
 struct Expected<'a> {
     rule_set: &'a str,
     function_arn: &'a str,
-    domains: &'a [&'a str],
+    recipients: &'a [&'a str],
     bucket: &'a str,
     prefix: &'a str,
 }
 
 fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
-    let Expected { rule_set, function_arn, domains, bucket, prefix } = *expected;
+    let Expected { rule_set, function_arn, recipients: wanted, bucket, prefix } = *expected;
     let wrong = |found: String| Finding::wrong(RULE, found, DEPLOY);
     let function = function_arn.rsplit(':').next().unwrap_or_default();
     let lambda = |action: &ReceiptAction| {
@@ -84,9 +91,9 @@ fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
     let stored: Vec<_> =
         stored.map(|s3| (s3.bucket_name(), s3.object_key_prefix().unwrap_or_default())).collect();
     let recipients = rule.recipients();
-    let received = |domain: &&&str| recipients.iter().any(|recipient| recipient == **domain);
+    let received = |wanted: &&&str| recipients.iter().any(|served| activate::covers(served, wanted));
     let left: Vec<&str> =
-        domains.iter().filter(|domain| !recipients.is_empty() && !received(domain)).copied().collect();
+        wanted.iter().filter(|wanted| !recipients.is_empty() && !received(wanted)).copied().collect();
     let stops = rules[..at]
         .iter()
         .find(|rule| rule.enabled() && rule.actions().iter().any(|action| action.stop_action().is_some()));
@@ -112,7 +119,7 @@ fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
             "Set ScanEnabled: true in the template's rule, then sam build && sam deploy",
         )
     } else {
-        Finding::ok(RULE, format!("{name} stores mail for {} and invokes {function}", domains.join(", ")))
+        Finding::ok(RULE, format!("{name} stores mail for {} and invokes {function}", wanted.join(", ")))
     }
 }
 
@@ -195,13 +202,12 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
     })
 }
 
-/// Whether a policy lets SES do something for the sake of the stack's rule, which is named as its rule
-/// set is.
+/// Whether a policy lets SES do something for the sake of the stack's rule, which is named as the stack is.
 fn ses_may(policy: &str, action: &str, resource: &str, deployed: &Deployed) -> anyhow::Result<bool> {
-    let Deployed { partition, region, account, .. } = deployed;
+    let Deployed { partition, region, account, stack, .. } = deployed;
     let rule_set = deployed.rule_set()?;
     let rule =
-        format!("arn:{partition}:ses:{region}:{account}:receipt-rule-set/{rule_set}:receipt-rule/{rule_set}");
+        format!("arn:{partition}:ses:{region}:{account}:receipt-rule-set/{rule_set}:receipt-rule/{stack}");
     let context = [
         ("aws:SourceAccount", account.as_str()),
         ("aws:Referer", account),
@@ -242,7 +248,7 @@ mod tests {
         let expected = Expected {
             rule_set: "set",
             function_arn: "arn:f:email",
-            domains: &["in.example"],
+            recipients: &["in.example"],
             bucket: "mail",
             prefix: "messages/",
         };

@@ -173,7 +173,7 @@ impl Destinations {
         let (settings, bucket) = (deployed.settings()?, deployed.bucket()?);
         let domain = settings.destination_domain.clone();
         let file = archive::get(clients, bucket, &settings.routes_key).await?.unwrap_or_default();
-        let sound = Routes::parse(&file, &settings.common.email_domain, domain.as_deref()).is_ok();
+        let sound = Routes::parse(&file, &settings.common.domains, domain.as_deref()).is_ok();
         let routes = if sound { String::from_utf8_lossy(&file).to_ascii_lowercase() } else { String::new() };
         Ok(Destinations { domain, routes })
     }

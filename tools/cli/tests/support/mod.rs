@@ -133,13 +133,19 @@ pub(crate) type Zone = BTreeMap<(String, RecordType), Vec<String>>;
 
 /// What the DNS says of `in.example` if all is well but, perhaps, its MX record.
 pub(crate) fn zone(exchange: &str) -> Zone {
-    let mut zone = Zone::from([
-        (("in.example".to_owned(), RecordType::MX), vec![exchange.to_owned()]),
-        (("_dmarc.in.example".to_owned(), RecordType::TXT), vec!["v=DMARC1; p=reject".to_owned()]),
-    ]);
-    for token in ["token1", "token2", "token3"] {
-        let name = format!("{token}._domainkey.in.example");
-        zone.insert((name, RecordType::CNAME), vec![format!("{token}.dkim.amazonses.com.")]);
+    zone_of(&["in.example"], exchange)
+}
+
+/// The same of several domains.
+pub(crate) fn zone_of(domains: &[&str], exchange: &str) -> Zone {
+    let mut zone = Zone::new();
+    for domain in domains {
+        zone.insert(((*domain).to_owned(), RecordType::MX), vec![exchange.to_owned()]);
+        zone.insert((format!("_dmarc.{domain}"), RecordType::TXT), vec!["v=DMARC1; p=reject".to_owned()]);
+        for token in ["token1", "token2", "token3"] {
+            let name = format!("{token}._domainkey.{domain}");
+            zone.insert((name, RecordType::CNAME), vec![format!("{token}.dkim.amazonses.com.")]);
+        }
     }
     zone
 }

@@ -30,6 +30,9 @@ enum Command {
     Explain {
         /// The address, as a sender writes it.
         address: Address,
+        /// Says too which of the lines for senders mail from this address meets.
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<Address>,
         /// The routes file; without it, the default alone.
         #[arg(long, value_name = "FILE")]
         routes: Option<PathBuf>,
@@ -44,14 +47,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Check { file, deployed } => {
             let settings = deployed.settings()?;
             let destination = settings.destination_domain.as_deref();
-            let checked = routes::check_file(file, &settings.common.email_domain, destination)?;
+            let checked = routes::check_file(file, &settings.common.domains, destination)?;
             print!("{}", printed(&checked, arguments.json));
             Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Explain { address, routes, deployed } => {
+        Command::Explain { address, from, routes, deployed } => {
             match routes::load(routes.as_ref(), &deployed.settings()?)? {
                 Ok(routes) => {
-                    print!("{}", printed(&routes::explain(&routes, address), arguments.json));
+                    print!("{}", printed(&routes::explain(&routes, address, from.as_ref()), arguments.json));
                     Ok(ExitCode::SUCCESS)
                 }
                 Err(checked) => {

@@ -56,10 +56,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Where everything is, and what to try.
 fn greeting(stack: &Stack, pace: &str) -> String {
     let parameter = |name: &str| stack.deployment().parameters.get(name).map_or("", String::as_str);
-    let domain = parameter("EmailDomain");
+    let domain = stack.deployment().email_domain().unwrap_or_default();
     let (smtp, bucket, data) = (stack.smtp(), stack.bucket(), stack.data().display());
     format!(
-        "Mail for {domain} is forwarded to {to}{pace}.\n\n  \
+        "Mail for {domains} is forwarded to {to}{pace}.\n\n  \
          page  {page}\n  \
          SMTP  {smtp}\n  \
          AWS   {aws}  (S3, SES, SQS, SNS, Lambda)\n  \
@@ -70,6 +70,7 @@ fn greeting(stack: &Stack, pace: &str) -> String {
          aws s3 ls --recursive s3://{bucket}\n  \
          cargo operator replay --stack {name} --since 2h --dry-run\n\n\
          Ctrl-C stops everything.\n\n",
+        domains = parameter("EmailDomain"),
         to = parameter("DestinationDomain"),
         page = stack.page_url(),
         aws = stack.aws_url(),

@@ -55,6 +55,8 @@ x@shop.example
   "x@shop.example"                         no line
   "x"                                      no line
   "@shop.example"                          no line
+  "@*.example"                             no line
+  "@"                                      no line
   dropped: no-route
 forwarded to ann@out.example bob@out.example, tagged spam
 not for x@shop.example: no-route

@@ -29,7 +29,7 @@ fn ok_check_prints_problems_as_compilers_do() {
 "#;
     let printed = r#"routes.toml:3:1: warning: "Sales@in.example" never matches: line 2 is for the same
 routes.toml:3:22: error: "ann@in.example" leads back into in.example, so mail would go round; allowed is any other domain
-routes.toml:4:11: error: found an integer; allowed are "user@domain", "@domain", a list of these, and [] to discard
+routes.toml:4:11: error: found an integer; allowed are "user@domain", "@domain", a list of these, [] to discard and "refuse"
 routes.toml: 2 errors, 1 warning
 "#;
     assert_eq!(routes(&["check", "routes.toml"], file), (Some(1), printed.to_owned()));
@@ -75,6 +75,8 @@ fn ok_explain_shows_every_key_up_to_the_one_that_decides() {
   "bob@shop.example"                       no line
   "bob"                                    no line
   "@shop.example"                          no line
+  "@*.example"                             no line
+  "@"                                      no line
   dropped: no-route
 "#,
         ),

@@ -21,7 +21,7 @@ pub(super) async fn send_sample(State(page): Shared, Form(form): Form<SampleForm
     let Some(sample) = samples::SAMPLES.iter().find(|sample| sample.name == form.sample) else {
         return problem(StatusCode::NOT_FOUND, "There is no such sample.");
     };
-    let Some(email_domain) = page.access.deployment.parameters.get("EmailDomain") else {
+    let Some(email_domain) = page.access.deployment.email_domain() else {
         return problem(
             StatusCode::CONFLICT,
             "The template has no parameter EmailDomain to send a sample to.",

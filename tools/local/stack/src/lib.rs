@@ -494,10 +494,8 @@ async fn listen(port: u16, what: &str) -> anyhow::Result<TcpListener> {
 
 /// An SES account that may send from the domains it receives for.
 fn account(deployment: &Deployment, identities: Vec<String>) -> Account {
-    let recipients = deployment.rules.iter().flat_map(|rule| &rule.recipients);
-    let domains =
-        recipients.map(|recipient| recipient.rsplit('@').next().unwrap_or_default().trim_matches('.'));
-    let mut account = Account::new(domains.map(str::to_owned).chain(identities));
+    let domains = deployment.email_domains().map(str::to_owned);
+    let mut account = Account::new(domains.chain(identities));
     let set = deployment.parameters.get("ConfigurationSet").filter(|set| !set.is_empty());
     account.configuration_sets.extend(set.cloned());
     account

@@ -47,6 +47,15 @@ async fn roles_allow_what_is_used_and_nothing_more() {
     let error = stack.invoke("HandleEmailFunction", &serde_json::from_slice(&archived).unwrap()).await;
     assert_eq!(error.unwrap_err().error_type, "InProgress");
 
+    // Another instance finds routes, which refuse.
+    stack.put_object("config/routes.toml", "[routes]\n\"old\" = \"refuse\"\n").await;
+    stack.faults().add("s3:GetObject(messages/)=kill-before*1".parse().unwrap());
+    let refused = stack.send(Some("bob@else.example"), &["old@in.example"], b"Subject: d\r\n\r\nHi\r\n");
+    let refused = refused.await.unwrap();
+    stack.settled(&refused).await;
+    stack.emptied().await;
+    assert_eq!(stack.outcome(&refused).await.unwrap()["reason"], "refused");
+
     let denied: Vec<_> = stack
         .journal()
         .entries()

@@ -385,11 +385,68 @@ mod real {
     }
 
     #[test]
+    fn ok_several_domains() {
+        let deployment = with(&[], &[("EmailDomain", "in.example, second.example")]).unwrap();
+        assert_eq!(deployment.rules[0].recipients, ["in.example", "second.example"]);
+        let email = function(&deployment, "handle-email");
+        let letter = function(&deployment, "handle-dead-letter");
+        assert_eq!(email.environment["EMAIL_DOMAIN"], "in.example,second.example");
+        let send = |from| {
+            call(
+                "ses:SendRawEmail",
+                "arn:aws:ses:eu-west-1:123456789012:identity/second.example",
+                &[("ses:FromAddress", from)],
+            )
+        };
+        for (from, email_may, letter_may) in [
+            ("a@in.example", true, false),
+            ("a@second.example", true, false),
+            ("a@third.example", false, false),
+            ("forwarder-notice@in.example", true, true),
+            ("forwarder-notice@second.example", true, false),
+        ] {
+            assert_eq!(email.role.allows(&send(from)), email_may, "{from}");
+            assert_eq!(letter.role.allows(&send(from)), letter_may, "{from}");
+        }
+        let mx = |name: &str| deployment.outputs.get(name).map(String::as_str);
+        assert_eq!(mx("MxRecord"), Some("in.example. MX 10 inbound-smtp.eu-west-1.amazonaws.com."));
+        assert_eq!(mx("MxRecord2"), Some("second.example. MX 10 inbound-smtp.eu-west-1.amazonaws.com."));
+        assert_eq!(mx("MxRecord3"), None);
+    }
+
+    #[test]
+    fn ok_beside_other_rules() {
+        let beside = [
+            ("ExistingRuleSet", "corporate"),
+            ("AfterRule", "spam-traps"),
+            ("Recipients", "info@in.example, .in.example"),
+        ];
+        for more in [&[][..], &[("ExistingBucket", "mine")]] {
+            let deployment = with(&[], &[&beside, more].concat()).unwrap();
+            let rule = &deployment.rules[0];
+            assert_eq!((&*rule.rule_set, &*rule.name), ("corporate", "ses-forwarder"));
+            assert_eq!(
+                rule.arn,
+                "arn:aws:ses:eu-west-1:123456789012:receipt-rule-set/corporate:receipt-rule/ses-forwarder"
+            );
+            assert_eq!(rule.recipients, ["info@in.example", ".in.example"]);
+            assert_eq!(deployment.outputs["RuleSetName"], "corporate");
+            assert!(
+                !deployment.outputs.contains_key("ActivateCommand"),
+                "another's rule set is its own business"
+            );
+        }
+    }
+
+    #[test]
     fn err_parameters() {
         let cases = [
-            ("EmailDomain", "In.Example", "parameter EmailDomain can't be \"In.Example\": must be a domain"),
-            ("EmailDomain", "example", "parameter EmailDomain can't be \"example\": must be a domain"),
-            ("EmailDomain", "out.example", "rule MailLeavesTheDomain: DestinationDomain must differ"),
+            ("EmailDomain", "In.Example", "parameter EmailDomain can't be \"In.Example\": must be domains"),
+            ("EmailDomain", "example", "parameter EmailDomain can't be \"example\": must be domains"),
+            ("EmailDomain", "in.example,", "parameter EmailDomain can't be \"\": must be domains"),
+            ("Recipients", "info@", "parameter Recipients can't be \"info@\": must be addresses"),
+            ("EmailDomain", "out.example", "rule MailLeavesTheDomain: DestinationDomain must not be in"),
+            ("EmailDomain", "in.example,out.example", "rule MailLeavesTheDomain: DestinationDomain must not"),
             ("NoticeAddress", "", "rule NoticesReachSomeone: Give a NoticeAddress or a NoticeTopicArn"),
             ("NoticeAddress", "nobody", "parameter NoticeAddress can't be \"nobody\": must be one address"),
             ("OnSpam", "delete", "parameter OnSpam can't be \"delete\": allowed are forward, tag, drop"),

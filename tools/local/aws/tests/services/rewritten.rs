@@ -15,6 +15,7 @@ fn forwarded(message: &[u8], envelope_sender: Option<&str>) -> Vec<u8> {
     let deliveries = [Delivery {
         recipient: address("info@in.example"),
         destinations: vec![address("ann@out.example"), address("bob@else.example")],
+        tags: vec![],
     }];
     let how = Rewrite {
         email_domain: "in.example",

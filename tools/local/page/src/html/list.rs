@@ -81,7 +81,7 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
 }
 
 fn nothing_yet(stack: &Deployment) -> Markup {
-    let domain = stack.parameters.get("EmailDomain").map_or("in.example", String::as_str);
+    let domain = stack.email_domain().unwrap_or("in.example");
     html! {
         p { "Nothing has come yet. Send a sample, or a message of your own by SMTP to any address at " b { (domain) } ":" }
         pre { code { "cargo local send MESSAGE.eml --to info@" (domain) } }

@@ -14,7 +14,7 @@ use common::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::{End, Event};
-use ses_forwarder_local_stack::{Config, Stack};
+use ses_forwarder_local_stack::{Config, Published, Stack};
 
 async fn send(stack: &Stack) -> String {
     stack.send(Some("jane@example.com"), &["info@in.example"], SAMPLE).await.unwrap()
@@ -123,7 +123,7 @@ async fn an_identity_that_is_not_verified_is_told_at_once_and_mail_goes_out_once
     assert_eq!(told[0].subject, "[ses-forwarder] Mail waits for you: MessageRejected");
     for words in [
         "\nWhat failed  SES does not know the sender's domain as verified",
-        "\nWhat to do   Verify the identities that the error names",
+        " Verify the identities that the error names",
         "jane_example.com@in.example",
         "with no command to type",
     ] {
@@ -175,6 +175,20 @@ async fn an_answer_that_is_lost_is_no_reason_to_go_on_for_days() {
     let told = stack.published();
     assert_eq!(told.len(), 1);
     assert!(told[0].text.contains("\nBeware       SES did not answer, so the message may have been sent"));
+}
+
+/// What was surely not sent is tried again however often it fails.
+#[tokio::test]
+async fn a_function_that_ends_before_it_sends_is_no_reason_to_give_up() {
+    let stack = stack().await;
+    arm(&stack, "s3:GetObject(messages/)=kill-before*4");
+    let id = send(&stack).await;
+    emptied_after(&stack, &id).await;
+    assert_eq!(tries(&stack, &id), 5, "{}", stack.story(&id));
+    assert_eq!(stack.outcome(&id).await.unwrap()["doubts"], 1, "only the first had claimed it");
+    assert_eq!(forwarded(&stack).len(), 1);
+    let given_up = |told: &Published| told.subject.contains("could not be forwarded");
+    assert!(!stack.published().iter().any(given_up));
 }
 
 #[tokio::test]

@@ -134,10 +134,10 @@ impl<'a> Message<'a> {
     fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
         let blank = Outcome::new(self.notification, self.received, self.invocation.request_id, status);
         let bytes = bytes.map(|bytes| bytes as u64);
-        let Some(Outcome { sent, refused, forward_millis, tries, delivery, .. }) = earlier else {
+        let Some(Outcome { sent, refused, forward_millis, tries, doubts, delivery, .. }) = earlier else {
             return Outcome { bytes, ..blank };
         };
-        Outcome { sent, refused, forward_millis, tries, delivery, bytes, ..blank }
+        Outcome { sent, refused, forward_millis, tries, doubts, delivery, bytes, ..blank }
     }
 
     /// The end of a try at a message that is settled.
@@ -210,9 +210,9 @@ impl Handler {
         // come to: a message that was forwarded may be gone by now.
         let claimed = async {
             match self.ledger.claim(records, message.verbatim, &claim, is_settled).await {
-                Ok(Claimed::Ours { entry, unread, unarchived: why }) => {
+                Ok(Claimed::Open { entry, ours, unarchived: why }) => {
                     *unarchived = why;
-                    Ok((entry, unread))
+                    Ok((entry, ours))
                 }
                 Ok(Claimed::Settled { outcome, unarchived: why }) => {
                     *unarchived = why;
@@ -234,16 +234,16 @@ impl Handler {
         }
         let stored = async { Ok(bucket.read(&message.keys.message).await) };
         let routes = async { Ok(self.routing.current(bucket).await) };
-        let ((mut entry, unread), stored, routes) = match tokio::try_join!(claimed, stored, routes) {
+        let ((mut entry, mut ours), stored, routes) = match tokio::try_join!(claimed, stored, routes) {
             Ok(all) => all,
             Err(end) => return end,
         };
         // The first to archive a notification that is not new: the archive may have failed, or been deleted.
         let is_new = message.invocation.first_hand
             && !stored.as_ref().is_ok_and(|stored| stored.as_ref().is_some_and(is_old));
-        if unread && !is_new {
-            match self.ledger.take_over(records, &claim, is_settled).await? {
-                Ok(known) => entry = known,
+        if ours && !is_new {
+            match self.ledger.look(records, &claim, is_settled).await? {
+                Ok(known) => (entry, ours) = (known, false),
                 Err(outcome) => return Ok(message.settled(&outcome)),
             }
         }
@@ -258,21 +258,27 @@ impl Handler {
                     }
                     (Ok(Some(_)), routes) => routes.expect_err("both are there otherwise"),
                 };
-                return Ok(self.give_back(message, &mut entry, failure).await);
+                return Ok(self.give_back(message, &mut entry, failure, false).await);
             }
         };
-        let earlier = entry.outcome.clone();
 
         let EmailSettings { common, policy, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
         let decision = decide(message.notification, &facts, policy, &routes, &common.domains);
         let reason = decision.reason();
+        if !ours {
+            match self.ledger.take_over(records, entry, &claim, is_settled).await? {
+                Ok(taken) => entry = taken,
+                Err(outcome) => return Ok(message.settled(&outcome)),
+            }
+        }
         match decision {
             Decision::Drop { reason, left_out } => {
-                let mut outcome = message.outcome(Status::Dropped, earlier, Some(stored.len()));
+                let mut outcome = message.outcome(Status::Dropped, entry.outcome.clone(), Some(stored.len()));
                 if let Err(error) = self.refuse(message, &facts, &left_out, &mut outcome).await {
-                    return Ok(self.give_back(message, &mut entry, error.into()).await);
+                    let in_doubt = error.in_doubt;
+                    return Ok(self.give_back(message, &mut entry, error.into(), in_doubt).await);
                 }
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 self.drop(message, &mut entry, reason, outcome).await
@@ -290,7 +296,7 @@ impl Handler {
                 let body = stored.slice(block.body_at..);
                 let recoding = Recoding::of(&block, &body).map(Arc::new);
                 let draft = Draft { block: &block, body, recoding, how, domains: &common.domains };
-                let mut outcome = message.outcome(Status::Failed, earlier, Some(stored.len()));
+                let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), Some(stored.len()));
                 outcome.reencoded = draft.recoding.is_some();
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
                 let refused = self.refuse(message, &facts, &left_out, &mut outcome).await;
@@ -302,10 +308,17 @@ impl Handler {
         }
     }
 
-    /// Ends a try before anything is sent, so that another need not wait for its claim to run out. Should
-    /// that not be possible, it waits.
-    async fn give_back(&self, message: &Message<'_>, entry: &mut Entry, failure: Failure) -> Ending {
+    /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should
+    /// that not be possible, it waits. `in_doubt` says whether its sender may have been told.
+    async fn give_back(
+        &self,
+        message: &Message<'_>,
+        entry: &mut Entry,
+        failure: Failure,
+        in_doubt: bool,
+    ) -> Ending {
         let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), None);
+        outcome.doubts = outcome.doubts.saturating_add(in_doubt.into());
         outcome.reason = Some(why(&outcome, &failure.name));
         outcome.error =
             Some(outcome::Failure { code: failure.name.clone(), message: failure.sentence.clone() });
@@ -389,7 +402,7 @@ impl Handler {
     ) -> Result<Ending, Failure> {
         let Invocation { mailer, .. } = message.invocation;
         let records = message.records();
-        let mut refused = None;
+        let (mut refused, mut in_doubt) = (None, hindered.as_ref().is_some_and(|error| error.in_doubt));
         let reason = outcome.reason.take();
         let mut missing = draft.missing(&outcome).into_iter().enumerate().peekable();
         while let Some((number, Send { recipients, destinations, domain, tags })) = missing.next() {
@@ -410,7 +423,9 @@ impl Handler {
                         // The claim goes on. The last record tells of this send too; that one has to be
                         // written.
                         let Outcome { claimed_until, .. } = message.claim();
-                        let step = Outcome { status: Status::Sending, claimed_until, ..outcome.clone() };
+                        let doubts = outcome.doubts.saturating_add(1);
+                        let step =
+                            Outcome { status: Status::Sending, claimed_until, doubts, ..outcome.clone() };
                         if let Err(error) = self.ledger.write_after_send(records, entry, &step).await {
                             tracing::error!(messageId = outcome.message_id, "{error}");
                         }
@@ -419,8 +434,14 @@ impl Handler {
                 Err(error) if error.kind == Kind::Permanent => {
                     refused = refused.or(Some((error, outgoing)));
                 }
-                Err(error) => hindered = hindered.or(Some(error)),
+                Err(error) => {
+                    in_doubt |= error.in_doubt;
+                    hindered = hindered.or(Some(error));
+                }
             }
+        }
+        if in_doubt {
+            outcome.doubts = outcome.doubts.saturating_add(1);
         }
         match (hindered, refused) {
             (None, None) => {

@@ -57,6 +57,10 @@ pub struct Outcome {
     /// How often the queue has had it tried again; absent where it has not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
+    /// How many tries may have sent it although nobody knows: SES did not answer, or the function ended;
+    /// absent where none may. While it is being sent, this try counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub doubts: u32,
     /// When the queue has it tried again; absent where it will not.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub next_try: Option<OffsetDateTime>,
@@ -110,6 +114,7 @@ impl Outcome {
             forward_millis: None,
             claimed_until: None,
             tries: 0,
+            doubts: 0,
             next_try: None,
             delivery: Vec::new(),
         }
@@ -117,7 +122,8 @@ impl Outcome {
 
     /// What two records of one message, written by two that did not know of each other, say together.
     ///
-    /// Sends, refusals and delivery events of both are in it, and the larger number of tries and of milliseconds.
+    /// Sends, refusals and delivery events of both are in it, and the larger number of tries, doubts and
+    /// milliseconds.
     /// All else is that of the record whose [`Status`] prevails. Commutative, associative and idempotent,
     /// so it does not matter who writes when, or how often.
     #[must_use]
@@ -128,6 +134,7 @@ impl Outcome {
             refused: union(one.refused, two.refused),
             delivery: union(one.delivery, two.delivery),
             tries: one.tries.max(two.tries),
+            doubts: one.doubts.max(two.doubts),
             forward_millis: one.forward_millis.max(two.forward_millis),
             ..one
         }
@@ -320,6 +327,7 @@ mod tests {
                     reencoded: bytes == Some(1),
                     forward_millis,
                     tries,
+                    doubts: tries,
                     destinations,
                     reason,
                     error: error.map(|code| Failure { code, message: String::new() }),
@@ -410,6 +418,7 @@ mod tests {
             reencoded: true,
             claimed_until: Some(at),
             tries: 3,
+            doubts: 1,
             next_try: Some(at),
             delivery: vec![DeliveryEvent {
                 at,
@@ -425,7 +434,7 @@ mod tests {
             r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"#,
             r#""refused":[{"messageId":"b1","recipients":["x@in.example"]}],"error":null,"#,
             r#""requestId":"r1","bytes":null,"reencoded":true,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
-            r#""tries":3,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,
+            r#""tries":3,"doubts":1,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,
             r#""destination":"y@out.example","event":"bounced","code":"5.1.1"}]}"#,
         );
         assert_eq!(serde_json::to_string(&outcome).unwrap(), line);

@@ -33,9 +33,8 @@ use crate::{
 /// or written: until then that may pass, from then on the operator should know.
 pub(crate) const PATIENCE: u32 = 3;
 
-/// Tries that the queue makes after which a message is given up that SES may have accepted at each of
-/// them: with the first one that makes three copies at worst.
-const DOUBTFUL_TRIES: u32 = 2;
+/// Tries that may have sent a message after which it is given up: they make three copies at worst.
+const DOUBTS: u32 = 3;
 
 /// A letter, and how to name it to the queue. Copies that came in one batch are one letter.
 #[derive(Debug)]
@@ -175,7 +174,7 @@ impl Run<'_> {
             let age = matter.case.letter.age;
             for progress in &mut matter.messages {
                 let Standing::Open(nature) = progress.standing() else { continue };
-                if halted || !progress.is_due(age, nature) {
+                if halted || progress.is_doubtful() || !progress.is_due(age, nature) {
                     continue;
                 }
                 if self.tries.0.left().is_zero() {
@@ -424,6 +423,12 @@ impl Progress<'_> {
         schedule::is_due(age) || (untried && matches!(nature, Nature::Transient | Nature::Throttled))
     }
 
+    /// Whether SES may have accepted it too often for it to be tried again.
+    fn is_doubtful(&self) -> bool {
+        let outcome = self.record.as_ref().and_then(|record| record.content.as_ref());
+        outcome.is_some_and(|outcome| outcome.doubts >= DOUBTS)
+    }
+
     /// What the request that failed has recorded itself, which is more exact than what a letter says.
     fn own_error(&self, case: &Case<'_>) -> Option<Failure> {
         let outcome = self.record.as_ref()?.content.as_ref()?;
@@ -435,7 +440,8 @@ impl Progress<'_> {
         let outcome = self.record.as_ref().and_then(|record| record.content.as_ref());
         let sent = outcome.map(|outcome| outcome.sent.as_slice()).unwrap_or_default();
         let maybe = "SES did not answer, so the message may have been sent; see whether it arrived";
-        let doubt = doubt.or_else(|| cause::may_have_been_sent(&self.failure).then(|| maybe.to_owned()));
+        let doubtful = outcome.map_or(cause::may_have_been_sent(&self.failure), |outcome| outcome.doubts > 0);
+        let doubt = doubt.or_else(|| doubtful.then(|| maybe.to_owned()));
         Failed {
             notification: self.message.notification.clone(),
             received: self.received,

@@ -12,7 +12,7 @@ use ses_forwarder_aws::{
 };
 use time::OffsetDateTime;
 
-use super::{Case, DOUBTFUL_TRIES, Progress, Run, Standing};
+use super::{Case, Progress, Run, Standing};
 use crate::{
     cause::{self, Nature},
     letter::Message,
@@ -27,21 +27,17 @@ impl Run<'_> {
         progress: &mut Progress<'_>,
         wait: Duration,
     ) -> Result<Standing, Unknown> {
+        if progress.done {
+            return Ok(Standing::Settled);
+        }
         let (message, received) = (progress.message, progress.received);
         if progress.tried {
             // It has written a record of its own meanwhile.
             let (_, key) = self.keys(progress);
-            match Record::read(&self.bucket, key).await {
-                Ok(record) => progress.record = Some(record),
-                Err(_) if progress.done => return Ok(Standing::Settled),
-                Err(unknown) => return Err(unknown),
-            }
-            if let Some(error) = progress.own_error(case).filter(|_| !progress.done) {
+            progress.record = Some(Record::read(&self.bucket, key).await?);
+            if let Some(error) = progress.own_error(case) {
                 progress.failure = error;
             }
-        }
-        if progress.done {
-            return Ok(Standing::Settled);
         }
         let known = progress.record.as_ref().and_then(|record| record.content.as_ref());
         let claimed = known.is_some_and(|known| is_claimed(known, case, progress.ended));
@@ -49,7 +45,9 @@ impl Run<'_> {
             return Ok(Standing::Open(Nature::Transient));
         }
         let standing = match progress.standing() {
-            Standing::Open(_) if self.is_over(case, progress) => Standing::Final,
+            Standing::Open(_) if progress.is_doubtful() || case.letter.age >= self.handler.settings.retry => {
+                Standing::Final
+            }
             standing => standing,
         };
         let Some(record) = &mut progress.record else {
@@ -85,16 +83,6 @@ impl Run<'_> {
         })
     }
 
-    /// Whether a message has been tried for long enough.
-    fn is_over(&self, case: &Case<'_>, progress: &Progress<'_>) -> bool {
-        let tries = progress.record.as_ref().and_then(|record| Some(record.content.as_ref()?.tries));
-        let doubtful = progress.tried
-            && cause::may_have_been_sent(&progress.failure)
-            && cause::may_have_been_sent(&progress.earlier)
-            && tries.is_some_and(|tries| tries >= DOUBTFUL_TRIES);
-        doubtful || case.letter.age >= self.handler.settings.retry
-    }
-
     /// Whether somebody is at work on a message of which nothing is recorded.
     pub(super) async fn is_taken(&self, case: &Case<'_>, progress: &Progress<'_>) -> Result<bool, CallError> {
         if progress.record.as_ref().is_none_or(|record| record.content.is_some()) {
@@ -124,6 +112,8 @@ impl Run<'_> {
         Outcome {
             reason: Some(failure.code.clone()),
             error: Some(failure.clone()),
+            // It has claimed the message and recorded nothing.
+            doubts: u32::from(cause::may_have_been_sent(failure)),
             ..Outcome::new(&message.notification, received, request_id, Status::Failed)
         }
     }

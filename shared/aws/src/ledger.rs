@@ -6,10 +6,11 @@
 //!
 //! 1. The notification is archived with `If-None-Match: *`, and whose claim that is and when it runs out
 //!    stands in the object's metadata. If it was not there before, nobody has had the message.
-//! 2. If it was, the outcome is read. A message that is settled stays so. Otherwise the message is taken
-//!    over by an outcome `sending`, written with `If-None-Match: *` or over the one that was read with
-//!    `If-Match`: unless another invocation's claim still runs, which is an error that passes by itself.
-//!    The claim is the one that the outcome makes. That of the archived notification counts only while
+//! 2. If it was, the outcome is read. A message that is settled stays so. Otherwise, unless another
+//!    invocation's claim still runs, which is an error that passes by itself, the message is taken over
+//!    when it is about to be sent: by an outcome `sending`, written with `If-None-Match: *` or over the one
+//!    that was read with `If-Match`. So where one is found of a try that has ended, that try may have sent
+//!    it. The claim is the one that the outcome makes. That of the archived notification counts only while
 //!    there is no outcome: whoever writes the first one holds that claim, or has found it over.
 //! 3. Each later outcome is written over the one before with `If-Match`. Where another was quicker, what
 //!    that one wrote and what is to be written are merged ([`Outcome::merge`]).
@@ -87,12 +88,13 @@ pub struct Entry {
 /// What came of claiming a message.
 #[derive(Debug)]
 pub enum Claimed {
-    /// It is ours.
-    Ours {
+    /// Nobody else's.
+    Open {
         /// What was recorded before, and where the outcome goes.
         entry: Entry,
-        /// Whether the outcome was not even read, as the notification was not archived before.
-        unread: bool,
+        /// Whether it is ours, as the notification was not archived before; the outcome was not even read.
+        /// Else it has to be taken over before it is sent.
+        ours: bool,
         /// Why the notification could not be archived, so that this has to be done yet.
         unarchived: Option<CallError>,
     },
@@ -112,8 +114,9 @@ struct Claim {
 }
 
 impl Ledger {
-    /// Archives the notification and claims the message for the invocation that `claim`, an outcome
-    /// `sending`, names. `settled` tells whether an outcome leaves nothing to do.
+    /// Archives the notification, and with it claims the message for the invocation that `claim`, an outcome
+    /// `sending`, names; or looks whether it may be taken over. `settled` tells whether an outcome leaves
+    /// nothing to do.
     ///
     /// The error is transient, with code `InProgress`, if another invocation is at work.
     pub async fn claim(
@@ -128,7 +131,7 @@ impl Ledger {
         let archived = Records { bucket: &bucket, ..records }.archive(notification, Some(claim)).await;
         let unarchived = match archived {
             Ok(true) if remembered.is_none() => {
-                return Ok(Claimed::Ours { entry: Entry::default(), unread: true, unarchived: None });
+                return Ok(Claimed::Open { entry: Entry::default(), ours: true, unarchived: None });
             }
             Ok(_) => None,
             Err(error) => Some(error),
@@ -136,35 +139,46 @@ impl Ledger {
         if let Some(remembered) = remembered {
             self.write_after_send(records, &mut Entry::default(), &remembered).await?;
         }
-        match self.take_over(records, claim, settled).await? {
-            Ok(entry) => Ok(Claimed::Ours { entry, unread: false, unarchived }),
+        match self.look(records, claim, settled).await? {
+            Ok(entry) => Ok(Claimed::Open { entry, ours: false, unarchived }),
             Err(outcome) => Ok(Claimed::Settled { outcome, unarchived }),
         }
     }
 
-    /// Claims a message that may have been claimed before. The inner error is a settled outcome.
-    pub async fn take_over(
+    /// Looks whether a message may be taken over: what is recorded of it. The inner error is a settled outcome.
+    pub async fn look(
         &self,
         records: Records<'_>,
         claim: &Outcome,
         settled: impl Fn(&Outcome) -> bool,
     ) -> Result<Result<Entry, Outcome>, CallError> {
+        let entry = records.read().await?;
+        if let Some(outcome) = entry.outcome.as_ref().filter(|outcome| settled(outcome)) {
+            return Ok(Err(outcome.clone()));
+        }
+        if let Some(other) = records.other_claim(&entry, &claim.request_id).await? {
+            let until = other.until.format(&Rfc3339).unwrap_or_default();
+            let why = format!("request {} is at work on it until {until}", other.request_id);
+            return Err(records.barred(&why));
+        }
+        if let Some(later) = entry.outcome.as_ref().filter(|outcome| is_stale(claim, outcome)) {
+            return Err(records.barred(&format!("try {} has been begun since", later.tries)));
+        }
+        Ok(Ok(entry))
+    }
+
+    /// Takes a message over that is about to be sent; `entry` is what was read of it. The inner error is a
+    /// settled outcome.
+    pub async fn take_over(
+        &self,
+        records: Records<'_>,
+        mut entry: Entry,
+        claim: &Outcome,
+        settled: impl Fn(&Outcome) -> bool,
+    ) -> Result<Result<Entry, Outcome>, CallError> {
         for _ in 0..ROUNDS {
-            let entry = records.read().await?;
-            if let Some(outcome) = entry.outcome.as_ref().filter(|outcome| settled(outcome)) {
-                return Ok(Err(outcome.clone()));
-            }
-            if let Some(other) = records.other_claim(&entry, &claim.request_id).await? {
-                let until = other.until.format(&Rfc3339).unwrap_or_default();
-                return Err(
-                    records.barred(&format!("request {} is at work on it until {until}", other.request_id))
-                );
-            }
-            if let Some(later) = entry.outcome.as_ref().filter(|outcome| is_stale(claim, outcome)) {
-                return Err(records.barred(&format!("try {} has been begun since", later.tries)));
-            }
             let sending = match entry.outcome.clone() {
-                None => claim.clone(),
+                None => Outcome { doubts: 1, ..claim.clone() },
                 Some(earlier) => Outcome {
                     status: Status::Sending,
                     reason: None,
@@ -172,12 +186,17 @@ impl Ledger {
                     next_try: None,
                     request_id: claim.request_id.clone(),
                     claimed_until: claim.claimed_until,
+                    doubts: earlier.doubts.saturating_add(1),
                     ..earlier
                 },
             };
             if let Some(etag) = records.put(&sending, &entry, Persistence::Usual).await? {
                 return Ok(Ok(Entry { etag: Some(etag), ..entry }));
             }
+            entry = match self.look(records, claim, &settled).await? {
+                Ok(entry) => entry,
+                Err(outcome) => return Ok(Err(outcome)),
+            };
         }
         Err(records.contested())
     }

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use ses_forwarder_local_stack::{Config, Functions};
-use ses_forwarder_local_trials::backlog::{self, Backlog};
+use ses_forwarder_local_trials::{
+    backlog::{self, Backlog},
+    reliability,
+};
 
 /// What `backlog` takes.
 #[derive(Debug, clap::Args)]
@@ -23,14 +26,24 @@ pub(crate) struct Arguments {
     /// How much faster the clock runs than on AWS; 500 times if it is not given, 20 times with a rate.
     #[arg(long)]
     times: Option<u32>,
+    /// Write the account into docs/reliability.md.
+    #[arg(long)]
+    record: bool,
 }
 
 /// Sends and accounts. Fails if a message did not go out, or not once.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config =
         Config { functions: Functions::Build { release: true }, watched: false, ..Config::default() };
-    let &Arguments { messages, paused_hours, rate, instances, times } = arguments;
+    let &Arguments { messages, paused_hours, rate, instances, times, record } = arguments;
     let account = backlog::run(config, Backlog { messages, paused_hours, rate, instances, times }).await?;
     print!("{account}");
+    if record {
+        let rate = rate.map(|rate| format!(" --rate {rate}")).unwrap_or_default();
+        let command = format!(
+            "cargo local backlog --messages {messages} --paused-hours {paused_hours}{rate} --instances {instances}"
+        );
+        reliability::record(&command, &account)?;
+    }
     Ok(if account.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,8 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use anyhow::Context;
-use ses_forwarder_local_stack::{Config, Functions, Stack, repository};
+use ses_forwarder_local_stack::{Config, Functions, Stack};
 use ses_forwarder_local_trials::{
     load::{self, Load},
     reliability,
@@ -43,14 +42,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let account = load::run(&stack, load).await?;
     print!("{account}");
     if arguments.record {
-        let path = repository().join("docs/reliability.md");
-        let existing =
-            std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
         let Arguments { messages, minutes, connections, faults, .. } = arguments;
         let command = format!(
             "cargo local load --messages {messages} --minutes {minutes} --connections {connections} --faults {faults}"
         );
-        std::fs::write(&path, reliability::with_load(&existing, &command, &account))?;
+        reliability::record(&command, &account)?;
     }
     account.problems.iter().for_each(|problem| println!("\n{problem}"));
     Ok(if account.balances() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

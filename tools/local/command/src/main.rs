@@ -14,7 +14,7 @@ mod stack;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::EnvFilter;
 
 /// SES Forwarder's whole stack on this machine: mail in by SMTP, AWS played as template.yaml says, the real
 /// functions, a page to look at.
@@ -49,9 +49,9 @@ enum Command {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    // What the services warn of; `RUST_LOG` says what else is to be seen.
-    let warnings = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(warnings).with_writer(std::io::stderr).init();
+    // What the services warn of, but no fault that was asked for; `RUST_LOG` says what else is to be seen.
+    let seen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,s3s=off"));
+    tracing_subscriber::fmt().with_env_filter(seen).with_writer(std::io::stderr).init();
     let line = CommandLine::parse();
     let result = match line.command.unwrap_or(Command::Run(line.run)) {
         Command::Run(arguments) => run::run(arguments).await,

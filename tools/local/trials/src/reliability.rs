@@ -8,14 +8,14 @@
 mod document;
 mod trial;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use ses_forwarder_local_aws::faults::Effect;
-use ses_forwarder_local_stack::{Config, Functions};
+use ses_forwarder_local_stack::{Config, Functions, repository};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-pub use self::document::{document, with_load, with_rows};
+pub use self::document::{document, with_rows};
 use self::trial::{Subject, Trial};
 
 /// The faults of the matrix.
@@ -87,6 +87,14 @@ pub async fn run(functions: Functions) -> anyhow::Result<Vec<Row>> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Writes what a run came to into docs/reliability.md, instead of what stands there of the same command.
+pub fn record(command: &str, account: &impl Display) -> anyhow::Result<()> {
+    let path = repository().join("docs/reliability.md");
+    let existing =
+        std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    Ok(std::fs::write(&path, document::with_load(&existing, command, account))?)
+}
+
 async fn row(
     config: &Config,
     slots: &Semaphore,
@@ -101,7 +109,7 @@ async fn row(
         let _slot = slots.acquire().await?;
         let observed = trial.run(config).await.with_context(|| trial.to_string())?;
         violations.extend(observed.violations(&trial));
-        cells.push(observed.cell(&trial));
+        cells.push(observed.cell());
     }
     let [once, lasting] = <[String; 2]>::try_from(cells).expect("there are two");
     Ok(Row { function: subject.binary(), call, effect, once, lasting, violations })

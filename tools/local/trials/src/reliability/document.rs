@@ -1,9 +1,8 @@
 //! The table as a document.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::Row;
-use crate::load::Account;
 
 /// Where the part that a load run writes begins.
 const LOAD: &str = "\n## Under load\n";
@@ -11,16 +10,15 @@ const LOAD: &str = "\n## Under load\n";
 const INTRODUCTION: &str = "\
 # What becomes of a message when a call goes wrong
 
-Made by `cargo local reliability`: what was seen in one run. The tests fail if they see anything else, but for *twice*,
-which may depend on which of two calls ends first. Each line is two runs of the real
+Made by `cargo local reliability`: what was seen in one run. The tests fail if they see anything else, but for how
+often something bold was sent or told, which may depend on which of two calls ends first. Each line is two runs of the real
 functions on the local stack with one message each: in *once* the fault hits the call's first try, in *lasting* every
 try until the event is a dead letter (`handle-email`) or its batch has failed three times (`handle-dead-letter`).
 After that the fault is gone, and everything runs its course.
 
 *sent* is a copy that SES accepted, *told* a notice to the operator, by SES and by SNS, with the error it names. Every
 line is held to the promises: nothing is lost; what is not recorded as forwarded is told; the notice names the true
-cause; nothing is sent or told twice unless SES or SNS accepted what could not be recorded. Such lines are in bold;
-*perhaps* stands where it depends on how far a call beside the failing one has come.
+cause; nothing is sent or told twice unless SES or SNS accepted what could not be recorded. Such lines are in bold.
 
 The faults: an answer of throttling, 500, 503, access denied or not found; no answer at all (`hang`); a connection
 that is cut before or after the call took effect (`reset-before`, `reset-after`) or in the middle of the answer
@@ -32,6 +30,9 @@ Messages from 1 KB to 1 MB over SMTP to 50 destinations, while calls are throttl
 killed. Nobody types a command, and the queue is empty in the end. Then each message that SMTP took is looked for in the
 bucket, the records, the mailboxes and the notices: a run fails if one is not where it belongs, was sent twice without a
 fault on its way, or shows in a log.
+
+`cargo local backlog` sends while SES takes none of it for days, or few a second, and asks of each message whether it
+was forwarded once. Hours are the stack's, whose clock runs faster than on AWS.
 ";
 
 /// Writes the document.
@@ -60,8 +61,8 @@ pub fn with_rows(existing: &str, rows: &[Row]) -> String {
     document(rows) + load
 }
 
-/// A document with what a load came to: instead of what it says of the same command, or behind the others.
-pub fn with_load(existing: &str, command: &str, account: &Account) -> String {
+/// A document with what a load, or a backlog, came to: instead of what it says of the same command, or behind the others.
+pub(super) fn with_load(existing: &str, command: &str, account: &impl Display) -> String {
     let mut text = existing.to_owned();
     if !text.contains(LOAD) {
         text += LOAD;
@@ -75,13 +76,14 @@ pub fn with_load(existing: &str, command: &str, account: &Account) -> String {
 }
 
 fn emphasised(cell: &str) -> String {
-    let doubled = ["twice", "times", "again"].iter().any(|word| cell.contains(word));
+    let doubled = ["twice", "times"].iter().any(|word| cell.contains(word));
     if doubled { format!("**{cell}**") } else { cell.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Account;
 
     #[test]
     fn each_part_is_renewed_without_the_other() {

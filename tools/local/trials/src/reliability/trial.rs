@@ -166,18 +166,6 @@ impl Trial {
         }
     }
 
-    /// What the table says where it depends on how far another call is that runs beside this one.
-    fn race(&self) -> Option<&'static str> {
-        match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
-            (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _)
-                if self.effect == Effect::KillBefore =>
-            {
-                Some("told, perhaps again")
-            }
-            _ => None,
-        }
-    }
-
     /// What the error of a failed attempt must name.
     fn cause(&self) -> &'static [&'static str] {
         match self.effect {
@@ -243,10 +231,7 @@ impl Observed {
     }
 
     /// In the words of the table.
-    pub(super) fn cell(&self, trial: &Trial) -> String {
-        if let Some(cell) = trial.race() {
-            return cell.to_owned();
-        }
+    pub(super) fn cell(&self) -> String {
         let times = |word: &str, count: usize| match count {
             1 => word.to_owned(),
             2 => format!("{word} twice"),

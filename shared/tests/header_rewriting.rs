@@ -748,6 +748,7 @@ mod hostile {
                 "To: =?p?b?: ?\\ ?=@b, =?p?b?@c.example",
                 "To: =?utf-8?b?PT9wP2I/?=: \"?\\\\\" <?=@b>, \"=?p?b?\"@c.example;",
             ),
+            ("Reply-To: a@x_y.example\r\nReply-To: b@x.example", "Reply-To: b@x.example"),
             ("To: =?utf-8?q?Inf <info@in.example>", "To: =?utf-8?b?PT91dGYtOD9xP0luZg==?= <info@in.example>"),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);

@@ -605,6 +605,10 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     expected.retain(|address| seen.insert(address.to_ascii_lowercase()));
     // SES takes no domain with an underscore.
     expected.retain(|address| address.split_once('@').is_some_and(|(_, domain)| !domain.contains('_')));
+    // A Reply-To without an address that SES takes gives way to another.
+    if expected.is_empty() && field.key() == "reply-to" {
+        return;
+    }
     if written.addresses().as_ref() != Some(&expected) {
         found.push(format!("{} leads to {:?}, expected {expected:?}", written.name, written.addresses()));
     }

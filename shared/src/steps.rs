@@ -114,9 +114,9 @@ mod tests {
     fn of_header(piece: &str, times: usize) -> (usize, usize) {
         let value = piece.repeat(times);
         let fields = FIELDS.map(|name| format!("{name}: {value}\r\n")).concat();
-        // Readers of parameters, with the value where one begins and where its name is known.
+        // Readers of parameters and results, with the value where one begins and where its name is known.
         let message = format!(
-            "{fields}Content-Type: multipart/report;{value}\r\nContent-Disposition: a; filename={value}\r\n\r\n"
+            "Authentication-Results: amazonses.com; dkim=pass {value}\r\n{fields}Content-Type: multipart/report;{value}\r\nContent-Disposition: a; filename={value}\r\n\r\n"
         );
         let deliveries = [delivery("info@in.example", "ann@out.example")];
         let how = Rewrite {

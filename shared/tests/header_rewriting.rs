@@ -748,6 +748,14 @@ mod hostile {
                 "To: =?p?b?: ?\\ ?=@b, =?p?b?@c.example",
                 "To: =?utf-8?b?PT9wP2I/?=: \"?\\\\\" <?=@b>, \"=?p?b?\"@c.example;",
             ),
+            (
+                "To: Jane jane@x.example (J) (Doe), b@x.example",
+                "To: Jane <jane@x.example> (J) (Doe), b@x.example",
+            ),
+            (
+                &format!("To: Jane jane@x.example ({}) (J), b@x.example", "x".repeat(300)),
+                "To: Jane <jane@x.example> (J), b@x.example",
+            ),
             ("Reply-To: a@x_y.example\r\nReply-To: b@x.example", "Reply-To: b@x.example"),
             ("To: =?utf-8?q?Inf <info@in.example>", "To: =?utf-8?b?PT91dGYtOD9xP0luZg==?= <info@in.example>"),
         ] {

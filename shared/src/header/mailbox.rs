@@ -260,9 +260,10 @@ impl<'a> Entries<'a> {
                 continue;
             }
             if let Some(spec) = address_spec::read(&mut self.cursor, run..at) {
-                self.rest.start = at;
+                let end = self.behind_comments(at);
+                self.rest.start = end;
                 return Some(Mailbox {
-                    span: phrase..at,
+                    span: phrase..end,
                     phrase: trimmed(self.cursor.text, phrase..run),
                     address: spec.address,
                     written: spec.written,
@@ -274,6 +275,21 @@ impl<'a> Entries<'a> {
         }
         self.rest = 0..0;
         None
+    }
+
+    /// Behind the comments that follow an address at once: they count for its length.
+    fn behind_comments(&mut self, address_end: usize) -> usize {
+        let (mut end, mut at) = (address_end, address_end);
+        while at < self.rest.end {
+            let (token, next) = self.cursor.token(at);
+            match token {
+                Token::White => {}
+                Token::Comment => end = next,
+                _ => break,
+            }
+            at = next;
+        }
+        end
     }
 
     /// The mailbox of an element; `phrase` is where its display name may begin.

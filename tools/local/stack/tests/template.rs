@@ -109,7 +109,10 @@ async fn a_role_allows_what_it_names() {
 async fn the_rule_decides_who_is_received() {
     for (edit, refusal) in [
         (
-            ("- !Ref EmailDomain", "- !Ref DestinationDomain"),
+            (
+                "Recipients: !If [NarrowRecipients, !Ref Recipients, !Ref EmailDomain]",
+                "Recipients: [!Ref DestinationDomain]",
+            ),
             "550 5.1.1 No receipt rule matches this recipient",
         ),
         (("Enabled: true", "Enabled: false"), "550 5.1.1 No receipt rule matches this recipient"),

@@ -15,13 +15,15 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from functions import FUNCTIONS, PROCESSOR, Emulated, InvocationError, SamLocal, Services
-from template_render import REQUIRED, ROOT
+from template_render import REQUIRED, ROOT, load
 
 EVENTS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
 SAMPLE = (ROOT / "events/sample-message.eml").read_bytes()
 NOTIFICATION = EVENTS["ses-event.json"]["Records"][0]["ses"]
 ID = NOTIFICATION["mail"]["messageId"]
 DAY = NOTIFICATION["mail"]["timestamp"][:10].replace("-", "/")
+# e_machine of ELF: EM_X86_64 and EM_AARCH64.
+MACHINES = {"x86_64": 62, "arm64": 183}
 IMAGE = f"public.ecr.aws/lambda/provided:al2023-{PROCESSOR}"
 
 
@@ -69,6 +71,15 @@ class Events(unittest.TestCase):
         text = self.services.objects(f"{folder}/")[f"{folder}/{DAY}/{message_id}.json"].decode()
         self.assertNotIn("\n", text.rstrip("\n"))
         return json.loads(text)
+
+    def test_what_is_built_is_for_the_processor_that_is_deployed(self):
+        built = load(ROOT / ".aws-sam/build/template.yaml")
+        (architecture,) = built["Globals"]["Function"]["Architectures"]
+        for logical in FUNCTIONS:
+            bootstrap = (ROOT / f".aws-sam/build/{logical}/bootstrap").read_bytes()
+            self.assertEqual(b"\x7fELF", bootstrap[:4], logical)
+            machine = int.from_bytes(bootstrap[18:20], "little")
+            self.assertEqual(MACHINES[architecture], machine, logical)
 
     def test_each_event_is_tried(self):
         tried = {name for name in EVENTS if f'"{name}"' in Path(__file__).read_text()}

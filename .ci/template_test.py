@@ -44,7 +44,6 @@ SETS = {
     "configuration-set": {"ConfigurationSet": "forwarded"},
     "silence-one-hour": {"SilenceAlarmHours": 1},
     "silence-a-week": {"SilenceAlarmHours": 168, "NoticeTopicArn": TOPIC},
-    "arm": {"Architecture": "arm64"},
     "tls-required": {"TlsPolicy": "Require"},
     **{f"{action}-all": dict.fromkeys(VERDICTS, action) for action in ("drop", "tag", "forward")},
     "two-domains": {"EmailDomain": "in.example,second.example"},
@@ -217,7 +216,6 @@ class Parameters(unittest.TestCase):
             "HideDestinations": ["yes", ""],
             "Analytics": ["on", ""],
             "TlsPolicy": ["require"],
-            "Architecture": ["arm"],
         }
         for name, values in bad.items():
             for value in values:
@@ -302,7 +300,9 @@ def transformed(template):
         def load(self):
             return {}
 
-    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/as-sam-package-leaves-it"
+    for body in template["Resources"].values():
+        if body["Type"] == "AWS::Serverless::Function":
+            body["Properties"]["CodeUri"] = "s3://artifacts/as-sam-package-leaves-it"
     return transform(template, {}, NoManagedPolicies())["Resources"]
 
 

@@ -118,7 +118,7 @@ pub enum Functions {
         /// With the profile that is deployed, rather than the one for development.
         release: bool,
     },
-    /// Binaries by the name that `BuildProperties.Binary` has.
+    /// Binaries by the name of their package.
     Ready(BTreeMap<String, PathBuf>),
 }
 

@@ -103,7 +103,7 @@ pub struct Function {
     pub name: String,
     /// ARN.
     pub arn: String,
-    /// The binary that `BuildProperties.Binary` names.
+    /// The binary: that of the package in `CodeUri`.
     pub binary: String,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,

@@ -65,7 +65,7 @@ pub(crate) fn function(
     let (log_group, log_format, log_level) = logging(properties.get("LoggingConfig"), &name)?;
     let function = Function {
         logical_id: resource.id.clone(),
-        binary: binary(resource)?,
+        binary: binary(resource, properties)?,
         environment: environment(properties)?,
         timeout,
         memory_mb: number(Some(properties), "MemorySize", &MEMORY_MB)?,
@@ -107,16 +107,16 @@ fn may_recur(node: &Node) -> Result<bool, TemplateError> {
     }
 }
 
-/// The binary that SAM builds for it.
-fn binary(resource: &Resource<'_>) -> Result<String, TemplateError> {
+/// The binary that the Makefile builds for it: that of the package in `CodeUri`.
+fn binary(resource: &Resource<'_>, properties: &Node) -> Result<String, TemplateError> {
     let metadata = resource
         .metadata
         .ok_or_else(|| TemplateError::at(resource.line, "Metadata.BuildMethod is missing"))?;
     let method = metadata.require("BuildMethod")?;
-    if method.text()? != "rust-cargolambda" {
-        return Err(method.expected("rust-cargolambda"));
+    if method.text()? != "makefile" {
+        return Err(method.expected("makefile"));
     }
-    Ok(metadata.require("BuildProperties")?.require("Binary")?.text()?.to_owned())
+    Ok(properties.require("CodeUri")?.text()?.trim_matches('/').to_owned())
 }
 
 fn environment(properties: &Node) -> Result<BTreeMap<String, String>, TemplateError> {

@@ -66,7 +66,7 @@ const KINDS: &[Kind] = &[
         attributes: &["Arn"],
         properties: Map(&[
             ("Architectures", Not(ANY_PROCESSOR)),
-            ("CodeUri", Not("the workspace is what is built")),
+            ("CodeUri", Played),
             ("DeadLetterQueue", Map(&[("Type", Played), ("TargetArn", Played)])),
             ("Description", Not("it is for people")),
             ("Environment", Map(&[("Variables", Named(&Played))])),

@@ -59,8 +59,9 @@ Resources:
       SourceAccount: !Ref AWS::AccountId
   Function:
     Type: AWS::Serverless::Function
-    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: forward}}
+    Metadata: {BuildMethod: makefile}
     Properties:
+      CodeUri: forward
       Role: !GetAtt Role.Arn
       Timeout: 20
       Environment: {Variables: {BUCKET: !Ref Bucket, TOPIC: !If [OwnTopic, !Ref Notices, !Ref Topic]}}
@@ -173,9 +174,9 @@ fn err_changes() {
         ("BatchSize: 5", "BatchSize: 11", "BatchSize", "Lambda takes a BatchSize above 10 only with"),
         ("Own: {Type: SQS", "Own: {Type: S3", "Type: S3", "expected SQS, the only kind of event played here"),
         ("provided.al2023", "python3.13", "Runtime", "expected runtime provided.al2023"),
-        ("rust-cargolambda", "makefile", "BuildMethod", "expected rust-cargolambda, but found \"makefile\""),
-        ("Binary: forward", "", "BuildMethod", "Binary is missing"),
-        ("Role: !GetAtt Role.Arn", "Description: x", "Description: x", "Role is missing"),
+        ("makefile", "rust-cargolambda", "BuildMethod", "expected makefile, but found \"rust-cargolambda\""),
+        ("CodeUri: forward", "Description: x", "Description: x", "CodeUri is missing"),
+        ("Role: !GetAtt Role.Arn", "Description: x", "CodeUri: forward", "Role is missing"),
         ("!GetAtt Role.Arn", "arn:x", "Role: arn:x", "expected the ARN of a role of this template"),
         ("lambda.amazonaws", "glue.amazonaws", "!GetAtt Role.Arn", "can't be assumed by Lambda"),
         ("'sqs:*'", "'sqs:R*'", "BatchSize", "mail-Role does not allow sqs:DeleteMessage on"),
@@ -330,7 +331,6 @@ mod real {
             ("NoticeAddress", "operator@out.example"),
             ("Analytics", "projection"),
             ("Analytics", "crawler"),
-            ("Architecture", "arm64"),
             ("ConfigurationSet", "mail"),
             ("SubjectPrefix", "[in.example]"),
             ("TlsPolicy", "Require"),

@@ -59,8 +59,8 @@ Resources:
   Topic: {Type: AWS::SNS::Topic, Properties: {TopicName: notices}}
   Function:
     Type: AWS::Serverless::Function
-    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: forward}}
-    Properties: {FunctionName: forward, Runtime: provided.al2023, Role: !GetAtt Role.Arn, Timeout: 20}
+    Metadata: {BuildMethod: makefile}
+    Properties: {CodeUri: forward, FunctionName: forward, Runtime: provided.al2023, Role: !GetAtt Role.Arn, Timeout: 20}
   Role:
     Type: AWS::IAM::Role
     Properties:

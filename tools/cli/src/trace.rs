@@ -275,15 +275,17 @@ fn show_outcome(f: &mut fmt::Formatter<'_>, outcome: &Value) -> fmt::Result {
     if let Some(error) = outcome["error"]["message"].as_str() {
         writeln!(f, "                {}: {error}", outcome["error"]["code"].as_str().unwrap_or_default())?;
     }
+    let listed = |value: &Value| {
+        let texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.collect::<Vec<_>>().join(", ")
+    };
     for sent in outcome["sent"].as_array().into_iter().flatten() {
-        let to: Vec<_> =
-            sent["destinations"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        writeln!(
-            f,
-            "  sent          {} to {}",
-            sent["messageId"].as_str().unwrap_or_default(),
-            to.join(", ")
-        )?;
+        let id = sent["messageId"].as_str().unwrap_or_default();
+        writeln!(f, "  sent          {id} to {}", listed(&sent["destinations"]))?;
+    }
+    for bounce in outcome["refused"].as_array().into_iter().flatten() {
+        let id = bounce["messageId"].as_str().unwrap_or_default();
+        writeln!(f, "  bounced       {id} to its sender, for {}", listed(&bounce["recipients"]))?;
     }
     for one in outcome["leftOut"].as_array().into_iter().flatten() {
         let (who, why) = (one["recipient"].as_str(), one["reason"].as_str());

@@ -166,6 +166,19 @@ async fn a_message_is_found_and_traced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_traced_with_its_bounce() {
+    let (stack, operator) = deployed().await;
+    stack.put_object("config/routes.toml", "[routes]\n\"info@in.example\" = \"refuse\"\n").await;
+    let id = send(&stack).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    let (code, text) = operator.run(&["trace", &id]);
+    assert!(code == 0 && text.contains("  outcome       dropped: refused\n"), "{text}");
+    let bounce = text.lines().find(|line| line.starts_with("  bounced       ")).unwrap();
+    assert!(bounce.ends_with(" to its sender, for info@in.example"), "{text}");
+    assert!(text.contains("  left out      info@in.example: refused\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_left_lying_is_tried_again() {
     let (stack, operator) = deployed().await;
     let stuck = send(&stack).await.unwrap();

@@ -11,14 +11,15 @@ const INTRODUCTION: &str = "\
 # What becomes of a message when a call goes wrong
 
 Made by `cargo local reliability`: what was seen in one run. The tests fail if they see anything else, but for how
-often something bold was sent or told, which may depend on which of two calls ends first. Each line is two runs of the real
-functions on the local stack with one message each: in *once* the fault hits the call's first try, in *lasting* every
-try until the event is a dead letter (`handle-email`) or its batch has failed three times (`handle-dead-letter`).
-After that the fault is gone, and everything runs its course.
+often something bold was sent or told, which may depend on which of two calls ends first. Each line is two runs of
+the real functions on the local stack with one message each: in *once* the fault hits the call's first try, in
+*lasting* every try until the event is a dead letter (`handle-email`) or its batch has failed three times
+(`handle-dead-letter`). After that the fault is gone, and everything runs its course.
 
-*sent* is a copy that SES accepted, *told* a notice to the operator, by SES and by SNS, with the error it names. Every
-line is held to the promises: nothing is lost; what is not recorded as forwarded is told; the notice names the true
-cause; nothing is sent or told twice unless SES or SNS accepted what could not be recorded. Such lines are in bold.
+*sent* is a copy that SES accepted, *told* a notice to the operator, by SES and by SNS, with the error it names; the one
+that mail goes out again is not counted. Every line is held to the promises: nothing is lost; what is not recorded as
+forwarded is told; the notice names the true cause; nothing is sent or told twice unless SES or SNS accepted what could
+not be recorded. Such lines are in bold.
 
 The faults: an answer of throttling, 500, 503, access denied or not found; no answer at all (`hang`); a connection
 that is cut before or after the call took effect (`reset-before`, `reset-after`) or in the middle of the answer

@@ -23,6 +23,9 @@ const MESSAGE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\n
 /// What a dead letter says failed, where none has.
 const MADE_UP: &str = "message x: SendEmail failed: BadRequestException: made up";
 
+/// The subject of a notice that tells of no failure, but that one has passed.
+const ALL_CLEAR: &str = "Mail goes out again";
+
 /// How often a lasting fault may fail the queue's batch before it ends.
 const BATCHES: usize = 3;
 
@@ -132,6 +135,8 @@ impl Trial {
             stack.faults().clear();
         }
         let end = stack.settled(&id).await;
+        // The message may be through before whoever had it tried again is done.
+        stack.emptied().await;
         Ok(Observed::of(&stack, &id, end).await)
     }
 
@@ -200,14 +205,17 @@ impl Observed {
             story: stack.story(id),
         };
         for mail in stack.sent() {
-            if mail.from.starts_with(notice::SENDER) {
-                observed.noticed[0] += 1;
-                observed.notices.push_str(&String::from_utf8_lossy(&mail.raw));
-            } else {
+            if !mail.from.starts_with(notice::SENDER) {
                 observed.sent += 1;
+                continue;
+            }
+            let text = String::from_utf8_lossy(&mail.raw);
+            if !text.contains(ALL_CLEAR) {
+                observed.noticed[0] += 1;
+                observed.notices.push_str(&text);
             }
         }
-        for published in stack.published() {
+        for published in stack.published().iter().filter(|told| !told.subject.contains(ALL_CLEAR)) {
             observed.noticed[1] += 1;
             observed.notices.push_str(&published.text);
         }

@@ -603,7 +603,8 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     }
     let mut seen = HashSet::new();
     expected.retain(|address| seen.insert(address.to_ascii_lowercase()));
-    // SES takes no domain with an underscore.
+    // SES takes no domain with an underscore, and no mailbox of 320 octets.
+    expected.retain(|address| address.len() < 320);
     expected.retain(|address| address.split_once('@').is_some_and(|(_, domain)| !domain.contains('_')));
     // A Reply-To without an address that SES takes gives way to another.
     if expected.is_empty() && field.key() == "reply-to" {

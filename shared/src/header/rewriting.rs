@@ -76,6 +76,7 @@ pub struct Rewritten {
 /// let deliveries = [Delivery {
 ///     recipient: recipients[0].clone(),
 ///     destinations: vec![Address::parse("ann@out.example")?],
+///     tags: Vec::new(),
 /// }];
 /// let how = Rewrite {
 ///     email_domain: "in.example",

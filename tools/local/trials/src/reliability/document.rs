@@ -10,8 +10,9 @@ const LOAD: &str = "\n## Under load\n";
 const INTRODUCTION: &str = "\
 # What becomes of a message when a call goes wrong
 
-Made by `cargo local reliability`: what was seen in one run. The tests fail if they see anything else, but for how
-often something bold was sent or told, which may depend on which of two calls ends first. Each line is two runs of
+Made by `cargo local reliability`: what was seen in one run. The tests fail if they see anything else, but for what
+depends on which of two calls ends first: how often something bold was sent or told, and, in *lasting*, whether a message
+that then went out by itself was told before the fault was gone. Each line is two runs of
 the real functions on the local stack with one message each: in *once* the fault hits the call's first try, in
 *lasting* every try until the event is a dead letter (`handle-email`) or its batch has failed three times
 (`handle-dead-letter`). After that the fault is gone, and everything runs its course.

@@ -7,6 +7,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ses_forwarder::{
+    address::Address,
     body::Recoding,
     decision::{Decision, decide, judge, may_be_told},
     delivery::{self, Reason},
@@ -258,7 +259,7 @@ impl Handler {
                     }
                     (Ok(Some(_)), routes) => routes.expect_err("both are there otherwise"),
                 };
-                return Ok(self.give_back(message, &mut entry, failure, false).await);
+                return Ok(self.give_back(message, &mut entry, failure).await);
             }
         };
 
@@ -277,8 +278,7 @@ impl Handler {
             Decision::Drop { reason, left_out } => {
                 let mut outcome = message.outcome(Status::Dropped, entry.outcome.clone(), Some(stored.len()));
                 if let Err(error) = self.refuse(message, &facts, &left_out, &mut outcome).await {
-                    let in_doubt = error.in_doubt;
-                    return Ok(self.give_back(message, &mut entry, error.into(), in_doubt).await);
+                    return Ok(self.give_back(message, &mut entry, error.into()).await);
                 }
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 self.drop(message, &mut entry, reason, outcome).await
@@ -291,7 +291,7 @@ impl Handler {
                     recipients: &[],
                     hide_destinations: self.settings.hide_destinations,
                     subject_prefix,
-                    tags: &tags,
+                    tags: &[],
                 };
                 let body = stored.slice(block.body_at..);
                 let recoding = Recoding::of(&block, &body).map(Arc::new);
@@ -309,16 +309,9 @@ impl Handler {
     }
 
     /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should
-    /// that not be possible, it waits. `in_doubt` says whether its sender may have been told.
-    async fn give_back(
-        &self,
-        message: &Message<'_>,
-        entry: &mut Entry,
-        failure: Failure,
-        in_doubt: bool,
-    ) -> Ending {
+    /// that not be possible, it waits.
+    async fn give_back(&self, message: &Message<'_>, entry: &mut Entry, failure: Failure) -> Ending {
         let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), None);
-        outcome.doubts = outcome.doubts.saturating_add(in_doubt.into());
         outcome.reason = Some(why(&outcome, &failure.name));
         outcome.error =
             Some(outcome::Failure { code: failure.name.clone(), message: failure.sentence.clone() });
@@ -328,14 +321,22 @@ impl Handler {
 
     /// Records a failure. It needs no failure of its own: the invocation fails already.
     async fn record_failure(&self, message: &Message<'_>, entry: &mut Entry, outcome: &Outcome) {
-        let records = message.records();
-        let written = if outcome.refused.is_empty() {
-            self.ledger.write(records, entry, outcome).await
-        } else {
-            self.ledger.write_after_send(records, entry, outcome).await
-        };
-        if let Err(error) = written {
+        if let Err(error) = self.record_unsent(message, entry, outcome).await {
             tracing::warn!(messageId = outcome.message_id, code = %error.code, "{} failed", error.step);
+        }
+    }
+
+    /// Records a try that sent the message to nobody. It may have told its sender, and then has to be recorded.
+    async fn record_unsent(
+        &self,
+        message: &Message<'_>,
+        entry: &mut Entry,
+        outcome: &Outcome,
+    ) -> Result<(), CallError> {
+        if outcome.refused.is_empty() {
+            self.ledger.write(message.records(), entry, outcome).await
+        } else {
+            self.ledger.write_after_send(message.records(), entry, outcome).await
         }
     }
 
@@ -348,10 +349,8 @@ impl Handler {
         mut outcome: Outcome,
     ) -> Result<Ending, Failure> {
         outcome.reason = Some(reason.word().to_owned());
-        if outcome.refused.is_empty() {
-            self.ledger.write(message.records(), entry, &outcome).await?;
-        } else {
-            self.ledger.write_after_send(message.records(), entry, &outcome).await.map_err(not_recorded)?;
+        if let Err(error) = self.record_unsent(message, entry, &outcome).await {
+            return Err(if outcome.refused.is_empty() { error.into() } else { not_recorded(error) });
         }
         let failure = (reason == Reason::Bounce).then(bounce);
         Ok(Ending { outcome: Some(outcome), repeated: false, failure })
@@ -377,8 +376,9 @@ impl Handler {
         if is_late || !may_be_told(message.notification, facts) {
             return Ok(());
         }
-        let domain = first.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase());
-        let domain = self.settings.common.domains.sender_for(domain.as_deref().unwrap_or_default());
+        let domains = &self.settings.common.domains;
+        let domain =
+            Address::parse_bare(first).map_or(domains.first(), |first| domains.sender_for(first.domain()));
         let message_id = &message.notification.message_id;
         match message.invocation.bouncer.refuse(message_id, domain, &recipients).await {
             Ok(message_id) => outcome.refused.push(Refusal { message_id, recipients }),
@@ -402,7 +402,7 @@ impl Handler {
     ) -> Result<Ending, Failure> {
         let Invocation { mailer, .. } = message.invocation;
         let records = message.records();
-        let (mut refused, mut in_doubt) = (None, hindered.as_ref().is_some_and(|error| error.in_doubt));
+        let (mut refused, mut in_doubt) = (None, false);
         let reason = outcome.reason.take();
         let mut missing = draft.missing(&outcome).into_iter().enumerate().peekable();
         while let Some((number, Send { recipients, destinations, domain, tags })) = missing.next() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::address::{Address, domain_to_ascii};
+use crate::address::domain_to_ascii;
 
 /// One domain or several, each once, in the order in which they were given, lower case and in their
 /// ASCII form. The first is the one that notices come from.
@@ -56,11 +56,6 @@ impl Domains {
     pub fn sender_for(&self, domain: &str) -> &str {
         let above = self.iter().filter(|own| is_at_or_below(domain, own));
         above.max_by_key(|own| own.len()).unwrap_or(&self.first)
-    }
-
-    /// [`Domains::sender_for`] the domain of an address.
-    pub fn sender_for_address(&self, address: &Address) -> &str {
-        self.sender_for(address.domain())
     }
 }
 

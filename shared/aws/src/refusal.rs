@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_ses::{
     Client,
+    error::BuildError,
     types::{BouncedRecipientInfo, DsnAction, RecipientDsnFields},
 };
 
@@ -78,7 +79,7 @@ impl Bouncer {
 }
 
 fn info(recipient: &str) -> Result<BouncedRecipientInfo, CallError> {
-    let unbuilt = |error: &dyn std::error::Error| {
+    let unbuilt = |error: BuildError| {
         CallError::new("SendBounce", Kind::Permanent, "RequestNotBuilt", error.to_string())
     };
     let fields = RecipientDsnFields::builder()
@@ -86,12 +87,8 @@ fn info(recipient: &str) -> Result<BouncedRecipientInfo, CallError> {
         .status(STATUS)
         .diagnostic_code(format!("smtp; 550 {STATUS} this address takes no mail from you"))
         .build()
-        .map_err(|error| unbuilt(&error))?;
-    BouncedRecipientInfo::builder()
-        .recipient(recipient)
-        .recipient_dsn_fields(fields)
-        .build()
-        .map_err(|error| unbuilt(&error))
+        .map_err(unbuilt)?;
+    BouncedRecipientInfo::builder().recipient(recipient).recipient_dsn_fields(fields).build().map_err(unbuilt)
 }
 
 /// What the names of SES's first API call for where the status would mislead.

@@ -1,7 +1,6 @@
 //! What deciding needs to know of a header block, without rewriting it.
 
 use super::{
-    address_spec::HeaderAddress,
     block::{Field, HeaderBlock},
     mailbox::{Entries, Entry},
     parameters, signers,
@@ -55,7 +54,7 @@ impl HeaderFacts {
     /// Collects the facts in one walk.
     pub fn of(block: &HeaderBlock<'_>) -> HeaderFacts {
         let mut facts = HeaderFacts::default();
-        let mut results = None;
+        let (mut any_from, mut results) = (false, None);
         for field in block.fields() {
             if field.is("Received") {
                 facts.received += 1;
@@ -68,7 +67,8 @@ impl HeaderFacts {
             } else if field.is(notice::HEADER) {
                 facts.notice = true;
             } else if field.is("From") {
-                if facts.authors == 0 {
+                if !any_from {
+                    any_from = true;
                     facts.from_ses = is_of_ses(&unfolded(&field));
                 }
                 facts.authored_by(&field);
@@ -97,8 +97,7 @@ impl HeaderFacts {
             let Entry::Mailbox(mailbox) = entry else { continue };
             self.authors += 1;
             if self.author.is_none() {
-                let HeaderAddress { local, domain } = mailbox.address;
-                self.author = Address::parse_bare(&format!("{local}@{domain}")).ok();
+                self.author = Address::parse(&mailbox.address.to_string()).ok();
             }
         }
     }

@@ -267,10 +267,11 @@ impl<'a> Reader<'a> {
 
     /// Lines for senders, and tables of such lines, each for a recipient.
     fn senders(&mut self, table: &DeTable<'a>) -> Senders {
-        let mut senders = Senders::default();
+        let mut everyone = Table::default();
+        let mut of_recipients: HashMap<Pattern, Table> = HashMap::new();
         for (key, value) in in_order(table) {
             let DeValue::Table(lines) = value.get_ref() else {
-                self.sender(&mut senders.everyone, key, value);
+                self.sender(&mut everyone, key, value);
                 continue;
             };
             let at = key.span().start;
@@ -279,14 +280,14 @@ impl<'a> Reader<'a> {
                 Err(why) => self.error(at, format!("{why}; a table of senders is for {KEYS}")),
                 Ok(pattern) => {
                     let new = || Table { key: key.to_string(), ..Table::default() };
-                    let table = senders.of_recipients.entry(pattern).or_insert_with(new);
+                    let table = of_recipients.entry(pattern).or_insert_with(new);
                     for (key, value) in in_order(lines) {
                         self.sender(table, key, value);
                     }
                 }
             }
         }
-        senders
+        Senders::new(everyone, of_recipients)
     }
 
     fn sender(&mut self, table: &mut Table, key: &Spanned<DeString<'a>>, value: &Spanned<DeValue<'a>>) {

@@ -31,8 +31,9 @@ pub enum SenderAction {
 /// What a routes file says of senders.
 #[derive(Debug, Clone, Default)]
 pub struct Senders {
-    pub(super) everyone: Table,
-    pub(super) of_recipients: HashMap<Pattern, Table>,
+    everyone: Table,
+    of_recipients: HashMap<Pattern, Table>,
+    let_past_verdicts: bool,
 }
 
 /// An address that a message says it is from.
@@ -93,6 +94,12 @@ impl SenderAction {
 }
 
 impl Senders {
+    pub(super) fn new(everyone: Table, of_recipients: HashMap<Pattern, Table>) -> Senders {
+        let senders = Senders { everyone, of_recipients, let_past_verdicts: false };
+        let let_past_verdicts = senders.tables().any(Table::lets_past_verdicts);
+        Senders { let_past_verdicts, ..senders }
+    }
+
     /// The line for a message to a recipient, by its author and its envelope sender as far as it has them.
     pub fn lookup(
         &self,
@@ -117,7 +124,7 @@ impl Senders {
 
     /// Whether some sender may get past the verdicts: then a message has to be read to decide on it.
     pub fn let_past_verdicts(&self) -> bool {
-        self.tables().any(|table| table.lines.values().any(|line| line.action == SenderAction::Forward))
+        self.let_past_verdicts
     }
 
     /// How many lines there are.
@@ -149,6 +156,10 @@ impl Table {
         }
         self.lines.insert(pattern, SenderLine { key, number, at, action });
         Ok(())
+    }
+
+    fn lets_past_verdicts(&self) -> bool {
+        self.lines.values().any(|line| line.action == SenderAction::Forward)
     }
 
     fn find(&self, keys: &[(How, Pattern, bool)]) -> Option<SenderMatch<'_>> {

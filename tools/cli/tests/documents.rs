@@ -7,10 +7,7 @@ mod support;
 
 use std::path::Path;
 
-use ses_forwarder_local_aws::{
-    auth::{OPERATOR_KEY, OPERATOR_SECRET},
-    journal::End,
-};
+use ses_forwarder_local_aws::journal::End;
 use ses_forwarder_local_stack::{Config, Stack, repository};
 use support::{Operator, nameserver, zone};
 
@@ -37,12 +34,7 @@ fn commands(text: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_documents_works_on_the_local_stack() {
     let stack = Stack::start(Config::default()).await.unwrap();
-    let operator = Operator {
-        endpoint: stack.aws_url(),
-        access_key_id: OPERATOR_KEY,
-        secret_access_key: OPERATOR_SECRET,
-        stack: "ses-forwarder",
-    };
+    let operator = Operator::of(&stack);
     support::confirm(&stack, &operator).await;
     let message = b"Subject: Hello\r\n\r\nHi\r\n";
     let id = stack.send(Some("ann@else.example"), &["info@in.example"], message).await.unwrap();

@@ -6,7 +6,6 @@ mod support;
 
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::{
-    auth::{OPERATOR_KEY, OPERATOR_SECRET},
     journal::{End, Event},
     pace::Pace,
 };
@@ -26,12 +25,7 @@ async fn deployed() -> (Stack, Operator) {
 /// The same with clocks at this pace.
 async fn deployed_at(pace: Pace) -> (Stack, Operator) {
     let stack = Stack::start(Config { pace, ..Config::default() }).await.unwrap();
-    let operator = Operator {
-        endpoint: stack.aws_url(),
-        access_key_id: OPERATOR_KEY,
-        secret_access_key: OPERATOR_SECRET,
-        stack: "ses-forwarder",
-    };
+    let operator = Operator::of(&stack);
     (stack, operator)
 }
 
@@ -354,12 +348,7 @@ async fn a_stack_in_a_rule_set_that_was_there_leaves_it_to_its_owner() {
     assert_eq!(stack.settled(&id).await, End::Returned, "{}", stack.story(&id));
     assert!(stack.send(from, &["sales@in.example"], letter).await.is_err(), "SES refuses it");
 
-    let operator = Operator {
-        endpoint: stack.aws_url(),
-        access_key_id: OPERATOR_KEY,
-        secret_access_key: OPERATOR_SECRET,
-        stack: "ses-forwarder",
-    };
+    let operator = Operator::of(&stack);
     support::confirm(&stack, &operator).await;
     let dns = nameserver(support::zone_of(&["in.example", "second.example"], MX));
     let (code, findings) = operator.findings(dns);

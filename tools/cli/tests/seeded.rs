@@ -8,10 +8,7 @@
 mod support;
 
 use hickory_resolver::proto::rr::RecordType::{self, CNAME, MX, TXT};
-use ses_forwarder_local_aws::{
-    auth::{OPERATOR_KEY, OPERATOR_SECRET},
-    ses::Account,
-};
+use ses_forwarder_local_aws::ses::Account;
 use ses_forwarder_local_stack::{Config, Stack};
 use support::{
     Operator, nameserver,
@@ -400,12 +397,7 @@ fn refused() -> Vec<Seed> {
 async fn doctor_finds_each_mistake_with_its_remedy() {
     let stack = Stack::start(Config::default()).await.unwrap();
     let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
-    let operator = Operator {
-        endpoint: format!("http://{}", proxy.address),
-        access_key_id: OPERATOR_KEY,
-        secret_access_key: OPERATOR_SECRET,
-        stack: "ses-forwarder",
-    };
+    let operator = Operator { endpoint: format!("http://{}", proxy.address), ..Operator::of(&stack) };
     support::confirm(&stack, &operator).await;
     let sound = nameserver(zone(HERE));
     let (code, findings) = operator.findings(sound);

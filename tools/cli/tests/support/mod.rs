@@ -19,6 +19,8 @@ use hickory_resolver::proto::{
 };
 use serde_json::Value;
 use ses_forwarder_cli::clients::Clients;
+use ses_forwarder_local_aws::auth::{OPERATOR_KEY, OPERATOR_SECRET};
+use ses_forwarder_local_stack::Stack;
 
 /// All checks of `doctor` where all goes well, in order.
 const CHECKS: [&str; 26] = [
@@ -59,6 +61,16 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// Who operates a stack of the local one.
+    pub(crate) fn of(stack: &Stack) -> Operator {
+        Operator {
+            endpoint: stack.aws_url(),
+            access_key_id: OPERATOR_KEY,
+            secret_access_key: OPERATOR_SECRET,
+            stack: "ses-forwarder",
+        }
+    }
+
     /// Runs the program, with nothing of this process's environment.
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         let stack = ["--stack", self.stack];
@@ -176,7 +188,7 @@ pub(crate) fn nameserver(zone: Zone) -> SocketAddr {
 }
 
 /// Confirms the subscription of the notice address, which the template has made.
-pub(crate) async fn confirm(stack: &ses_forwarder_local_stack::Stack, operator: &Operator) {
+pub(crate) async fn confirm(stack: &Stack, operator: &Operator) {
     let topic = &stack.deployment().topics[0].arn;
     let sns = operator.clients().await.sns;
     let subscribe = sns.subscribe().topic_arn(topic).protocol("email").endpoint("operator@out.example");

@@ -308,14 +308,18 @@ impl Sender {
             destinations,
             raw,
         };
-        // A caller that goes away now must not undo half of it.
+        self.accept(outgoing).await?;
+        Ok(json!({ "MessageId": ses_id }))
+    }
+
+    /// Keeps and delivers a message. A caller that goes away meanwhile must not undo half of it.
+    async fn accept(&self, outgoing: Outgoing) -> Result<(), Refusal> {
         let delivery = self.0.delivery.clone();
         let accepted = tokio::spawn(async move { delivery.accept(outgoing).await }).await;
         accepted
             .map_err(anyhow::Error::from)
             .and_then(|accepted| accepted)
-            .map_err(|error| Refusal::new(500, "InternalFailure", format!("{error:#}")))?;
-        Ok(json!({ "MessageId": ses_id }))
+            .map_err(|error| Refusal::new(500, "InternalFailure", format!("{error:#}")))
     }
 
     fn check_account(

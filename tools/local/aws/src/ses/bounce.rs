@@ -85,8 +85,7 @@ impl Sender {
             destinations: vec![source],
             raw: message.into_bytes(),
         };
-        let accepted = self.0.delivery.clone().accept(outgoing).await;
-        accepted.map_err(|error| Refusal::new(500, "InternalFailure", format!("{error:#}")))?;
+        self.accept(outgoing).await?;
         Ok(query::response(ACTION, query::SES, &flight.request_id, &element("MessageId", &ses_id)))
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ses_forwarder::{
     address::Address,
     body::Recoding,
-    decision::{Decision, decide, judge, may_be_told},
+    decision::{Decision, Policy, decide, judge, may_be_told},
     delivery::{self, Reason},
     domains::Domains,
     header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
@@ -135,10 +135,18 @@ impl<'a> Message<'a> {
     fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
         let blank = Outcome::new(self.notification, self.received, self.invocation.request_id, status);
         let bytes = bytes.map(|bytes| bytes as u64);
-        let Some(Outcome { sent, refused, forward_millis, tries, doubts, delivery, .. }) = earlier else {
+        let Some(Outcome { sent, refused, released, forward_millis, tries, doubts, delivery, .. }) = earlier
+        else {
             return Outcome { bytes, ..blank };
         };
-        Outcome { sent, refused, forward_millis, tries, doubts, delivery, bytes, ..blank }
+        Outcome { sent, refused, released, forward_millis, tries, doubts, delivery, bytes, ..blank }
+    }
+
+    /// What a release goes past: what was recorded, else what the verdicts say.
+    fn released_from(&self, earlier: Option<&Outcome>, usual: &Policy) -> Option<String> {
+        let recorded = earlier.and_then(Outcome::releasable);
+        let reason = recorded.or_else(|| judge(self.notification, usual).err());
+        reason.filter(|_| self.invocation.release).map(|reason| reason.word().to_owned())
     }
 
     /// The end of a try at a message that is settled.
@@ -153,6 +161,8 @@ impl<'a> Message<'a> {
     fn settled_by(&self, earlier: &Outcome) -> Option<Ending> {
         let same_request = earlier.request_id == self.invocation.request_id;
         let failure = match earlier.status {
+            // Some recipient has not got it.
+            Status::Forwarded if self.invocation.release && earlier.releasable().is_some() => return None,
             Status::Forwarded => None,
             Status::Rejected if same_request => {
                 let error = earlier.error.clone();
@@ -222,10 +232,12 @@ impl Handler {
                 Err(error) => Err(Err(error.into())),
             }
         };
-        if let Err(reason) = judge(message.notification, &self.settings.policy)
+        let policy = &message.invocation.policy;
+        if let Err(reason) = judge(message.notification, policy)
             && self.routing.current(bucket).await.is_ok_and(|routes| !routes.senders().let_past_verdicts())
         {
             return match claimed.await {
+                Ok((entry, _)) if is_forwarded(&entry) => Ok(nothing_to_do(entry)),
                 Ok((mut entry, _)) => {
                     let outcome = message.outcome(Status::Dropped, entry.outcome.clone(), None);
                     self.drop(message, &mut entry, reason, outcome).await
@@ -263,10 +275,14 @@ impl Handler {
             }
         };
 
-        let EmailSettings { common, policy, subject_prefix, .. } = &self.settings;
+        let EmailSettings { common, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
-        let decision = decide(message.notification, &facts, policy, &routes, &common.domains);
+        let routes = if message.invocation.release { Arc::new(routes.without_senders()) } else { routes };
+        let mut decision = decide(message.notification, &facts, policy, &routes, &common.domains);
+        if is_forwarded(&entry) && !leave_those_without(&mut decision, &entry) {
+            return Ok(nothing_to_do(entry));
+        }
         let reason = decision.reason();
         if !ours {
             match self.ledger.take_over(records, entry, &claim, is_settled).await? {
@@ -297,6 +313,8 @@ impl Handler {
                 let recoding = Recoding::of(&block, &body).map(Arc::new);
                 let draft = Draft { block: &block, body, recoding, how, domains: &common.domains };
                 let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), Some(stored.len()));
+                let released = message.released_from(entry.outcome.as_ref(), &self.settings.policy);
+                outcome.released = outcome.released.max(released);
                 outcome.reencoded = draft.recoding.is_some();
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
                 let refused = self.refuse(message, &facts, &left_out, &mut outcome).await;
@@ -311,6 +329,9 @@ impl Handler {
     /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should
     /// that not be possible, it waits.
     async fn give_back(&self, message: &Message<'_>, entry: &mut Entry, failure: Failure) -> Ending {
+        if is_forwarded(entry) {
+            return Ending { outcome: entry.outcome.clone(), repeated: true, failure: Some(failure) };
+        }
         let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), None);
         outcome.reason = Some(why(&outcome, &failure.name));
         outcome.error =
@@ -494,6 +515,27 @@ impl Handler {
         }
         Ending { outcome: Some(outcome), repeated: false, failure: Some(failure) }
     }
+}
+
+/// Whether a message that is open all the same has been forwarded: for some of its recipients, and is to be
+/// released for the others.
+fn is_forwarded(entry: &Entry) -> bool {
+    entry.outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Forwarded)
+}
+
+/// Leaves of a decision on a forwarded message those recipients that it was not forwarded for; `false` if there is
+/// nothing to send them.
+fn leave_those_without(decision: &mut Decision, entry: &Entry) -> bool {
+    let Decision::Forward { deliveries, .. } = decision else { return false };
+    let without = entry.outcome.iter().flat_map(|outcome| &outcome.left_out);
+    let without: Vec<Address> = without.flat_map(|one| Address::parse_bare(&one.recipient)).collect();
+    deliveries.retain(|delivery| without.contains(&delivery.recipient));
+    !deliveries.is_empty()
+}
+
+/// The end of a release that comes to nothing, as nobody is without the message, or still is not to have it.
+fn nothing_to_do(entry: Entry) -> Ending {
+    Ending { outcome: entry.outcome, repeated: true, failure: None }
 }
 
 /// Whether a message is older than one that SES has just stored.

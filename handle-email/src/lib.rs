@@ -19,6 +19,7 @@ use lambda_runtime::Context;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
+    decision::Policy,
     notification::{Record, records},
     settings::EmailSettings,
 };
@@ -64,6 +65,10 @@ struct Invocation<'a> {
     tries: u32,
     /// Whether the event is as SES makes it, so that it may be the first of its message.
     first_hand: bool,
+    /// Whether the message's owner has asked for it, although it was dropped.
+    release: bool,
+    /// What to do with what fails a check.
+    policy: Policy,
     function_name: &'a str,
     started: OffsetDateTime,
     /// When Lambda ends it.
@@ -99,12 +104,15 @@ impl Handler {
     /// Handles an event. All records are, even if one fails; the failure then names each that did.
     pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
         let deadline = Deadline::before(context.deadline());
-        let Origin { continues, tries, records: as_ses_makes_it } = Origin::of(&event);
+        let Origin { continues, tries, release, virus, records: as_ses_makes_it } = Origin::of(&event);
+        let policy = self.settings.policy;
         let started = SystemTime::now().into();
         let invocation = Invocation {
             request_id: continues.as_deref().unwrap_or(&context.request_id),
             tries,
-            first_hand: as_ses_makes_it.is_some() && continues.is_none(),
+            first_hand: as_ses_makes_it.is_some() && continues.is_none() && !release,
+            release,
+            policy: if release { policy.released(virus) } else { policy },
             function_name: &context.env_config.function_name,
             started,
             ends: end(context, started),
@@ -162,6 +170,11 @@ struct Origin {
     continues: Option<String>,
     /// Which of its tries this is, from 1.
     tries: u32,
+    /// Whether it asks for messages that were dropped: they are sent past their verdicts, and past lines for
+    /// their senders.
+    release: bool,
+    /// Whether it asks for them even if a virus was found.
+    virus: bool,
     /// What comes from SES has records; what is asked for by hand is a notification from the archive.
     #[serde(rename = "Records")]
     records: Option<serde::de::IgnoredAny>,

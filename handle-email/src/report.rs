@@ -52,6 +52,9 @@ impl Report {
             if let Some(reason) = &outcome.reason {
                 put("Reason", reason.as_str().into());
             }
+            if let Some(reason) = &outcome.released {
+                put("released", reason.as_str().into());
+            }
         }
         if let Some(failure) = &ending.failure {
             put("errorType", failure.name.as_str().into());

@@ -73,6 +73,23 @@ pub struct Policy {
     pub dkim_fail: Action,
 }
 
+impl Policy {
+    /// The policy for a message that the owner asks for although it was dropped: it passes whatever check it
+    /// failed, without a mark. A virus is another matter: only if that is asked for too, and then marked.
+    #[must_use]
+    pub fn released(self, virus: bool) -> Policy {
+        Policy {
+            spam: Action::Forward,
+            virus: if virus { Action::Tag } else { self.virus },
+            dmarc_reject: Action::Forward,
+            dmarc_fail: Action::Forward,
+            unauthenticated: Action::Forward,
+            spf_fail: Action::Forward,
+            dkim_fail: Action::Forward,
+        }
+    }
+}
+
 /// What is to be done with a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {

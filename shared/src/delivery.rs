@@ -62,6 +62,25 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    const ALL: [Reason; 15] = [
+        Reason::Spam,
+        Reason::Virus,
+        Reason::Dmarc,
+        Reason::Unauthenticated,
+        Reason::Spf,
+        Reason::Dkim,
+        Reason::Forged,
+        Reason::Sender,
+        Reason::Refused,
+        Reason::Loop,
+        Reason::NoRoute,
+        Reason::Discarded,
+        Reason::Bounce,
+        Reason::UnverifiedBounce,
+        Reason::AutoReply,
+    ];
+
     /// As records, logs and `X-Forwarder-Verdict` write it.
     pub fn word(self) -> &'static str {
         match self {
@@ -82,6 +101,34 @@ impl Reason {
             Reason::AutoReply => "auto-reply",
         }
     }
+
+    /// Whether the owner may have a message sent that was dropped for this: a verdict, or a line for its
+    /// sender. A loop stays one, and what no route leads anywhere, or answers what nobody here wrote, has nowhere to
+    /// go.
+    pub fn may_be_released(self) -> bool {
+        match self {
+            Reason::Spam
+            | Reason::Virus
+            | Reason::Dmarc
+            | Reason::Unauthenticated
+            | Reason::Spf
+            | Reason::Dkim
+            | Reason::Forged
+            | Reason::Sender
+            | Reason::Refused => true,
+            Reason::Loop
+            | Reason::NoRoute
+            | Reason::Discarded
+            | Reason::Bounce
+            | Reason::UnverifiedBounce
+            | Reason::AutoReply => false,
+        }
+    }
+
+    /// The reason that a record means.
+    pub fn of_word(word: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.word() == word)
+    }
 }
 
 #[cfg(test)]
@@ -89,26 +136,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_what_is_recorded() {
-        let reasons = [
-            Reason::Spam,
-            Reason::Virus,
-            Reason::Dmarc,
-            Reason::Unauthenticated,
-            Reason::Spf,
-            Reason::Dkim,
-            Reason::Forged,
-            Reason::Sender,
-            Reason::Refused,
-            Reason::Loop,
-            Reason::NoRoute,
-            Reason::Discarded,
-            Reason::Bounce,
-            Reason::UnverifiedBounce,
-            Reason::AutoReply,
-        ];
-        for reason in reasons {
+    fn a_word_is_what_is_recorded_and_read_back() {
+        for reason in Reason::ALL {
             assert_eq!(serde_json::to_value(reason).unwrap(), reason.word());
+            assert_eq!(Reason::of_word(reason.word()), Some(reason));
         }
+        assert_eq!(Reason::of_word("ThrottlingException"), None);
     }
 }

@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{delivery, notification::Notification};
+use crate::{
+    delivery::{self, Reason},
+    notification::Notification,
+};
 
 /// What became of a message. Field names are a contract: the analytics tables and the operator's
 /// commands read them.
@@ -38,6 +41,10 @@ pub struct Outcome {
     /// The bounces that told the sender of recipients who refuse its mail; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refusal>,
+    /// What it had been dropped for before its owner had it sent all the same: a
+    /// [`Reason`](delivery::Reason)'s word; absent where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<String>,
     /// What failed.
     pub error: Option<Failure>,
     /// Request id of the invocation that recorded this.
@@ -107,6 +114,7 @@ impl Outcome {
             left_out: Vec::new(),
             sent: Vec::new(),
             refused: Vec::new(),
+            released: None,
             error: None,
             request_id: request_id.to_owned(),
             bytes: None,
@@ -122,8 +130,8 @@ impl Outcome {
 
     /// What two records of one message, written by two that did not know of each other, say together.
     ///
-    /// Sends, refusals and delivery events of both are in it, and the larger number of tries, doubts and
-    /// milliseconds.
+    /// Sends, refusals and delivery events of both are in it, the larger number of tries, doubts and
+    /// milliseconds, and what it was released from.
     /// All else is that of the record whose [`Status`] prevails. Commutative, associative and idempotent,
     /// so it does not matter who writes when, or how often.
     #[must_use]
@@ -136,8 +144,22 @@ impl Outcome {
             tries: one.tries.max(two.tries),
             doubts: one.doubts.max(two.doubts),
             forward_millis: one.forward_millis.max(two.forward_millis),
+            released: one.released.max(two.released),
             ..one
         }
+    }
+
+    /// What kept the message, or some recipient's, from being sent, and its owner may overrule; `None` if that
+    /// is nothing, or lies elsewhere.
+    pub fn releasable(&self) -> Option<Reason> {
+        let dropped = (self.status == Status::Dropped).then_some(self.reason.as_deref()).flatten();
+        let ended = matches!(self.status, Status::Dropped | Status::Forwarded);
+        let left_out = self.left_out.iter().filter(|_| ended).map(|one| &*one.reason);
+        dropped
+            .into_iter()
+            .chain(left_out)
+            .filter_map(Reason::of_word)
+            .find(|reason| reason.may_be_released())
     }
 
     /// By what one record prevails over another: every field that is taken from one of the two. Where the
@@ -328,6 +350,7 @@ mod tests {
                     forward_millis,
                     tries,
                     doubts: tries,
+                    released: reason.clone(),
                     destinations,
                     reason,
                     error: error.map(|code| Failure { code, message: String::new() }),
@@ -380,6 +403,27 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_released() {
+        let left_out =
+            |reason: &str| LeftOut { recipient: "x@in.example".to_owned(), reason: reason.to_owned() };
+        for (status, reason, left, expected) in [
+            (Status::Dropped, Some("spam"), &[][..], Some(Reason::Spam)),
+            (Status::Dropped, Some("sender"), &["sender"], Some(Reason::Sender)),
+            (Status::Dropped, Some("loop"), &["loop", "dmarc"], Some(Reason::Dmarc)),
+            (Status::Dropped, Some("no-route"), &["no-route", "discarded"], None),
+            (Status::Dropped, Some("bounce"), &[], None),
+            (Status::Forwarded, None, &[], None),
+            (Status::Forwarded, Some("spam"), &["loop"], None),
+            (Status::Forwarded, Some("spam"), &["loop", "spam"], Some(Reason::Spam)),
+            (Status::Failed, Some("ThrottlingException"), &["spam"], None),
+        ] {
+            let left_out = left.iter().map(|reason| left_out(reason)).collect();
+            let outcome = Outcome { reason: reason.map(str::to_owned), left_out, ..blank(status) };
+            assert_eq!(outcome.releasable(), expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
     fn a_word_is_what_is_recorded() {
         for status in STATUSES {
             assert_eq!(serde_json::to_value(status).unwrap(), status.word());
@@ -415,6 +459,7 @@ mod tests {
                 message_id: "b1".to_owned(),
                 recipients: vec!["x@in.example".to_owned()],
             }],
+            released: Some("spam".to_owned()),
             reencoded: true,
             claimed_until: Some(at),
             tries: 3,
@@ -432,7 +477,7 @@ mod tests {
             r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"sending","reason":null,"#,
             r#""recipients":["info@in.example"],"destinations":[],"tags":["spam"],"#,
             r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"#,
-            r#""refused":[{"messageId":"b1","recipients":["x@in.example"]}],"error":null,"#,
+            r#""refused":[{"messageId":"b1","recipients":["x@in.example"]}],"released":"spam","error":null,"#,
             r#""requestId":"r1","bytes":null,"reencoded":true,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
             r#""tries":3,"doubts":1,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,
             r#""destination":"y@out.example","event":"bounced","code":"5.1.1"}]}"#,

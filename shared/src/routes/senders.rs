@@ -127,6 +127,17 @@ impl Senders {
         self.let_past_verdicts
     }
 
+    /// The same with one more line `forward` for everyone.
+    pub(super) fn letting_past(&self, sender: &Address) -> Senders {
+        let mut senders = Senders { let_past_verdicts: true, ..self.clone() };
+        let key = sender.to_string();
+        if let Some((pattern, _)) = candidates(sender).next() {
+            let line = SenderLine { key, number: 0, at: 0, action: SenderAction::Forward };
+            senders.everyone.lines.insert(pattern, line);
+        }
+        senders
+    }
+
     /// How many lines there are.
     pub fn lines(&self) -> usize {
         self.tables().map(|table| table.lines.len()).sum()

@@ -90,6 +90,19 @@ impl Routes {
         &self.senders
     }
 
+    /// The same without a word on senders: for what the owner has asked for.
+    #[must_use]
+    pub fn without_senders(&self) -> Routes {
+        Routes { lines: self.lines.clone(), senders: Senders::default() }
+    }
+
+    /// The same with the line `"SENDER" = "forward"` for everyone, in place of one for the same sender: what
+    /// would become of mail if the file had it.
+    #[must_use]
+    pub fn letting_past(&self, sender: &Address) -> Routes {
+        Routes { lines: self.lines.clone(), senders: self.senders.letting_past(sender) }
+    }
+
     /// The keys that match a recipient, as a file writes them, in the order in which they are looked up.
     pub fn keys(recipient: &Address) -> impl Iterator<Item = (String, How)> {
         candidates(recipient).map(|(pattern, how)| (pattern.to_string(), how))

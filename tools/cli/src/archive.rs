@@ -1,9 +1,15 @@
 //! What the functions have put into the bucket: objects by key, by day and by message.
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use aws_sdk_s3::{error::ProvideErrorMetadata, types::Object};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde_json::value::RawValue;
+use ses_forwarder::{
+    keys::Prefixes,
+    notification::{Notification, Record, records},
+    outcome::Outcome,
+};
 use time::{Date, OffsetDateTime};
 
 use crate::{clients::Clients, deployed::Deployed};
@@ -15,10 +21,58 @@ pub(crate) const CONCURRENCY: usize = 16;
 /// several times over.
 pub(crate) const DAYS: usize = 400;
 
+/// How much of a stored message is read for its header, in bytes: SES takes headers of far less.
+const HEADER_MAX: u64 = 1 << 20;
+
 /// An object; `None` if there is none.
 pub(crate) async fn get(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Option<Bytes>> {
     let context = || format!("s3://{bucket}/{key} can't be read");
     match clients.s3.get_object().bucket(bucket).key(key).send().await {
+        Ok(object) => Ok(Some(object.body.collect().await.with_context(context)?.into_bytes())),
+        Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
+        Err(error) => Err(error).with_context(context),
+    }
+}
+
+/// A notification as it is archived.
+#[derive(Debug)]
+pub(crate) struct Archived {
+    /// SES's words, on one line.
+    pub(crate) verbatim: String,
+    /// What is read from them.
+    pub(crate) notification: Notification,
+}
+
+/// The notification under a key.
+pub(crate) async fn notification(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Archived> {
+    let address = format!("s3://{bucket}/{key}");
+    let text = get(clients, bucket, key).await?.with_context(|| format!("{address} is gone"))?;
+    let event: Box<RawValue> =
+        serde_json::from_slice(&text).with_context(|| format!("{address} is no JSON"))?;
+    let Some(Record::Received { verbatim, notification }) = records(&event).pop() else {
+        anyhow::bail!("{address} holds no notification of a message");
+    };
+    Ok(Archived { verbatim: verbatim.into_owned(), notification })
+}
+
+/// The outcome under a key; `None` if there is none.
+pub(crate) async fn outcome(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Option<Outcome>> {
+    let Some(outcome) = get(clients, bucket, key).await? else { return Ok(None) };
+    serde_json::from_slice(&outcome)
+        .map(Some)
+        .map_err(|error| anyhow!("s3://{bucket}/{key} can't be read: {error}"))
+}
+
+/// The key of the outcome of a message whose notification is under `index`.
+pub(crate) fn outcome_key(prefixes: &Prefixes, index: &str) -> String {
+    format!("{}{}", prefixes.outcome, index.strip_prefix(&*prefixes.index).unwrap_or(index))
+}
+
+/// The header of a stored message; `None` if it is not there any more.
+pub(crate) async fn header(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Option<Bytes>> {
+    let context = || format!("s3://{bucket}/{key} can't be read");
+    let range = format!("bytes=0-{}", HEADER_MAX - 1);
+    match clients.s3.get_object().bucket(bucket).key(key).range(range).send().await {
         Ok(object) => Ok(Some(object.body.collect().await.with_context(context)?.into_bytes())),
         Err(error) if error.code() == Some("NoSuchKey") => Ok(None),
         Err(error) => Err(error).with_context(context),

@@ -1,11 +1,16 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use ses_forwarder::address::Address;
 use ses_forwarder_explain::{message::Question, pair};
+use time::OffsetDateTime;
 
 /// Everything about a deployed stack of SES Forwarder, and about its files.
 #[derive(Debug, Parser)]
@@ -66,6 +71,22 @@ pub enum Command {
         /// With --stuck and --orphans: leave out what is younger, as it may be at work
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "15m", conflicts_with = "ids")]
         older_than: Duration,
+        /// Only tell which messages it would be
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Send messages that were dropped, past the verdict or the line for their sender that dropped them, once; says
+    /// which line of the routes file would have let them through
+    Release {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// Which messages.
+        #[command(flatten)]
+        wanted: Released,
+        /// Even those that a virus was found in; they come marked [VIRUS]
+        #[arg(long)]
+        virus: bool,
         /// Only tell which messages it would be
         #[arg(long)]
         dry_run: bool,
@@ -240,6 +261,32 @@ pub struct Selection {
     pub orphans: bool,
 }
 
+/// Which messages to release.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Released {
+    /// SES's ids of messages, as in the digest and logs
+    #[arg(value_name = "MESSAGE_ID")]
+    pub ids: Vec<String>,
+    /// All that was dropped from this sender, in the envelope or the From field: an address, or @domain
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "ids")]
+    pub sender: Option<String>,
+    /// With --sender: received since this day (2026-11-25, UTC) or for so long (3d); by default for 7 days
+    #[arg(long, value_name = "DAY", value_parser = since, requires = "sender")]
+    pub since: Option<OffsetDateTime>,
+}
+
+/// A time in the past: the beginning of a day in UTC, or so long ago.
+fn since(text: &str) -> Result<OffsetDateTime, String> {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    if let Ok(day) = time::Date::parse(text, format) {
+        return Ok(day.midnight().assume_utc());
+    }
+    let ago = humantime::parse_duration(text).ok().and_then(|ago| SystemTime::now().checked_sub(ago));
+    let ago = ago.ok_or("expected a day such as 2026-11-25, or a time such as 3d")?;
+    Ok(OffsetDateTime::from(ago))
+}
+
 /// Which messages to find.
 #[derive(Debug, Args)]
 pub struct Wanted {
@@ -285,6 +332,10 @@ mod tests {
             "replay --stack s --stuck m1",
             "replay --stack s --older-than 1h m1",
             "replay m1",
+            "release --stack s",
+            "release --stack s --since 2026-11-25",
+            "release --stack s --sender a@x.example m1",
+            "release --stack s --sender a@x.example --since soon",
             "trace --stack s",
             "doctor --stack s --nameserver localhost",
             "routes check",

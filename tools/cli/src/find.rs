@@ -114,7 +114,7 @@ fn matches(wanted: &Wanted, announced: &Announced) -> bool {
 }
 
 /// Whether an address, or the one in `Name <address>`, is the one wanted, or at the domain wanted.
-fn is_address(found: &str, wanted: &str) -> bool {
+pub(crate) fn is_address(found: &str, wanted: &str) -> bool {
     let bare = found.rsplit_once('<').map_or(found, |(_, rest)| rest.trim_end_matches('>')).trim();
     match wanted.strip_prefix('@') {
         Some(domain) => bare.rsplit_once('@').is_some_and(|(_, at)| at.eq_ignore_ascii_case(domain)),

@@ -1,7 +1,7 @@
 //! Everything about a deployed stack, with the credentials and the region of who runs it, and about its
 //! files. A command a module: what is wrong with a stack ([`doctor`]), make it the one that gets the
 //! mail ([`activate`]) or take it away ([`remove`]), where a message is ([`trace`], [`find`]), try messages
-//! again ([`replay`]), save notifications as events ([`events`]), the routes file ([`routes`]).
+//! again ([`replay`]), send one that was dropped ([`release`]), save notifications as events ([`events`]), the routes file ([`routes`]).
 //!
 //! What a stack is made of is read from its outputs and from its functions' configuration
 //! ([`deployed`]), so nothing here repeats a name or a prefix of the template.
@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod events;
 pub mod find;
 pub mod orphan;
+pub mod release;
 pub mod remove;
 pub mod replay;
 pub mod routes;
@@ -56,6 +57,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Replay { target, selection, older_than, dry_run } => {
             let (clients, deployed) = open(&target).await?;
             replay::run(&clients, &deployed, &selection, older_than, dry_run, json).await?
+        }
+        Command::Release { target, wanted, virus, dry_run } => {
+            let (clients, deployed) = open(&target).await?;
+            release::run(&clients, &deployed, &wanted, release::How { virus, dry_run, json }).await?
         }
         Command::Trace { target, ids } => {
             let (clients, deployed) = open(&target).await?;

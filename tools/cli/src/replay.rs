@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use aws_sdk_lambda::{primitives::Blob, types::InvocationType};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Invocations at once: a new account runs ten, and mail goes on arriving.
-const INVOCATIONS: usize = 4;
+pub(crate) const INVOCATIONS: usize = 4;
 
 /// What came of a message, as printed.
 #[derive(Debug, Serialize)]
@@ -85,22 +86,26 @@ impl Replayed {
 }
 
 async fn replay(clients: &Clients, deployed: &Deployed, candidate: Candidate) -> Replayed {
-    let (result, error) = match invoke(clients, deployed, candidate.event).await {
+    let invoked = async {
+        let payload = match candidate.event {
+            Event::Rebuilt(event) => event,
+            Event::Archived(index) => {
+                let bucket = deployed.bucket()?;
+                let notification = archive::get(clients, bucket, &index).await?;
+                notification.with_context(|| format!("there is no s3://{bucket}/{index}"))?
+            }
+        };
+        invoke(clients, deployed, payload).await
+    };
+    let (result, error) = match invoked.await {
         Ok(answer) => (Some(answer), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
     Replayed { message_id: candidate.message_id, result, error }
 }
 
-async fn invoke(clients: &Clients, deployed: &Deployed, event: Event) -> anyhow::Result<String> {
-    let payload = match event {
-        Event::Rebuilt(event) => event,
-        Event::Archived(index) => {
-            let bucket = deployed.bucket()?;
-            let notification = archive::get(clients, bucket, &index).await?;
-            notification.with_context(|| format!("there is no s3://{bucket}/{index}"))?
-        }
-    };
+/// Invokes `handle-email` with an event; what it answers of each message, such as `forwarded`.
+pub(crate) async fn invoke(clients: &Clients, deployed: &Deployed, payload: Bytes) -> anyhow::Result<String> {
     let function = deployed.output(outputs::HANDLE_EMAIL)?;
     let request = clients.lambda.invoke().function_name(function);
     let request = request.invocation_type(InvocationType::RequestResponse).payload(Blob::new(payload));

@@ -131,9 +131,26 @@ struct RoutesObject {
     file: Option<(Bytes, String)>,
 }
 
+/// Where a stack's routes file is.
+pub(crate) fn address(deployed: &Deployed) -> anyhow::Result<String> {
+    Ok(format!("s3://{}/{}", deployed.bucket()?, deployed.settings()?.routes_key))
+}
+
+/// The routes of a stack.
+pub(crate) async fn of_stack(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Routes> {
+    let common = &deployed.settings()?.common;
+    let destination = deployed.settings()?.destination_domain.as_deref();
+    let RoutesObject { address, file } = object(clients, deployed).await?;
+    let Some((file, _)) = file else { return Ok(Routes::default_for(&common.domains, destination)) };
+    Routes::parse(&file, &common.domains, destination).map_err(|problems| {
+        let first = problems.first().map(ToString::to_string).unwrap_or_default();
+        anyhow::anyhow!("{address} is wrong: {first}")
+    })
+}
+
 async fn object(clients: &Clients, deployed: &Deployed) -> anyhow::Result<RoutesObject> {
     let (bucket, key) = (deployed.bucket()?, &deployed.settings()?.routes_key);
-    let address = format!("s3://{bucket}/{key}");
+    let address = address(deployed)?;
     let file = match clients.s3.get_object().bucket(bucket).key(key).send().await {
         Ok(object) => {
             let etag = object.e_tag().unwrap_or_default().to_owned();

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use ses_forwarder::{notification::SETUP_NOTIFICATION, outcome::Outcome};
+use ses_forwarder::notification::SETUP_NOTIFICATION;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
@@ -22,9 +22,6 @@ const UNDELIVERED: [&str; 2] = ["failed", "rejected"];
 
 /// How far back what was left lying is looked for unless it is said: as long as a dead letter waits.
 const LEFT_SINCE: Duration = Duration::days(14);
-
-/// How much of a stored message is read for its header, in bytes: SES takes headers of far less.
-const HEADER_MAX: u64 = 1 << 20;
 
 /// A message that is to be tried again.
 pub(crate) struct Candidate {
@@ -116,7 +113,7 @@ async fn by_outcome(
         let objects = archive::list(clients, bucket, &archive::folder(&prefixes.outcome, day)).await?;
         let outcomes = stream::iter(objects).map(async |object| {
             let key = object.key.unwrap_or_default();
-            let outcome = read_outcome(clients, bucket, &key).await;
+            let outcome = archive::outcome(clients, bucket, &key).await;
             (key, outcome)
         });
         let outcomes: Vec<_> = outcomes.buffered(CONCURRENCY).collect().await;
@@ -139,13 +136,6 @@ async fn by_outcome(
         }
     }
     Ok(candidates)
-}
-
-async fn read_outcome(clients: &Clients, bucket: &str, key: &str) -> anyhow::Result<Option<Outcome>> {
-    let Some(outcome) = archive::get(clients, bucket, key).await? else { return Ok(None) };
-    serde_json::from_slice(&outcome)
-        .map(Some)
-        .map_err(|error| anyhow!("s3://{bucket}/{key} can't be read: {error}"))
 }
 
 /// Those whose notification is archived but whose outcome is not there, or only a claim to it: what
@@ -216,12 +206,9 @@ async fn orphans(
         let at = at(&object).unwrap_or(until);
         let key = object.key.unwrap_or_default();
         let message_id = key.strip_prefix(&*prefixes.messages).unwrap_or(&key).to_owned();
-        let range = format!("bytes=0-{}", HEADER_MAX - 1);
-        let message = clients.s3.get_object().bucket(bucket).key(&key).range(range).send().await;
-        let message = message.with_context(|| format!("s3://{bucket}/{key} can't be read"))?;
-        let message =
-            message.body.collect().await.with_context(|| format!("s3://{bucket}/{key} broke off"))?;
-        anyhow::Ok(match orphan::rebuild(&message_id, &message.into_bytes(), at, arn) {
+        let message = archive::header(clients, bucket, &key).await?;
+        let message = message.with_context(|| format!("s3://{bucket}/{key} is gone"))?;
+        anyhow::Ok(match orphan::rebuild(&message_id, &message, at, arn) {
             Ok(orphan::Rebuilt { event, others }) => {
                 let mut known = "nobody was told of it".to_owned();
                 if !others.is_empty() {

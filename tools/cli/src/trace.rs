@@ -8,8 +8,8 @@ use std::{fmt, time::SystemTime};
 use anyhow::Context;
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
-use ses_forwarder::notification::{Notification, Record, records};
+use serde_json::Value;
+use ses_forwarder::notification::Notification;
 use time::{Duration, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::{archive, clients::Clients, deployed::Deployed, print};
@@ -155,13 +155,7 @@ pub(crate) async fn notification(
     key: &str,
 ) -> anyhow::Result<(Announced, Option<OffsetDateTime>)> {
     let address = format!("s3://{bucket}/{key}");
-    let text = archive::get(clients, bucket, key).await?.with_context(|| format!("{address} is gone"))?;
-    let event: Box<RawValue> =
-        serde_json::from_slice(&text).with_context(|| format!("{address} is no JSON"))?;
-    let mut records = records(&event);
-    let Some(Record::Received { notification, .. }) = records.pop() else {
-        anyhow::bail!("{address} holds no notification of a message");
-    };
+    let archive::Archived { notification, .. } = archive::notification(clients, bucket, key).await?;
     let Notification { timestamp, source, recipients, subject, from, .. } = &notification;
     let announced = Announced {
         address,
@@ -286,6 +280,9 @@ fn show_outcome(f: &mut fmt::Formatter<'_>, outcome: &Value) -> fmt::Result {
     for bounce in outcome["refused"].as_array().into_iter().flatten() {
         let id = bounce["messageId"].as_str().unwrap_or_default();
         writeln!(f, "  bounced       {id} to its sender, for {}", listed(&bounce["recipients"]))?;
+    }
+    if let Some(reason) = text("released") {
+        writeln!(f, "  released      by its owner; dropped before: {reason}")?;
     }
     for one in outcome["leftOut"].as_array().into_iter().flatten() {
         let (who, why) = (one["recipient"].as_str(), one["reason"].as_str());

@@ -173,6 +173,68 @@ async fn a_refusal_is_traced_with_its_bounce() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_dropped_is_released_and_the_line_that_would_have_let_it_through_is_named() {
+    let (stack, operator) = deployed().await;
+    let judged = async |verdicts: &str, from: &str| {
+        let message = format!("X-Local-Verdict: {verdicts}\r\nFrom: {from}\r\nSubject: Hello\r\n\r\nHi\r\n");
+        let id = stack.send(Some(from), &["info@in.example"], message.as_bytes()).await.unwrap();
+        assert_eq!(stack.settled(&id).await, End::Returned);
+        id
+    };
+    let spam = judged("spam=FAIL", "ann@else.example").await;
+    let forged = judged("spam=FAIL, spf=FAIL, dkim=FAIL, dmarc=GRAY", "bob@else.example").await;
+    let virus = judged("virus=FAIL", "ann@else.example").await;
+    let again = judged("spam=FAIL", "ann@else.example").await;
+    let fine = judged("spf=PASS", "ann@else.example").await;
+
+    let planned = format!("{spam}  would release (spam)\n1 messages, 0 failed\n");
+    let (code, printed) = operator.run(&["release", &spam, "--dry-run"]);
+    assert!(code == 0 && printed.starts_with(&planned), "{printed}");
+    assert_eq!(stack.sent().len(), 1);
+    let advice = format!(
+        "what would have let them through, in s3://{}/config/routes.toml:\n[senders]\n\"ann@else.example\" = \
+         \"forward\"\n",
+        stack.bucket()
+    );
+    let released = format!("{spam}  forwarded\n1 messages, 0 failed\n{advice}");
+    assert_eq!(operator.run(&["release", &spam]), (0, released));
+    let nothing = format!("{spam}  forwarded already\n{fine}  forwarded already\n2 messages, 0 failed\n");
+    assert_eq!(operator.run(&["release", &spam, &fine]), (0, nothing));
+    let (_, trace) = operator.run(&["trace", &spam]);
+    assert!(trace.contains("  released      by its owner; dropped before: spam\n"), "{trace}");
+
+    // Nobody vouches for its sender, so that no line would let it past a verdict.
+    let (code, printed) = operator.run(&["release", &forged, "--json"]);
+    let line: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &line["result"], &line["line"]), (0, &json!("forwarded"), &Value::Null));
+
+    let warned = format!(
+        "{virus}  failed: SES found a virus in it. To have it sent all the same, marked [VIRUS], add --virus\n\
+         {again}  forwarded\n2 messages, 1 failed\n{advice}"
+    );
+    let of_ann = ["release", "--sender", "Ann@else.example", "--since", "1h"];
+    assert_eq!(operator.run(&of_ann), (1, warned));
+    let (code, printed) = operator.run(&[&of_ann[..], &["--virus"]].concat());
+    assert!(
+        code == 0 && printed.starts_with(&format!("{virus}  forwarded\n1 messages, 0 failed\n")),
+        "{printed}"
+    );
+    assert_eq!(operator.run(&of_ann), (0, "0 messages, 0 failed\n".to_owned()));
+    assert_eq!(stack.sent().len(), 5, "each once");
+
+    let looped = b"X-Loop: info@in.example\r\nSubject: Hello\r\n\r\nHi\r\n";
+    let looped = stack.send(Some("ann@else.example"), &["info@in.example"], looped).await.unwrap();
+    assert_eq!(stack.settled(&looped).await, End::Returned);
+    let (code, printed) = operator.run(&["release", &looped]);
+    assert!(
+        code == 1 && printed.starts_with(&format!("{looped}  failed: it was dropped as loop; ")),
+        "{printed}"
+    );
+    let (code, printed) = operator.run(&["release", "nowhere"]);
+    assert!(code == 1 && printed.starts_with("nowhere  failed: no notification of it"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_left_lying_is_tried_again() {
     let (stack, operator) = deployed().await;
     let stuck = send(&stack).await.unwrap();

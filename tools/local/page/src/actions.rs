@@ -6,7 +6,9 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
+use bytes::Bytes;
 use serde::Deserialize;
+use ses_forwarder::delivery::Reason;
 use ses_forwarder_local_aws::{faults::Fault, receiving::Envelope};
 
 use crate::{access::Shared, message, problem::problem, samples};
@@ -58,6 +60,60 @@ pub(super) async fn try_again(State(page): Shared, Path(id): Path<String>) -> Re
         Ok(_) => Redirect::to(&format!("/messages/{id}")).into_response(),
         Err(error) => problem(StatusCode::CONFLICT, &error.to_string()),
     }
+}
+
+/// Which messages to release.
+#[derive(Deserialize)]
+pub(super) struct ReleaseForm {
+    /// Even one that a virus was found in.
+    #[serde(default)]
+    virus: bool,
+    /// All that was dropped from the same envelope sender.
+    #[serde(default)]
+    all: bool,
+}
+
+/// Has a message sent that was dropped, as `ses-forwarder release` does; what comes of it is seen on its page.
+pub(super) async fn release(
+    State(page): Shared,
+    Path(id): Path<String>,
+    Form(ReleaseForm { virus, all }): Form<ReleaseForm>,
+) -> Response {
+    let Some(function) = message::forwarder(&page.access.deployment).map(str::to_owned) else {
+        return problem(StatusCode::CONFLICT, "No receipt rule of the template invokes a function.");
+    };
+    let ids = if all { page.live.list().of_same_sender(&id) } else { vec![id.clone()] };
+    let mut events = Vec::new();
+    for id in ids {
+        let reason = message::releasable(&page, &id).await;
+        // One that a virus was found in is released by itself.
+        if reason.is_some_and(|reason| !all || reason != Reason::Virus)
+            && let Some(notification) = message::notification(&page, &id).await
+        {
+            events.push(event(&notification, virus));
+        }
+    }
+    if events.is_empty() {
+        return problem(
+            StatusCode::CONFLICT,
+            "No verdict and no line for its sender keeps this message back.",
+        );
+    }
+    let lambda = page.access.lambda.clone();
+    tokio::spawn(async move {
+        for event in events {
+            // Whatever it comes to is on the message's page.
+            let _ = lambda.invoke(&function, event).await;
+        }
+    });
+    Redirect::to(&if all { "/".to_owned() } else { format!("/messages/{id}") }).into_response()
+}
+
+/// The event of a message that its owner asks for.
+fn event(notification: &[u8], virus: bool) -> Bytes {
+    let ses = String::from_utf8_lossy(notification);
+    let record = format!(r#"{{"eventSource":"aws:ses","eventVersion":"1.0","ses":{}}}"#, ses.trim_end());
+    format!(r#"{{"release":true,"virus":{virus},"Records":[{record}]}}"#).into()
 }
 
 #[derive(Deserialize)]

@@ -66,6 +66,7 @@ fn router(access: Access, live: Arc<Live>) -> Router {
         .route("/messages/{id}/outgoing/{ses_id}", get(message::outgoing))
         .route("/messages/{id}/refused", get(message::refused))
         .route("/messages/{id}/try-again", post(actions::try_again))
+        .route("/messages/{id}/release", post(actions::release))
         .route("/stack", get(stack_page))
         .route("/samples", post(actions::send_sample))
         .route("/faults", post(actions::inject_fault))

@@ -111,6 +111,15 @@ impl List {
         self.places.get(id).map(|&place| &self.rows[place - self.forgotten])
     }
 
+    /// A message and all others that the function is done with without sending them, from the same envelope sender,
+    /// oldest first.
+    pub(super) fn of_same_sender(&self, id: &str) -> Vec<String> {
+        let Some(Row { from, .. }) = self.get(id) else { return vec![] };
+        let kept = |row: &&Row| row.id == id || matches!(row.status, Status::Kept(_));
+        let rows = self.rows.iter().filter(|row| row.from == *from).filter(kept);
+        rows.map(|row| row.id.clone()).collect()
+    }
+
     /// A message by its place.
     pub(super) fn at(&self, place: usize) -> Option<&Row> {
         self.rows.get(place.checked_sub(self.forgotten)?)

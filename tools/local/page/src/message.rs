@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use ses_forwarder::{delivery::Reason, outcome::Outcome};
 use ses_forwarder_local_aws::journal::{Entry, Event};
 use ses_forwarder_local_template::deployment::{Deployment, RuleAction};
 use tokio::io::AsyncReadExt;
@@ -59,6 +60,7 @@ pub(super) async fn page(State(page): Shared, Path(id): Path<String>) -> Respons
         published: &published.collect::<Vec<_>>(),
         index: record(&page, &entries, "INDEX_PREFIX").await,
         outcome: record(&page, &entries, "OUTCOME_PREFIX").await,
+        releasable: releasable(&page, &id).await,
         refused: refused_key(&page, &entries, &id).is_some(),
     })
     .into_response()
@@ -107,6 +109,14 @@ pub(super) async fn notification(page: &Page, id: &str) -> Option<Bytes> {
     let entries = page.access.journal.of(id);
     let (bucket, key) = record_key(page, &entries, "INDEX_PREFIX")?;
     read(page, bucket, key).await
+}
+
+/// What keeps a message back that its owner may have sent all the same, by its outcome.
+pub(super) async fn releasable(page: &Page, id: &str) -> Option<Reason> {
+    let entries = page.access.journal.of(id);
+    let (bucket, key) = record_key(page, &entries, "OUTCOME_PREFIX")?;
+    let outcome: Outcome = serde_json::from_slice(&read(page, bucket, key).await?).ok()?;
+    outcome.releasable()
 }
 
 /// The function that a receipt rule invokes.

@@ -7,7 +7,7 @@ use std::{
     net::TcpStream,
 };
 
-use ses_forwarder_local_aws::journal::End;
+use ses_forwarder_local_aws::journal::{End, Event};
 use ses_forwarder_local_stack::{Config, Stack};
 
 /// An answer's status line and the rest.
@@ -45,8 +45,48 @@ async fn a_message_is_listed_shown_and_given_out() {
     assert!(status.ends_with("200 OK") && page.contains("jane_example.com@in.example"), "{page}");
     let (status, original) = ask(&stack, &format!("GET /messages/{id}/original"), "");
     assert!(status.ends_with("200 OK") && original.contains("Subject: <b>Hello</b>"), "{original}");
+    let (status, _) = ask(&stack, &format!("POST /messages/{id}/release"), "");
+    assert!(status.contains(" 409 "), "it is forwarded already: {status}");
     let (status, _) = ask(&stack, "GET /messages/none", "");
     assert!(status.ends_with("404 Not Found"), "{status}");
     let (status, _) = ask(&stack, "POST /faults", "fault=nonsense");
     assert!(status.contains(" 4"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dropped_is_released_by_a_button() {
+    let stack = Stack::start(Config::default()).await.unwrap();
+    let mut ids = Vec::new();
+    for (from, verdict) in [("ann", "spam"), ("ann", "spam"), ("ann", "virus"), ("bob", "spam")] {
+        let message = format!("X-Local-Verdict: {verdict}=FAIL\r\nSubject: Hello\r\n\r\nHi\r\n");
+        let from = format!("{from}@else.example");
+        let id = stack.send(Some(&from), &["info@in.example"], message.as_bytes()).await.unwrap();
+        assert_eq!(stack.settled(&id).await, End::Returned);
+        ids.push(id);
+    }
+    let (_, page) = ask(&stack, &format!("GET /messages/{}", ids[0]), "");
+    assert!(page.contains("<button>Release</button>"), "{page}");
+    let (_, page) = ask(&stack, &format!("GET /messages/{}", ids[2]), "");
+    assert!(page.contains("<button>Release, virus and all</button>"), "{page}");
+
+    let forwarded = async |id: &str| {
+        stack
+            .until(id, |events| events.iter().any(|event| matches!(event, Event::Sent { .. })).then_some(()))
+            .await;
+    };
+    let (status, answer) = ask(&stack, &format!("POST /messages/{}/release", ids[3]), "");
+    assert!(
+        status.contains(" 303 ") && answer.contains(&format!("/messages/{}", ids[3])),
+        "{status}\n{answer}"
+    );
+    forwarded(&ids[3]).await;
+    let (status, _) = ask(&stack, &format!("POST /messages/{}/release", ids[0]), "all=true");
+    assert!(status.contains(" 303 "), "{status}");
+    forwarded(&ids[0]).await;
+    forwarded(&ids[1]).await;
+    assert_eq!(stack.outcome(&ids[2]).await.unwrap()["status"], "dropped", "a virus is released by itself");
+    let (status, _) = ask(&stack, &format!("POST /messages/{}/release", ids[2]), "virus=true");
+    assert!(status.contains(" 303 "), "{status}");
+    forwarded(&ids[2]).await;
+    assert_eq!(stack.sent().len(), 4);
 }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use maud::{Markup, html};
+use ses_forwarder::delivery::Reason;
 use ses_forwarder_local_aws::journal::{Entry, Event};
 use ses_forwarder_local_template::deployment::Deployment;
 
@@ -53,6 +54,8 @@ pub(crate) struct View<'a> {
     pub(crate) published: &'a [(&'a str, &'a str, &'a str)],
     pub(crate) index: Option<Record>,
     pub(crate) outcome: Option<Record>,
+    /// What keeps it back, if its owner may have it sent all the same.
+    pub(crate) releasable: Option<Reason>,
     /// Whether SES refused it and it is kept.
     pub(crate) refused: bool,
 }
@@ -123,9 +126,25 @@ fn top(view: &View<'_>) -> Markup {
             }
             div.buttons {
                 form method="post" action={ (path) "/try-again" } { button { "Try again" } }
+                @if let Some(reason) = view.releasable { (release(&path, reason)) }
                 a.button href={ (path) "/original" } { "Original" }
                 @if view.refused { a.button href={ (path) "/refused" } { "What SES refused" } }
             }
+        }
+    }
+}
+
+/// What sends a message that was dropped, and all others that were dropped from its sender.
+fn release(path: &str, reason: Reason) -> Markup {
+    let is_virus = reason == Reason::Virus;
+    html! {
+        form method="post" action={ (path) "/release" } {
+            @if is_virus { input type="hidden" name="virus" value="true"; }
+            button { @if is_virus { "Release, virus and all" } @else { "Release" } }
+        }
+        form method="post" action={ (path) "/release" } {
+            input type="hidden" name="all" value="true";
+            button { "Release all from this sender" }
         }
     }
 }

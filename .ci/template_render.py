@@ -6,6 +6,7 @@ Knows the intrinsic functions that the template uses, and fails on any other.
 
 import hashlib
 import re
+import uuid
 from pathlib import Path
 
 from samcli.yamlhelper import yaml_parse
@@ -103,6 +104,8 @@ class Scope:
             raise Refused(f"Parameters: {sorted(unknown)} do not exist in the template")
         self.pseudo = {
             "AWS::StackName": stack,
+            "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{stack}/"
+            f"{uuid.uuid5(uuid.NAMESPACE_DNS, stack)}",
             "AWS::Region": REGION,
             "AWS::AccountId": ACCOUNT,
             "AWS::Partition": "aws",

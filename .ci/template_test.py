@@ -13,6 +13,7 @@ import sys
 import unittest
 from pathlib import Path
 
+from template_graph import transformed
 from template_render import ACCOUNT, NAME_PROPERTIES, REGION, REQUIRED, ROOT, Refused, load, render
 
 os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
@@ -59,6 +60,7 @@ SETS = {
         "Analytics": "projection",
         "ConfigurationSet": "forwarded",
         "SilenceAlarmHours": 24,
+        "SendingQuota": 50000,
         "RetryHours": 1,
         "SubjectPrefix": "[in.example]",
         "HideDestinations": "true",
@@ -160,6 +162,7 @@ class Parameters(unittest.TestCase):
             "SubjectPrefix": ["", "[in.example]", "Fwd: "],
             "MessageRetentionDays": [1, 3650],
             "SilenceAlarmHours": [0, 168],
+            "SendingQuota": [0, 200, 10000000],
             "RetryHours": [1, 312],
         }
         for name, values in good.items():
@@ -210,6 +213,7 @@ class Parameters(unittest.TestCase):
             "ConfigurationSet": ["a b", "x" * 65],
             "MessageRetentionDays": [0, 3651],
             "SilenceAlarmHours": [-1, 169],
+            "SendingQuota": [-1],
             "RetryHours": [0, 313],
             "LogRetentionDays": [2],
             "OnSpam": ["Drop", ""],
@@ -290,20 +294,6 @@ class Names(unittest.TestCase):
             # Without a name of its own CloudFormation makes one that begins with the stack's.
             names[logical] = (body["Type"], (node or f"{stack}-{logical}").casefold())
         return names
-
-
-def transformed(template):
-    """The resources that SAM makes of a rendered template."""
-    from samtranslator.translator.transform import transform
-
-    class NoManagedPolicies:
-        def load(self):
-            return {}
-
-    for body in template["Resources"].values():
-        if body["Type"] == "AWS::Serverless::Function":
-            body["Properties"]["CodeUri"] = "s3://artifacts/as-sam-package-leaves-it"
-    return transform(template, {}, NoManagedPolicies())["Resources"]
 
 
 class Wiring(unittest.TestCase):
@@ -507,6 +497,16 @@ class Wiring(unittest.TestCase):
             for body in template["Resources"].values():
                 if body["Type"] == "AWS::CloudWatch::Alarm":
                     self.assertEqual([topic], body["Properties"]["AlarmActions"], name)
+                    self.assertEqual([topic], body["Properties"]["OKActions"], name)
+
+    def test_no_alarm_is_raised_by_a_deployment_that_has_had_no_mail(self):
+        template = rendered(SilenceAlarmHours=24, SendingQuota=50000)
+        for logical, body in template["Resources"].items():
+            if body["Type"] == "AWS::CloudWatch::Alarm":
+                missing = body["Properties"]["TreatMissingData"]
+                self.assertEqual("missing" if logical == "SilenceAlarm" else "notBreaching", missing, logical)
+                tells = "InsufficientDataActions" in body["Properties"]
+                self.assertEqual(logical == "SilenceAlarm", tells, logical)
 
     def test_the_dashboard_is_json_and_fits_its_grid(self):
         body = json.loads(rendered()["Resources"]["Dashboard"]["Properties"]["DashboardBody"])

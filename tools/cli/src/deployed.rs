@@ -166,6 +166,11 @@ impl Deployed {
         self.parameters.get("ExistingRuleSet").is_some_and(|name| !name.is_empty())
     }
 
+    /// A parameter of the template, as the stack was deployed with it.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.get(name).map(String::as_str)
+    }
+
     /// A parameter that is a list.
     fn list(&self, parameter: &str) -> Vec<&str> {
         let list = self.parameters.get(parameter).into_iter().flat_map(|list| list.split(','));

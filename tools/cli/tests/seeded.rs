@@ -343,6 +343,19 @@ fn sending() -> Vec<Seed> {
             "Service Quotas",
         ),
         (
+            "the alarm is for another quota",
+            Says(
+                STACKS,
+                &[(
+                    b"<ParameterKey>SendingQuota</ParameterKey><ParameterValue>0<",
+                    b"<ParameterKey>SendingQuota</ParameterKey><ParameterValue>300<",
+                )],
+            ),
+            "sending quota",
+            "warning",
+            "SendingQuota=0",
+        ),
+        (
             "the plan costs more",
             Mistake::Account(|account| "ESSENTIALS".clone_into(&mut account.pricing_plan)),
             "SES pricing plan",

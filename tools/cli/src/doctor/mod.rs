@@ -104,7 +104,7 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     );
     let after = tokio::join!(
         domains::sending(clients, deployed, dns),
-        sending::account(clients),
+        sending::account(clients, deployed.parameter(sending::QUOTA_PARAMETER)),
         check(sending::CONFIGURATION_SET, sending::configuration_set(clients, deployed)),
         check(sending::SUPPRESSION, sending::suppression(clients, deployed)),
         check(functions::HANDLE_DEAD_LETTER, functions::handle_dead_letter(clients, deployed)),
@@ -147,7 +147,8 @@ pub async fn run(
         Ok(deployed) => examine(clients, &deployed, nameserver).await,
         Err(error) => {
             let mut findings = vec![unreadable(clients, stack, &error)];
-            findings.extend(sending::account(clients).await);
+            findings.extend(stack::name(stack));
+            findings.extend(sending::account(clients, None).await);
             findings
         }
     };

@@ -19,11 +19,17 @@ pub(super) const SUPPRESSION: &str = "suppression list";
 /// From how much of the daily quota on to warn.
 const QUOTA_WARNING: f64 = 0.8;
 
-/// What SES says of the account: whether it may send, how much, and at which price.
-pub(super) async fn account(clients: &Clients) -> Vec<Finding> {
+/// The parameter that says how many messages a day an alarm takes for the quota; 0 for no alarm.
+pub(super) const QUOTA_PARAMETER: &str = "SendingQuota";
+
+/// What SES says of the account: whether it may send, how much, and at which price; and whether the quota is
+/// what an alarm was deployed for.
+pub(super) async fn account(clients: &Clients, watched: Option<&str>) -> Vec<Finding> {
+    let watched = watched.and_then(|quota| quota.parse().ok()).filter(|quota| *quota > 0.0);
     match clients.sesv2.get_account().send().await.context("SES does not tell of the account") {
         Ok(account) => {
-            vec![judge_account(&account), judge_quota(&account), judge_plan(&clients.region(), &account)]
+            let quota = judge_quota(&account, watched);
+            vec![judge_account(&account), quota, judge_plan(&clients.region(), &account)]
         }
         Err(error) => [ACCOUNT, RATE, PLAN].map(|check| Finding::unknown(check, &error)).to_vec(),
     }
@@ -63,7 +69,7 @@ fn judge_account(account: &GetAccountOutput) -> Finding {
 }
 
 /// How many messages a day and a second.
-fn judge_quota(account: &GetAccountOutput) -> Finding {
+fn judge_quota(account: &GetAccountOutput, watched: Option<f64>) -> Finding {
     let Some(quota) = account.send_quota() else {
         return Finding::unknown(RATE, &anyhow::anyhow!("SES does not tell the sending quota"));
     };
@@ -71,7 +77,15 @@ fn judge_quota(account: &GetAccountOutput) -> Finding {
     let fix = "Request a higher sending quota: Service Quotas console, Amazon SES.";
     // SES has -1 for no limit.
     let a_second = if rate < 0.0 { "any number".to_owned() } else { rate.to_string() };
-    if most < 0.0 {
+    let another = watched.filter(|quota| *quota != most);
+    if let Some(quota) = another.filter(|_| most < 0.0 || sent < most * QUOTA_WARNING) {
+        let (is, wanted) = if most < 0.0 { ("none".to_owned(), 0.0) } else { (most.to_string(), most) };
+        Finding::warning(
+            RATE,
+            format!("its alarm takes {quota} messages in 24 hours for the quota, but it is {is}"),
+            format!("Deploy with {QUOTA_PARAMETER}={wanted}"),
+        )
+    } else if most < 0.0 {
         Finding::ok(RATE, format!("{sent} messages sent in 24 hours, of any number; {a_second} a second"))
     } else if sent >= most {
         Finding::wrong(RATE, format!("all {most} messages that it may send in 24 hours are sent"), fix)
@@ -227,14 +241,28 @@ mod tests {
                 SendQuota::builder().max24_hour_send(most).sent_last24_hours(sent).max_send_rate(14.0);
             GetAccountOutput::builder().send_quota(quota.build()).build()
         };
-        for (account, state, found) in [
-            (quota(200.0, 7.0), State::Ok, "7 of 200 messages sent in 24 hours; 14 a second"),
-            (quota(-1.0, 7.0), State::Ok, "7 messages sent in 24 hours, of any number; 14 a second"),
-            (quota(200.0, 160.0), State::Warning, "160 of 200 messages sent in 24 hours"),
-            (quota(200.0, 200.0), State::Wrong, "all 200 messages that it may send in 24 hours are sent"),
-            (GetAccountOutput::builder().build(), State::Unknown, "SES does not tell the sending quota"),
+        let alarm = |is| format!("its alarm takes 300 messages in 24 hours for the quota, but it is {is}");
+        for (account, watched, state, found) in [
+            (quota(200.0, 7.0), None, State::Ok, "7 of 200 messages sent in 24 hours; 14 a second"),
+            (quota(200.0, 7.0), Some(200.0), State::Ok, "7 of 200 messages sent in 24 hours; 14 a second"),
+            (quota(200.0, 7.0), Some(300.0), State::Warning, &alarm("200")),
+            (quota(-1.0, 7.0), Some(300.0), State::Warning, &alarm("none")),
+            (quota(-1.0, 7.0), None, State::Ok, "7 messages sent in 24 hours, of any number; 14 a second"),
+            (quota(200.0, 160.0), Some(300.0), State::Warning, "160 of 200 messages sent in 24 hours"),
+            (
+                quota(200.0, 200.0),
+                None,
+                State::Wrong,
+                "all 200 messages that it may send in 24 hours are sent",
+            ),
+            (
+                GetAccountOutput::builder().build(),
+                None,
+                State::Unknown,
+                "SES does not tell the sending quota",
+            ),
         ] {
-            let finding = judge_quota(&account);
+            let finding = judge_quota(&account, watched);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
         }
     }

@@ -10,9 +10,13 @@ use crate::{
 };
 
 pub(super) const STACK: &str = "stack";
+pub(super) const NAME: &str = "stack name";
 pub(super) const OUTPUTS: &str = "outputs";
 pub(super) const SETTINGS: &str = "settings";
 pub(super) const OTHERS: &str = "other stacks";
+
+/// Most characters of a stack's name.
+const MAX_NAME: usize = 64;
 
 /// Whether it is deployed, and the last deployment went well.
 pub(super) fn state(deployed: &Deployed) -> Finding {
@@ -26,6 +30,21 @@ pub(super) fn state(deployed: &Deployed) -> Finding {
         );
         Finding::warning(STACK, format!("{} is {status}", deployed.stack), fix)
     }
+}
+
+/// What is wrong with the name of a stack that is not there yet. CloudFormation would take it, but its receipt
+/// rule and rule set are called the same.
+/// <https://docs.aws.amazon.com/ses/latest/APIReference/API_CreateReceiptRuleSet.html>
+pub(super) fn name(stack: &str) -> Option<Finding> {
+    let found = if stack.len() > MAX_NAME {
+        format!("{stack} has {} characters, and SES takes {MAX_NAME} for the name of a rule", stack.len())
+    } else if stack.ends_with('-') {
+        format!("{stack} ends with a hyphen, where SES wants a letter or a digit")
+    } else {
+        return None;
+    };
+    let fix = format!("Deploy with a name of at most {MAX_NAME} letters, digits and hyphens, no hyphen last");
+    Some(Finding::wrong(NAME, found, fix))
 }
 
 /// Whether it has the outputs that the template gives it.
@@ -94,4 +113,23 @@ pub(super) async fn others(clients: &Clients, deployed: &Deployed) -> anyhow::Re
         deployed.region
     );
     Ok(Finding::warning(OTHERS, found, fix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let longest = "m".repeat(64);
+        for good in ["m", "Mail-Forwarder", "mail-2", &longest] {
+            assert_eq!(name(good), None, "{good}");
+        }
+        for (bad, found) in [
+            ("m".repeat(65), "has 65 characters, and SES takes 64"),
+            ("mail-".to_owned(), "ends with a hyphen"),
+        ] {
+            assert!(name(&bad).unwrap().found.contains(found), "{bad}");
+        }
+    }
 }

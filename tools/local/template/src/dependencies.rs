@@ -63,7 +63,7 @@ fn needs(scope: &Scope<'_>, resource: &Resource<'_>) -> Result<Vec<(usize, Strin
         let id = node.text()?;
         // What is not created need not be waited for.
         if !scope.absent.contains(id) {
-            found.push((node.line, id.to_owned()));
+            found.push((node.line, maker(scope, id).to_owned()));
         }
     }
     if let Some(metadata) = resource.metadata {
@@ -78,6 +78,21 @@ fn needs(scope: &Scope<'_>, resource: &Resource<'_>) -> Result<Vec<(usize, Strin
         _ => collect(scope, &resource.properties, &mut found)?,
     }
     Ok(found)
+}
+
+/// The function that SAM makes a resource of, where an id is of such a one: it is there when the function is
+/// read. SAM calls it after the function and the property, or the function and the event.
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-specification-generated-resources.html>
+fn maker<'i>(scope: &'i Scope<'_>, id: &'i str) -> &'i str {
+    let makes = |function: &&Resource<'_>| {
+        let Some(made) = id.strip_prefix(&function.id) else { return false };
+        let own = |property: &str| function.properties.get(property);
+        (made == "EventInvokeConfig" && own(made).is_some())
+            || own("Events").is_some_and(|events| events.get(made).is_some())
+    };
+    let mut functions =
+        scope.resources.values().filter(|resource| resource.kind == "AWS::Serverless::Function");
+    functions.find(makes).map_or(id, |function| &function.id)
 }
 
 fn collect(scope: &Scope<'_>, node: &Node, found: &mut Vec<(usize, String)>) -> Result<(), TemplateError> {

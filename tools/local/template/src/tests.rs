@@ -22,7 +22,7 @@ Resources:
     Properties: {RuleSetName: !Ref AWS::StackName}
   Rule:
     Type: AWS::SES::ReceiptRule
-    DependsOn: [Policy, Permission]
+    DependsOn: [Policy, Permission, FunctionEventInvokeConfig, FunctionOwn]
     Properties:
       RuleSetName: !Ref Set
       Rule:
@@ -195,12 +195,29 @@ fn err_changes() {
         ),
         ("SQS::Queue}", "SQS::Queue, DependsOn: X}", "DependsOn: X", "there is no parameter or resource X"),
         (
-            "[Policy, Permission]",
-            "Policy",
+            "[Policy, Permission,",
+            "[Policy, Permission, FunctionOther,",
+            "DependsOn: [P",
+            "there is no parameter or resource FunctionOther",
+        ),
+        (
+            "SQS::Queue}",
+            "SQS::Queue, DependsOn: FunctionOwn}",
+            "Action: 'sqs:*'",
+            "Queue needs Function needs Role needs Queue",
+        ),
+        (
+            "[Policy, Permission,",
+            "[Policy,",
             "LambdaAction",
             "made before Permission lets it invoke mail-Function",
         ),
-        ("[Policy, Permission]", "Permission", "S3Action", "made before Policy lets it write to mail-bucket"),
+        (
+            "[Policy, Permission,",
+            "[Permission,",
+            "S3Action",
+            "made before Policy lets it write to mail-bucket",
+        ),
         ("/messages/*", "/inbox/*", "S3Action", "s3:PutObject on arn:aws:s3:::mail-bucket/messages/AMAZON"),
         (
             "SourceAccount: !Ref AWS::AccountId",

@@ -1,0 +1,89 @@
+"""In which order CloudFormation makes what template.yaml has, and whether it takes the names.
+
+.ci/template                       everything, with linters
+python .ci/template_order_test.py  this only
+"""
+
+import re
+import unittest
+
+from template_graph import closure, needs, transformed
+from template_render import NAME_PROPERTIES, REQUIRED, load, render
+from template_test import SETS
+
+# What a name may be, by type, where the template gives one. From each service's API reference; of SES's
+# two from probes: https://docs.aws.amazon.com/ses/latest/APIReference/API_CreateReceiptRuleSet.html
+NAMES = {
+    "AWS::SES::ReceiptRuleSet": r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?",
+    "AWS::SES::ReceiptRule": r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?",
+    "AWS::SES::ConfigurationSet": r"[A-Za-z0-9_-]{1,64}",
+    "AWS::Logs::LogGroup": r"[A-Za-z0-9_/.#-]{1,512}",
+    "AWS::CloudWatch::Dashboard": r"[A-Za-z0-9_-]{1,255}",
+    # Glue takes more; what Athena's DDL takes without quotes.
+    "AWS::Glue::Database": r"[a-z_][a-z0-9_]{0,254}",
+    "AWS::Glue::Table": r"[a-z_][a-z0-9_]{0,254}",
+}
+
+# CloudFormation takes capitals and 128 characters. SES takes 64, as the README says.
+STACKS = ("m", "ses-forwarder", "Mail-Forwarder", "M" + "a-" * 31 + "b")
+
+
+class Order(unittest.TestCase):
+    def test_what_is_named_is_made_and_nothing_goes_in_circles(self):
+        for name, parameters in SETS.items():
+            graph = needs(parameters)
+            for logical, named in graph.items():
+                self.assertLessEqual(named, graph.keys(), f"{name}: {logical}")
+                self.assertNotIn(logical, closure(graph, logical), name)
+
+    def test_the_rule_comes_last(self):
+        """A rule puts an object into the bucket; a rollback can delete only an empty one."""
+        for name, parameters in SETS.items():
+            graph = needs(parameters)
+            before = closure(graph, "Rule")
+            self.assertEqual(
+                set(),
+                graph.keys() - before - {"Rule"},
+                f"{name}: nothing has Rule wait for these; name them in its DependsOn or, where a condition "
+                "may leave them out, in its Metadata",
+            )
+
+    def test_depends_on_names_nothing_that_may_be_left_out(self):
+        resources = load()["Resources"]
+        for logical, body in resources.items():
+            depends = body.get("DependsOn", [])
+            for name in [depends] if isinstance(depends, str) else depends:
+                self.assertNotIn("Condition", resources.get(name, {}), f"{logical} depends on {name}")
+
+
+class Names(unittest.TestCase):
+    def test_each_service_takes_the_names_that_the_template_gives(self):
+        for stack in STACKS:
+            self.assertLessEqual(len(stack), 64)
+            for parameters in SETS.values():
+                for logical, body in transformed(render(REQUIRED | parameters, stack)).items():
+                    name = given(body)
+                    if name is not None:
+                        with self.subTest(stack=stack, logical=logical, name=name):
+                            self.assertRegex(name, rf"\A{NAMES[body['Type']]}\Z")
+
+    def test_a_name_that_is_too_long_or_has_capitals_is_found(self):
+        for kind, name in {
+            "AWS::SES::ReceiptRuleSet": "m" * 65,
+            "AWS::SES::ReceiptRule": "mail-",
+            "AWS::Glue::Database": "Mail",
+            "AWS::Glue::Table": "mail-index",
+        }.items():
+            self.assertIsNone(re.fullmatch(NAMES[kind], name), kind)
+
+
+def given(body):
+    """The name that a resource is given, if any."""
+    node = body["Properties"]
+    for key in (NAME_PROPERTIES[body["Type"]] or "").split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -39,7 +39,7 @@ pub(super) fn build(
         binaries.iter().filter(|name| !built.contains_key(&(release, (**name).to_owned()))).collect();
     if !missing.is_empty() {
         let mut command = cargo();
-        command.args(["build", "--quiet", "--message-format=json-render-diagnostics"]);
+        command.args(["build", "--locked", "--quiet", "--message-format=json-render-diagnostics"]);
         command.args(release.then_some("--release"));
         command.args(missing.iter().flat_map(|name| ["--bin", name]));
         let output = command

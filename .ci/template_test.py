@@ -64,6 +64,7 @@ SETS = {
         "RetryHours": 1,
         "SubjectPrefix": "[in.example]",
         "HideDestinations": "true",
+        "OnRefused": "notice",
         "MessageRetentionDays": 3650,
         "LogRetentionDays": 3653,
     },
@@ -218,6 +219,7 @@ class Parameters(unittest.TestCase):
             "LogRetentionDays": [2],
             "OnSpam": ["Drop", ""],
             "HideDestinations": ["yes", ""],
+            "OnRefused": ["drop", ""],
             "Analytics": ["on", ""],
             "TlsPolicy": ["require"],
         }
@@ -327,6 +329,7 @@ class Wiring(unittest.TestCase):
                     "ON_DKIM_FAIL": "forward",
                     "SUBJECT_PREFIX": "",
                     "HIDE_DESTINATIONS": "false",
+                    "ON_REFUSED": "stub",
                     "CONFIGURATION_SET": "forwarded",
                 },
                 "HandleDeadLetterFunction": both

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use ses_forwarder::{
     address::Address,
     body::Recoding,
-    decision::{Decision, Policy, decide, judge, may_be_told},
+    decision::{Decision, decide, judge, may_be_told},
     delivery::{self, Reason},
     domains::Domains,
     header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
-    notification::Notification,
+    notification::{Notification, Verdict},
     outcome::{self, INCOMPLETE, Outcome, Refusal, Sent, Status},
     sends::{Send, sends},
-    settings::EmailSettings,
+    settings::{EmailSettings, OnRefused},
+    stub::{About, Stub, Why, stub},
 };
 use ses_forwarder_aws::{
     bucket::Object,
@@ -27,7 +28,10 @@ use ses_forwarder_aws::{
 };
 use time::OffsetDateTime;
 
-use crate::{Failure, Handler, Invocation};
+use crate::{
+    Failure, Handler, Invocation,
+    asked::{StubRequest, is_forwarded},
+};
 
 /// How old a message is that is handled for the first time, at most: SES invokes within seconds, by two
 /// clocks that may differ.
@@ -71,6 +75,8 @@ struct Draft<'a> {
     /// For no recipient yet.
     how: Rewrite<'a>,
     domains: &'a Domains,
+    /// Whether stubs are to go out in its place, and why.
+    stubs: Option<&'a StubRequest>,
 }
 
 impl Draft<'_> {
@@ -84,10 +90,16 @@ impl Draft<'_> {
         Outgoing { header: header.into(), body, recoding }
     }
 
-    /// The sends that no accepted one stands for.
+    /// A stub of the message under the same header.
+    fn stub(&self, outgoing: &Outgoing, about: &About<'_>) -> Outgoing {
+        let Stub { header, body } = stub(self.block, &outgoing.header, about);
+        Outgoing { header: header.into(), body: body.into(), recoding: None }
+    }
+
+    /// The sends that no accepted one stands for; of stubs, all.
     fn missing(&self, outcome: &Outcome) -> Vec<Send> {
-        let sent: HashSet<&str> =
-            outcome.sent.iter().flat_map(|sent| &sent.destinations).map(String::as_str).collect();
+        let sent = outcome.sent.iter().filter(|sent| sent.stub || self.stubs.is_none());
+        let sent: HashSet<&str> = sent.flat_map(|sent| &sent.destinations).map(String::as_str).collect();
         let named = header::named(self.block, self.how.deliveries);
         sends(self.how.deliveries, &named, self.domains, |destination| sent.contains(destination))
     }
@@ -142,13 +154,6 @@ impl<'a> Message<'a> {
         Outcome { sent, refused, released, forward_millis, tries, doubts, delivery, bytes, ..blank }
     }
 
-    /// What a release goes past: what was recorded, else what the verdicts say.
-    fn released_from(&self, earlier: Option<&Outcome>, usual: &Policy) -> Option<String> {
-        let recorded = earlier.and_then(Outcome::releasable);
-        let reason = recorded.or_else(|| judge(self.notification, usual).err());
-        reason.filter(|_| self.invocation.release).map(|reason| reason.word().to_owned())
-    }
-
     /// The end of a try at a message that is settled.
     fn settled(&self, as_what: &Outcome) -> Ending {
         self.settled_by(as_what).expect("the ledger asked before")
@@ -161,8 +166,7 @@ impl<'a> Message<'a> {
     fn settled_by(&self, earlier: &Outcome) -> Option<Ending> {
         let same_request = earlier.request_id == self.invocation.request_id;
         let failure = match earlier.status {
-            // Some recipient has not got it.
-            Status::Forwarded if self.invocation.release && earlier.releasable().is_some() => return None,
+            Status::Forwarded if self.invocation.asked.reopens(earlier) => return None,
             Status::Forwarded => None,
             Status::Rejected if same_request => {
                 let error = earlier.error.clone();
@@ -232,12 +236,13 @@ impl Handler {
                 Err(error) => Err(Err(error.into())),
             }
         };
-        let policy = &message.invocation.policy;
-        if let Err(reason) = judge(message.notification, policy)
+        let asked = &message.invocation.asked;
+        if asked.is_decided_by_verdicts()
+            && let Err(reason) = judge(message.notification, &asked.policy(self.settings.policy, None))
             && self.routing.current(bucket).await.is_ok_and(|routes| !routes.senders().let_past_verdicts())
         {
             return match claimed.await {
-                Ok((entry, _)) if is_forwarded(&entry) => Ok(nothing_to_do(entry)),
+                Ok((entry, _)) if is_forwarded(entry.outcome.as_ref()) => Ok(nothing_to_do(entry)),
                 Ok((mut entry, _)) => {
                     let outcome = message.outcome(Status::Dropped, entry.outcome.clone(), None);
                     self.drop(message, &mut entry, reason, outcome).await
@@ -278,9 +283,13 @@ impl Handler {
         let EmailSettings { common, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
-        let routes = if message.invocation.release { Arc::new(routes.without_senders()) } else { routes };
-        let mut decision = decide(message.notification, &facts, policy, &routes, &common.domains);
-        if is_forwarded(&entry) && !leave_those_without(&mut decision, &entry) {
+        let earlier = entry.outcome.as_ref();
+        let policy = asked.policy(self.settings.policy, earlier);
+        let routes = if asked.heeds_senders(earlier) { routes } else { Arc::new(routes.without_senders()) };
+        let mut decision = decide(message.notification, &facts, &policy, &routes, &common.domains);
+        if let Some(forwarded) = earlier.filter(|earlier| is_forwarded(Some(earlier)))
+            && !asked.narrow(&mut decision, message.notification, forwarded)
+        {
             return Ok(nothing_to_do(entry));
         }
         let reason = decision.reason();
@@ -311,9 +320,11 @@ impl Handler {
                 };
                 let body = stored.slice(block.body_at..);
                 let recoding = Recoding::of(&block, &body).map(Arc::new);
-                let draft = Draft { block: &block, body, recoding, how, domains: &common.domains };
+                let stubs = asked.stubs(entry.outcome.as_ref());
+                let draft = Draft { block: &block, body, recoding, how, domains: &common.domains, stubs };
                 let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), Some(stored.len()));
-                let released = message.released_from(entry.outcome.as_ref(), &self.settings.policy);
+                let earlier = entry.outcome.as_ref();
+                let released = asked.released_from(message.notification, &self.settings.policy, earlier);
                 outcome.released = outcome.released.max(released);
                 outcome.reencoded = draft.recoding.is_some();
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
@@ -329,7 +340,7 @@ impl Handler {
     /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should
     /// that not be possible, it waits.
     async fn give_back(&self, message: &Message<'_>, entry: &mut Entry, failure: Failure) -> Ending {
-        if is_forwarded(entry) {
+        if is_forwarded(entry.outcome.as_ref()) {
             return Ending { outcome: entry.outcome.clone(), repeated: true, failure: Some(failure) };
         }
         let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), None);
@@ -436,9 +447,31 @@ impl Handler {
             let outgoing = draft.outgoing(header);
             let configuration_set = self.settings.configuration_set.as_deref();
             let envelope = Envelope { from: &from, to: &destinations, configuration_set };
-            match mailer.send(&outgoing, envelope).await {
-                Ok(message_id) => {
-                    outcome.sent.push(Sent { message_id, destinations });
+            let sent = match draft.stubs {
+                Some(StubRequest { words, .. }) => {
+                    let stub = self.stub(message, draft, &outgoing, Why::MailboxTooSmall, words);
+                    mailer.send(&stub, envelope).await.map(|message_id| (message_id, true))
+                }
+                None => match mailer.send(&outgoing, envelope).await {
+                    Err(refusal) if self.is_for_stub(message, &refusal) => {
+                        let why = if outgoing.is_too_large() { Why::TooLarge } else { Why::Content };
+                        let stub = self.stub(message, draft, &outgoing, why, &refusal.message);
+                        match mailer.send(&stub, envelope).await {
+                            Ok(message_id) => {
+                                outcome.error = Some(recorded(&refusal));
+                                Ok((message_id, true))
+                            }
+                            // What counts is what the message was refused for.
+                            Err(error) if error.kind == Kind::Permanent => Err(refusal),
+                            Err(error) => Err(error),
+                        }
+                    }
+                    sent => sent.map(|message_id| (message_id, false)),
+                },
+            };
+            match sent {
+                Ok((message_id, stub)) => {
+                    outcome.sent.push(Sent { message_id, destinations, stub });
                     outcome.forward_millis = message.age();
                     if missing.peek().is_some() {
                         // The claim goes on. The last record tells of this send too; that one has to be
@@ -488,6 +521,28 @@ impl Handler {
         }
     }
 
+    /// Whether what SES refused for this reaches its reader as a stub.
+    fn is_for_stub(&self, message: &Message<'_>, refusal: &CallError) -> bool {
+        refusal.kind == Kind::Permanent
+            && self.settings.on_refused == OnRefused::Stub
+            // It would only tell where to get it.
+            && message.notification.virus != Verdict::Fail
+    }
+
+    /// What goes out in place of a message.
+    fn stub(
+        &self,
+        message: &Message<'_>,
+        draft: &Draft<'_>,
+        outgoing: &Outgoing,
+        why: Why,
+        words: &str,
+    ) -> Outgoing {
+        let original = message.invocation.bucket.address(&message.keys.message);
+        let bytes = draft.block.body_at + draft.body.len();
+        draft.stub(outgoing, &About { why, words, bytes, original: &original })
+    }
+
     /// Keeps what SES refused, and records that it did.
     async fn reject(
         &self,
@@ -517,23 +572,7 @@ impl Handler {
     }
 }
 
-/// Whether a message that is open all the same has been forwarded: for some of its recipients, and is to be
-/// released for the others.
-fn is_forwarded(entry: &Entry) -> bool {
-    entry.outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Forwarded)
-}
-
-/// Leaves of a decision on a forwarded message those recipients that it was not forwarded for; `false` if there is
-/// nothing to send them.
-fn leave_those_without(decision: &mut Decision, entry: &Entry) -> bool {
-    let Decision::Forward { deliveries, .. } = decision else { return false };
-    let without = entry.outcome.iter().flat_map(|outcome| &outcome.left_out);
-    let without: Vec<Address> = without.flat_map(|one| Address::parse_bare(&one.recipient)).collect();
-    deliveries.retain(|delivery| without.contains(&delivery.recipient));
-    !deliveries.is_empty()
-}
-
-/// The end of a release that comes to nothing, as nobody is without the message, or still is not to have it.
+/// The end of a try that asks for something more of a forwarded message, and comes to nothing.
 fn nothing_to_do(entry: Entry) -> Ending {
     Ending { outcome: entry.outcome, repeated: true, failure: None }
 }

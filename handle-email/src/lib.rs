@@ -8,6 +8,7 @@
 //! retried and then dead-lettered; duplicates are rare, since a message is claimed before it is sent
 //! and every send recorded.
 
+mod asked;
 mod failure;
 mod forwarding;
 mod report;
@@ -19,7 +20,6 @@ use lambda_runtime::Context;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
-    decision::Policy,
     notification::{Record, records},
     settings::EmailSettings,
 };
@@ -34,7 +34,12 @@ use ses_forwarder_aws::{
 use time::OffsetDateTime;
 
 pub use self::failure::Failure;
-use self::{forwarding::Message, report::Report, routing::Routing};
+use self::{
+    asked::{Asked, StubRequest},
+    forwarding::Message,
+    report::Report,
+    routing::Routing,
+};
 
 /// Handles events, one at a time; made once a process.
 #[derive(Debug)]
@@ -65,10 +70,8 @@ struct Invocation<'a> {
     tries: u32,
     /// Whether the event is as SES makes it, so that it may be the first of its message.
     first_hand: bool,
-    /// Whether the message's owner has asked for it, although it was dropped.
-    release: bool,
-    /// What to do with what fails a check.
-    policy: Policy,
+    /// What it asks for beside that.
+    asked: Asked,
     function_name: &'a str,
     started: OffsetDateTime,
     /// When Lambda ends it.
@@ -104,15 +107,18 @@ impl Handler {
     /// Handles an event. All records are, even if one fails; the failure then names each that did.
     pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
         let deadline = Deadline::before(context.deadline());
-        let Origin { continues, tries, release, virus, records: as_ses_makes_it } = Origin::of(&event);
-        let policy = self.settings.policy;
+        let Origin { continues, tries, release, virus, stub, records: as_ses_makes_it } = Origin::of(&event);
+        let asked = match stub {
+            Some(stub) => Asked::Stub(stub),
+            None if release => Asked::Release { virus },
+            None => Asked::Nothing,
+        };
         let started = SystemTime::now().into();
         let invocation = Invocation {
             request_id: continues.as_deref().unwrap_or(&context.request_id),
             tries,
-            first_hand: as_ses_makes_it.is_some() && continues.is_none() && !release,
-            release,
-            policy: if release { policy.released(virus) } else { policy },
+            first_hand: as_ses_makes_it.is_some() && continues.is_none() && asked == Asked::Nothing,
+            asked,
             function_name: &context.env_config.function_name,
             started,
             ends: end(context, started),
@@ -175,6 +181,8 @@ struct Origin {
     release: bool,
     /// Whether it asks for them even if a virus was found.
     virus: bool,
+    /// Who is to get a stub.
+    stub: Option<StubRequest>,
     /// What comes from SES has records; what is asked for by hand is a notification from the archive.
     #[serde(rename = "Records")]
     records: Option<serde::de::IgnoredAny>,

@@ -49,6 +49,10 @@ impl Report {
         if let Some(outcome) = outcome {
             put("destinations", outcome.destinations.len().into());
             put("sends", outcome.sent.len().into());
+            let stubs = outcome.sent.iter().filter(|sent| sent.stub).count();
+            if stubs > 0 {
+                put("stubs", stubs.into());
+            }
             if let Some(reason) = &outcome.reason {
                 put("Reason", reason.as_str().into());
             }

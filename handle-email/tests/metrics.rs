@@ -57,6 +57,7 @@ fn dashboard() -> BTreeSet<String> {
 async fn each_end_of_a_message_is_counted_and_shown() {
     let mut config = Config::default();
     config.parameters.insert("RetryHours".to_owned(), "1".to_owned());
+    config.parameters.insert("OnRefused".to_owned(), "notice".to_owned());
     let stack = Stack::start(config).await.expect("the stack starts");
     let refused = refused_message();
     let mut ids = Vec::new();

@@ -20,3 +20,4 @@ mod sender;
 pub mod sends;
 pub mod settings;
 mod steps;
+pub mod stub;

@@ -229,6 +229,9 @@ pub struct Sent {
     pub message_id: String,
     /// Its envelope.
     pub destinations: Vec<String>,
+    /// Whether a [`stub`](crate::stub) was sent in place of the message; absent where it was not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stub: bool,
 }
 
 /// One bounce that SES sent to the sender.
@@ -305,7 +308,7 @@ mod tests {
     }
 
     fn send(id: &str, to: &str) -> Sent {
-        Sent { message_id: id.to_owned(), destinations: vec![to.to_owned()] }
+        Sent { message_id: id.to_owned(), destinations: vec![to.to_owned()], stub: false }
     }
 
     /// Few values of everything, so that two records are often alike in some of it.
@@ -328,8 +331,11 @@ mod tests {
                 texts,
             )| {
                 let (destinations, reason, error, request_id) = texts;
-                let sent =
-                    sends.into_iter().map(|(message_id, destinations)| Sent { message_id, destinations });
+                let sent = sends.into_iter().map(|(message_id, destinations)| Sent {
+                    message_id,
+                    destinations,
+                    stub: false,
+                });
                 let delivery = events.into_iter().map(|(at, destination, code)| DeliveryEvent {
                     at: second(at),
                     destination,

@@ -48,6 +48,8 @@ pub mod names {
     pub const SUBJECT_PREFIX: &str = "SUBJECT_PREFIX";
     /// Whether To and Cc keep the recipients that they name.
     pub const HIDE_DESTINATIONS: &str = "HIDE_DESTINATIONS";
+    /// What the reader of a message gets that SES refuses.
+    pub const ON_REFUSED: &str = "ON_REFUSED";
     /// SES configuration set of forwarded mail.
     pub const CONFIGURATION_SET: &str = "CONFIGURATION_SET";
     /// Where notices go by mail.
@@ -112,8 +114,19 @@ pub struct EmailSettings {
     pub subject_prefix: String,
     /// `HIDE_DESTINATIONS`: no destination takes the place of a recipient in To and Cc.
     pub hide_destinations: bool,
+    /// `ON_REFUSED`.
+    pub on_refused: OnRefused,
     /// `CONFIGURATION_SET`.
     pub configuration_set: Option<String>,
+}
+
+/// What becomes of a message that SES refuses for its content: its size, or a file of a kind that it does not send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefused {
+    /// `stub`: its reader gets a [`stub`](crate::stub) in its place.
+    Stub,
+    /// `notice`: the operator is told.
+    Notice,
 }
 
 impl EmailSettings {
@@ -157,6 +170,7 @@ impl EmailSettings {
         let subject_prefix =
             lookup.optional(names::SUBJECT_PREFIX, SUBJECT, subject_prefix).unwrap_or_default();
         let hide_destinations = lookup.or_default(names::HIDE_DESTINATIONS, "false", FLAG, flag);
+        let on_refused = lookup.or_default(names::ON_REFUSED, "stub", REFUSED, on_refused);
         let configuration_set = lookup.optional(names::CONFIGURATION_SET, CONFIGURATION, configuration_set);
         lookup.finish()?;
         let common = common.expect("finish reports what is missing");
@@ -167,6 +181,7 @@ impl EmailSettings {
             policy,
             subject_prefix,
             hide_destinations,
+            on_refused,
             configuration_set,
         })
     }
@@ -288,6 +303,7 @@ const DOMAINS: &str = "a domain such as example.com, or several with commas betw
 const PREFIX: &str = "a key prefix that ends in a slash, such as mail/messages/, and does not begin with one";
 const KEY: &str = "an S3 key such as config/routes.toml, without a slash at its beginning or end";
 const ACTION: &str = "forward, tag or drop";
+const REFUSED: &str = "stub or notice";
 const FLAG: &str = "true or false";
 const SUBJECT: &str = "at most 64 characters of text without line breaks";
 const CONFIGURATION: &str =
@@ -315,6 +331,11 @@ fn is_key(value: &str) -> bool {
 fn action(value: &str) -> Option<Action> {
     let actions = [("forward", Action::Forward), ("tag", Action::Tag), ("drop", Action::Drop)];
     actions.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(value)).map(|(_, action)| action)
+}
+
+fn on_refused(value: &str) -> Option<OnRefused> {
+    let words = [("stub", OnRefused::Stub), ("notice", OnRefused::Notice)];
+    words.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(value)).map(|(_, what)| what)
 }
 
 fn flag(value: &str) -> Option<bool> {
@@ -366,6 +387,7 @@ mod tests {
             },
             subject_prefix: String::new(),
             hide_destinations: false,
+            on_refused: OnRefused::Stub,
             configuration_set: None,
         }
     }
@@ -404,6 +426,7 @@ mod tests {
             ("ON_DKIM_FAIL", "drop"),
             ("SUBJECT_PREFIX", "[Firma ü] "),
             ("HIDE_DESTINATIONS", "true"),
+            ("ON_REFUSED", "Notice"),
             ("CONFIGURATION_SET", "set-1"),
         ]);
         let mut all = expected();
@@ -426,6 +449,7 @@ mod tests {
         };
         all.subject_prefix = "[Firma ü] ".to_owned();
         all.hide_destinations = true;
+        all.on_refused = OnRefused::Notice;
         all.configuration_set = Some("set-1".to_owned());
         assert_eq!(read(&variables), Ok(all));
     }
@@ -468,6 +492,7 @@ mod tests {
             ("ON_SPF_FAIL", "bounce"),
             ("SUBJECT_PREFIX", "a\r\nBcc: x@y.example"),
             ("HIDE_DESTINATIONS", "yes"),
+            ("ON_REFUSED", "drop"),
             ("CONFIGURATION_SET", "two words"),
         ];
         for (name, value) in cases {

@@ -14,7 +14,7 @@ pub(super) const OVERSHOOT: usize = LINE_OCTETS + 2;
 
 /// What is done to a run of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     /// Into quoted-printable (RFC 2045 section 6.7).
     QuotedPrintable,
     /// Into base64 (RFC 2045 section 6.8).
@@ -27,7 +27,7 @@ pub(super) enum Coding {
 
 /// How far a run of bytes has been read.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Offset of the next byte.
     at: usize,
     /// Octets on the line that is being written.
@@ -49,7 +49,7 @@ impl Progress {
 
 impl Coding {
     /// The field that a part has to declare; `None` if its own stays true.
-    pub(super) fn declaration(self) -> Option<&'static str> {
+    pub(crate) fn declaration(self) -> Option<&'static str> {
         match self {
             Coding::QuotedPrintable => Some("Content-Transfer-Encoding: quoted-printable\r\n"),
             Coding::Base64 => Some("Content-Transfer-Encoding: base64\r\n"),
@@ -58,7 +58,7 @@ impl Coding {
     }
 
     /// Bytes that it makes of `source`.
-    pub(super) fn length(self, source: &[u8]) -> u64 {
+    pub(crate) fn length(self, source: &[u8]) -> u64 {
         let mut progress = Progress::default();
         let mut out = Vec::with_capacity(2 * OVERSHOOT);
         let mut length = 0;
@@ -74,7 +74,7 @@ impl Coding {
 
     /// Appends what it makes of the next bytes until `out` has a length of `until` or little more; `true` if
     /// that was all.
-    pub(super) fn encode(
+    pub(crate) fn encode(
         self,
         source: &[u8],
         progress: &mut Progress,

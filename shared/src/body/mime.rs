@@ -21,22 +21,22 @@ const DEPTH: usize = 32;
 
 /// A part that has no parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leaf {
+pub(crate) struct Leaf {
     /// Its header in the body, without the empty line; nothing if it is the message itself.
-    pub(super) header: Range<usize>,
+    pub(crate) header: Range<usize>,
     /// Its content in the body.
-    pub(super) body: Range<usize>,
+    pub(crate) body: Range<usize>,
     /// What its content is.
-    pub(super) media: Media,
+    pub(crate) media: Media,
     /// How it is encoded.
-    pub(super) transfer: Transfer,
+    pub(crate) transfer: Transfer,
     /// Whether it is the message itself.
-    pub(super) is_message: bool,
+    pub(crate) is_message: bool,
 }
 
 /// What the content of a leaf is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Media {
+pub(crate) enum Media {
     /// Lines of text.
     Text,
     /// Bytes.
@@ -47,7 +47,7 @@ pub(super) enum Media {
 
 /// `Content-Transfer-Encoding` (RFC 2045 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transfer {
+pub(crate) enum Transfer {
     /// `7bit`, `8bit`, `binary`, or none.
     Identity,
     QuotedPrintable,
@@ -74,10 +74,12 @@ struct Multipart {
 
 /// Walks the leaves of a body.
 #[derive(Debug)]
-pub(super) struct Leaves<'a> {
+pub(crate) struct Leaves<'a> {
     body: &'a [u8],
     open: Vec<Multipart>,
     next: Next,
+    /// Whether what is signed is walked too, as it will not be touched.
+    opens_signed: bool,
 }
 
 /// What comes next.
@@ -107,7 +109,16 @@ struct Delimiter {
 impl<'a> Leaves<'a> {
     /// The leaves of `body`, which stands behind `block`.
     pub(super) fn of(block: &HeaderBlock<'_>, body: &'a [u8]) -> Leaves<'a> {
-        let mut leaves = Leaves { body, open: Vec::new(), next: Next::End };
+        Leaves::walk(block, body, false)
+    }
+
+    /// The leaves of what is signed too, for who only reads them.
+    pub(crate) fn to_read(block: &HeaderBlock<'_>, body: &'a [u8]) -> Leaves<'a> {
+        Leaves::walk(block, body, true)
+    }
+
+    fn walk(block: &HeaderBlock<'_>, body: &'a [u8], opens_signed: bool) -> Leaves<'a> {
+        let mut leaves = Leaves { body, open: Vec::new(), next: Next::End, opens_signed };
         leaves.next = leaves.begin(block, 0..0, 0, false, true);
         leaves
     }
@@ -122,7 +133,7 @@ impl<'a> Leaves<'a> {
         is_message: bool,
     ) -> Next {
         let transfer = transfer_of(block);
-        let media = match part_of(block, in_digest) {
+        let media = match part_of(block, in_digest, self.opens_signed) {
             Part::Multipart(multipart) if self.open.len() < DEPTH => {
                 self.open.push(multipart);
                 return Next::Between(body_at);
@@ -232,15 +243,15 @@ pub(super) fn extent(text: &[u8], field: &Field<'_>) -> (usize, usize) {
 }
 
 /// What a part is, by its Content-Type.
-fn part_of(block: &HeaderBlock<'_>, in_digest: bool) -> Part {
+fn part_of(block: &HeaderBlock<'_>, in_digest: bool, opens_signed: bool) -> Part {
     let Some(field) = block.fields().find(|field| field.is("Content-Type")) else {
         return if in_digest { Part::Message } else { Part::Leaf(Media::Text) };
     };
     steps::count(field.value.len());
     let value = String::from_utf8_lossy(field.value);
     match &*word(&value) {
-        "multipart/signed"
-        | "multipart/encrypted"
+        "multipart/signed" if !opens_signed => Part::Leaf(Media::Sealed),
+        "multipart/encrypted"
         | "application/pkcs7-mime"
         | "application/x-pkcs7-mime"
         | "application/pgp-encrypted" => Part::Leaf(Media::Sealed),

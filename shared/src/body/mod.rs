@@ -11,8 +11,8 @@
 //! `multipart/encrypted`, S/MIME, PGP in the text), since a signature covers the encoding; parts in an
 //! encoding that is not MIME's; headers of parts, and what stands between parts.
 
-mod coding;
-mod mime;
+pub(crate) mod coding;
+pub(crate) mod mime;
 
 use std::ops::Range;
 

@@ -69,7 +69,7 @@ impl<'a> HeaderBlock<'a> {
     }
 
     /// What follows the block.
-    pub(super) fn body(&self) -> &'a [u8] {
+    pub(crate) fn body(&self) -> &'a [u8] {
         &self.message[self.body_at..]
     }
 

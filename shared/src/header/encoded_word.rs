@@ -25,7 +25,7 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
 }
 
 /// Text of bytes in an unstated charset: UTF-8, and what is not UTF-8 as windows-1252.
-pub(super) fn utf8_or_windows_1252(bytes: &[u8]) -> String {
+pub(crate) fn utf8_or_windows_1252(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -37,7 +37,7 @@ pub(super) fn utf8_or_windows_1252(bytes: &[u8]) -> String {
 }
 
 /// Text with spaces for control characters.
-pub(super) fn without_controls(text: &str) -> String {
+pub(crate) fn without_controls(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 

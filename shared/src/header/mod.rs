@@ -7,6 +7,8 @@
 //! writes it. `author` turns the writer of a message into a mailbox at our domain. What stands in a
 //! structured field is read by `token`, `mailbox` and `address_spec`, each on top of the one before.
 //!
+//! `part` reads what the header of a part says of it.
+//!
 //! Everything takes time and memory linear in the header block, whatever stands in it.
 
 mod address_spec;
@@ -20,6 +22,7 @@ mod folding;
 mod mailbox;
 mod mending;
 mod parameters;
+mod part;
 mod phrase;
 mod rewriting;
 mod rules;
@@ -29,5 +32,7 @@ mod token;
 
 pub use author::is_made_up;
 pub use block::{Field, Fields, HeaderBlock, split};
+pub(crate) use encoded_word::{utf8_or_windows_1252, without_controls};
 pub use facts::{HeaderFacts, Marks};
+pub(crate) use part::PartFacts;
 pub use rewriting::{Rewrite, Rewritten, named, rewrite};

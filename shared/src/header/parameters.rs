@@ -24,6 +24,24 @@ pub(super) fn value(field: &[u8], name: &str) -> Option<String> {
     found.map(|(_, value)| String::from_utf8_lossy(&unquoted(value)).into_owned())
 }
 
+/// A parameter as it stands in a field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parameter {
+    /// In lower case.
+    pub(super) name: String,
+    /// Without quotes.
+    pub(super) value: Vec<u8>,
+}
+
+/// All parameters of a field whose names are ASCII.
+pub(super) fn all(field: &[u8]) -> impl Iterator<Item = Parameter> {
+    let named = Parts::of(field).skip(1).filter_map(named).filter(|(name, _)| name.is_ascii());
+    named.map(|(name, value)| Parameter {
+        name: String::from_utf8_lossy(name).to_ascii_lowercase(),
+        value: unquoted(value),
+    })
+}
+
 /// The field with each value that is not ASCII percent-encoded in UTF-8 (RFC 2231 section 4), in pieces where
 /// it is long (section 3). Where the field has such a form of a parameter already or a name that is too long for it, and wherever else something
 /// is not ASCII, `?` stands instead.

@@ -81,6 +81,16 @@ impl Outgoing {
         self.header.len() as u64 + body
     }
 
+    /// Bytes of the message in base64, as a request holds it.
+    fn encoded_len(&self) -> u64 {
+        self.len().div_ceil(3) * 4
+    }
+
+    /// Whether it is larger than SES says that it takes.
+    pub fn is_too_large(&self) -> bool {
+        self.encoded_len() > MAX_ENCODED
+    }
+
     /// The message as a file would hold it, produced while it is sent.
     pub fn to_body(&self) -> SdkBody {
         Content::plain(self).into_body()
@@ -154,8 +164,8 @@ pub(crate) fn classified(mut error: CallError) -> CallError {
 
 /// What SES's words leave out of a message that is too large.
 fn sized(mut error: CallError, message: &Outgoing) -> CallError {
-    let encoded = message.len().div_ceil(3) * 4;
-    if error.kind == Kind::Permanent && encoded > MAX_ENCODED {
+    let encoded = message.encoded_len();
+    if error.kind == Kind::Permanent && message.is_too_large() {
         error.message.push_str(&format!(
             " (the message has {} bytes, {encoded} in base64; SES takes {MAX_ENCODED})",
             message.len(),

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `OPERATION` | such as `ses:SendEmail`, `s3:GetObject`; `s3:*` any of a service, `*` any |
 //! | `(PREFIX)` | only calls whose S3 key, queue, topic or From address begins so |
-//! | `EFFECT` | `throttle`, `500`, `503`, `access-denied`, `not-found`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
+//! | `EFFECT` | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
 //! | `WHEN` | nothing: every call; `*N`: the first N; `@K`: the K-th, from 1; `%P` or `%P/SEED`: P in 100 by chance |
 //!
 //! `--fault 'ses:SendEmail=throttle*2' --fault 's3:PutObject(outcome/)=kill-after@1'`
@@ -46,6 +46,8 @@ pub enum Effect {
     AccessDenied,
     /// 404: no such key, configuration set, queue or topic.
     NotFound,
+    /// 400: what is asked is refused for good, such as a message for its content.
+    Reject,
     /// No answer.
     Hang,
     /// The connection is cut before the call takes effect.
@@ -80,12 +82,13 @@ pub enum When {
     },
 }
 
-const EFFECTS: [(&str, Effect); 11] = [
+const EFFECTS: [(&str, Effect); 12] = [
     ("throttle", Effect::Throttle),
     ("500", Effect::Internal),
     ("503", Effect::Unavailable),
     ("access-denied", Effect::AccessDenied),
     ("not-found", Effect::NotFound),
+    ("reject", Effect::Reject),
     ("hang", Effect::Hang),
     ("reset-before", Effect::ResetBefore),
     ("reset-after", Effect::ResetAfter),
@@ -118,6 +121,8 @@ impl Effect {
             }
             (Effect::NotFound, "sns") => Refusal::new(404, "NotFound", "Topic does not exist"),
             (Effect::NotFound, _) => Refusal::new(404, "NotFoundException", "Resource not found"),
+            (Effect::Reject, "ses") => Refusal::new(400, "MessageRejected", "Transaction failed: refused."),
+            (Effect::Reject, _) => Refusal::new(400, "InvalidRequest", "Invalid request"),
             (
                 Effect::Hang
                 | Effect::ResetBefore

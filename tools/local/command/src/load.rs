@@ -30,8 +30,7 @@ pub(crate) struct Arguments {
 
 /// Sends and accounts. Fails if a message is lost, or doubled without a reason.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config =
-        Config { functions: Functions::Build { release: true }, watched: false, ..Config::default() };
+    let config = Config { functions: Functions::Build { release: true }, watched: false, ..load::config() };
     let stack = Stack::start(config).await?;
     let load = Load {
         messages: arguments.messages,

@@ -24,8 +24,8 @@ pub(crate) struct StackArguments {
     /// A fault to inject, such as ses:SendEmail=throttle*2. May be given more than once.
     ///
     /// OPERATION[(PREFIX)]=EFFECT[WHEN]. OPERATION is such as s3:GetObject, s3:* or *; PREFIX is how the key, queue, topic
-    /// or From address begins. EFFECT is throttle, 500, 503, access-denied, not-found, hang, reset-before, reset-after,
-    /// truncate, slow:MS, kill-before or kill-after. WHEN is nothing for each call, *N for the first N, @K for the K-th, %P
+    /// or From address begins. EFFECT is throttle, 500, 503, access-denied, not-found, reject, hang, reset-before,
+    /// reset-after, truncate, slow:MS, kill-before or kill-after. WHEN is nothing for each call, *N for the first N, @K for the K-th, %P
     /// for P in 100.
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,

@@ -9,7 +9,7 @@ use ses_forwarder_local_trials::load::{self, Load};
 
 #[tokio::test]
 async fn every_message_is_accounted_for_while_calls_fail() {
-    let stack = Stack::start(Config::default()).await.unwrap();
+    let stack = Stack::start(load::config()).await.unwrap();
     let load = Load { messages: 300, time: Duration::ZERO, connections: 4, fault_percent: 5 };
     let account = load::run(&stack, load).await.unwrap();
     assert!(account.balances(), "{account}{:#?}", account.problems);
@@ -22,7 +22,7 @@ async fn every_message_is_accounted_for_while_calls_fail() {
 async fn a_message_that_gets_lost_fails_the_run() {
     // Without the queue, what Lambda gives up is nobody's.
     let folder = tempfile::tempdir().unwrap();
-    let config = Config::default();
+    let config = load::config();
     let template = std::fs::read_to_string(&config.template).unwrap();
     let queue = "      DeadLetterQueue:\n        Type: SQS\n        TargetArn: !GetAtt DeadLetterQueue.Arn\n";
     assert!(template.contains(queue));
@@ -40,7 +40,7 @@ async fn a_message_that_gets_lost_fails_the_run() {
 
 #[tokio::test]
 async fn what_is_missing_afterwards_fails_the_run() {
-    let stack = Stack::start(Config::default()).await.unwrap();
+    let stack = Stack::start(load::config()).await.unwrap();
     let load = Load { messages: 12, time: Duration::ZERO, connections: 2, fault_percent: 0 };
     let taken = load::send(&stack, load).await.unwrap();
     let mailbox = stack.data().join("maildir/r3@out.example/new");

@@ -104,6 +104,13 @@ async fn the_largest_message_is_sent() {
     let line = [&[b'x'; 76][..], b"\r\n"].concat();
     raw.extend(line.iter().cycle().take((40 << 20) - MAIL.len()));
     let ses = bench.ses(OPERATOR);
+    // If the request's own encoding counts, that is 30 MB.
+    let encoded = "Message length is more than 41943040 bytes long: '55924056'.";
+    assert_eq!(
+        send(&ses, raw.clone(), &["ann@out.example"]).await,
+        refused(400, "BadRequestException", encoded)
+    );
+    bench.services.ses().configure(|account| account.limit_is_encoded = false);
     let id = send(&ses, raw.clone(), &["ann@out.example"]).await.unwrap();
     assert!(std::fs::read(bench.data.path().join(format!("sent/{id}.eml"))).unwrap() == raw);
     raw.push(b'x');

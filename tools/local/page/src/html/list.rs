@@ -15,12 +15,13 @@ use crate::{
 const OPERATIONS: [&str; 6] = ["ses:SendEmail", "s3:GetObject", "s3:PutObject", "s3:*", "sns:Publish", "*"];
 
 /// How a call can go wrong, and in words.
-const EFFECTS: [(&str, &str); 12] = [
+const EFFECTS: [(&str, &str); 13] = [
     ("throttle", "is throttled"),
     ("500", "gets an internal error (500)"),
     ("503", "finds the service unavailable (503)"),
     ("access-denied", "is not allowed"),
     ("not-found", "finds nothing (404)"),
+    ("reject", "is refused for good (400)"),
     ("slow:5000", "waits for five seconds first"),
     ("hang", "gets no answer"),
     ("reset-before", "is cut off, without effect"),

@@ -16,7 +16,7 @@ use ses_forwarder_local_aws::{
     faults::{Effect, Fault, When},
     journal::{End, Event},
 };
-use ses_forwarder_local_stack::{Client, Parts, privacy::leaks};
+use ses_forwarder_local_stack::{Client, Config, Parts, privacy::leaks};
 use tokio::{
     sync::{Semaphore, broadcast::error::RecvError},
     task::JoinSet,
@@ -36,6 +36,14 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// What the faults do, each with its part of the chance.
 const EFFECTS: [Effect; 5] =
     [Effect::Throttle, Effect::Internal, Effect::ResetAfter, Effect::KillBefore, Effect::KillAfter];
+
+/// The stack to send to: one that tells each message that SES refuses, so that a refusal and the notice of it are
+/// accounted for too.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.parameters.insert("OnRefused".to_owned(), "notice".to_owned());
+    config
+}
 
 /// How much to send.
 #[derive(Debug, Clone, Copy)]

@@ -179,6 +179,7 @@ impl Trial {
             Effect::Unavailable => &["ServiceUnavailable"],
             Effect::AccessDenied => &["AccessDenied"],
             Effect::NotFound => &["NoSuchKey", "NotFound"],
+            Effect::Reject => &["MessageRejected", "InvalidRequest"],
             Effect::Hang => &["Timeout"],
             Effect::ResetBefore | Effect::ResetAfter | Effect::Truncate => {
                 &["ConnectionFailure", "UnreadableResponse", "BodyInterrupted"]

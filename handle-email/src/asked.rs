@@ -1,0 +1,144 @@
+//! What an invocation asks of a message that has been dealt with, beside trying it again.
+//!
+//! It stands in the event beside the records, where SES puts nothing and no sender has a say: only who may
+//! invoke the function can ask.
+
+use serde::Deserialize;
+use ses_forwarder::{
+    address::Address,
+    decision::{Decision, Policy, judge},
+    notification::{Notification, Verdict},
+    outcome::{Outcome, Status},
+};
+
+/// What is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// What SES asks for.
+    #[default]
+    Nothing,
+    /// By its owner: to send a message that was dropped, past its verdict and past lines for its sender.
+    Release {
+        /// Even if a virus was found in it.
+        virus: bool,
+    },
+    /// By `handle-dead-letter`: to send a stub of a forwarded message to destinations that did not take it for its
+    /// size.
+    Stub(StubRequest),
+}
+
+/// To whom a stub is to go.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct StubRequest {
+    /// As SES was given them.
+    pub(crate) destinations: Vec<String>,
+    /// What their servers said.
+    pub(crate) words: String,
+}
+
+impl Asked {
+    /// What is done with what fails a check. `earlier` is what is recorded of the message.
+    pub(crate) fn policy(&self, usual: Policy, earlier: Option<&Outcome>) -> Policy {
+        match self {
+            Asked::Release { virus } => usual.released(*virus),
+            // It passed all checks, or was released, when it was forwarded.
+            Asked::Stub(_) if is_forwarded(earlier) => usual.released(false),
+            Asked::Nothing | Asked::Stub(_) => usual,
+        }
+    }
+
+    /// Whether lines for senders count.
+    pub(crate) fn heeds_senders(&self, earlier: Option<&Outcome>) -> bool {
+        match self {
+            Asked::Nothing => true,
+            Asked::Release { .. } => false,
+            Asked::Stub(_) => !is_forwarded(earlier),
+        }
+    }
+
+    /// Whether the verdicts alone can decide on a message that nothing is known of yet.
+    pub(crate) fn is_decided_by_verdicts(&self) -> bool {
+        !matches!(self, Asked::Stub(_))
+    }
+
+    /// Whether something is left to do for a message that has been forwarded.
+    pub(crate) fn reopens(&self, forwarded: &Outcome) -> bool {
+        match self {
+            Asked::Nothing => false,
+            // Some recipient has not got it.
+            Asked::Release { .. } => forwarded.releasable().is_some(),
+            Asked::Stub(StubRequest { destinations, .. }) => {
+                destinations.iter().any(|destination| lacks_stub(forwarded, destination))
+            }
+        }
+    }
+
+    /// Leaves of a decision on a message that has been forwarded what is asked for; `false` if that is nothing.
+    pub(crate) fn narrow(
+        &self,
+        decision: &mut Decision,
+        notification: &Notification,
+        forwarded: &Outcome,
+    ) -> bool {
+        let Decision::Forward { deliveries, .. } = decision else { return false };
+        match self {
+            Asked::Nothing => return false,
+            Asked::Release { .. } => {
+                let without = forwarded.left_out.iter().flat_map(|one| Address::parse_bare(&one.recipient));
+                let without: Vec<Address> = without.collect();
+                deliveries.retain(|delivery| without.contains(&delivery.recipient));
+            }
+            // The stub of a virus would only tell where to get it.
+            Asked::Stub(_) if notification.virus == Verdict::Fail => return false,
+            Asked::Stub(StubRequest { destinations, .. }) => {
+                for delivery in deliveries.iter_mut() {
+                    delivery.destinations.retain(|destination| {
+                        let destination = destination.to_string();
+                        destinations.contains(&destination) && lacks_stub(forwarded, &destination)
+                    });
+                }
+                deliveries.retain(|delivery| !delivery.destinations.is_empty());
+            }
+        }
+        !deliveries.is_empty()
+    }
+
+    /// Whether it is stubs that are to go out, and to whom.
+    pub(crate) fn stubs(&self, earlier: Option<&Outcome>) -> Option<&StubRequest> {
+        match self {
+            Asked::Stub(request) if is_forwarded(earlier) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// What a release goes past: what was recorded, else what the verdicts say.
+    pub(crate) fn released_from(
+        &self,
+        notification: &Notification,
+        usual: &Policy,
+        earlier: Option<&Outcome>,
+    ) -> Option<String> {
+        if !matches!(self, Asked::Release { .. }) {
+            return None;
+        }
+        let recorded = earlier.and_then(Outcome::releasable);
+        let reason = recorded.or_else(|| judge(notification, usual).err());
+        reason.map(|reason| reason.word().to_owned())
+    }
+}
+
+/// Whether a message has been forwarded.
+pub(crate) fn is_forwarded(earlier: Option<&Outcome>) -> bool {
+    earlier.is_some_and(|outcome| outcome.status == Status::Forwarded)
+}
+
+/// Whether a destination was sent the message itself, and no stub of it.
+fn lacks_stub(outcome: &Outcome, destination: &str) -> bool {
+    let of = |stub: bool| {
+        outcome
+            .sent
+            .iter()
+            .any(|sent| sent.stub == stub && sent.destinations.iter().any(|to| to == destination))
+    };
+    of(false) && !of(true)
+}

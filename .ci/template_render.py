@@ -52,6 +52,10 @@ NAME_PROPERTIES = {
     "AWS::Glue::Database": "DatabaseInput.Name",
     "AWS::Glue::Table": "TableInput.Name",
     "AWS::Glue::Crawler": "Name",
+    # These are the domain's, and of the one stack that is given its zone.
+    "AWS::SES::EmailIdentity": None,
+    "AWS::Route53::RecordSetGroup": None,
+    "AWS::Budgets::Budget": "Budget.BudgetName",
 }
 
 
@@ -114,6 +118,8 @@ class Scope:
 
     def check_rules(self):
         for rule in self.template["Rules"].values():
+            if not self.value(rule.get("RuleCondition", True)):
+                continue
             for assertion in rule["Assertions"]:
                 if not self.value(assertion["Assert"]):
                     raise Refused(assertion["AssertDescription"])
@@ -148,6 +154,11 @@ class Scope:
         kind = self.resources[logical]["Type"]
         if attribute == "Arn":
             return ARNS[kind].format(name=self.name(logical), region=REGION, account=ACCOUNT)
+        if kind == "AWS::SES::EmailIdentity":
+            domain = self.value(self.resources[logical]["Properties"]["EmailIdentity"])
+            token = f"token{attribute[-1]}"
+            name = attribute.startswith("DkimDNSTokenName")
+            return f"{token}._domainkey.{domain}" if name else f"{token}.dkim.amazonses.com"
         assert (kind, attribute) == ("AWS::SQS::Queue", "QueueName"), f"{kind} has no {attribute} here"
         return self.name(logical)
 

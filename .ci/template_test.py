@@ -20,6 +20,7 @@ os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
 # SAM's translator says at each run that it has not published metrics about itself.
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 RENDERS = ROOT / "target/ci/renders"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a2b3c4d-0000-1111-2222-333344445555"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:operators"
 
 VERDICTS = (
@@ -49,6 +50,25 @@ SETS = {
     **{f"{action}-all": dict.fromkeys(VERDICTS, action) for action in ("drop", "tag", "forward")},
     "two-domains": {"EmailDomain": "in.example,second.example"},
     "four-domains": {"EmailDomain": "in.example, b.example, c.example, mail.d.example"},
+    "a-zone": {"HostedZoneId": "Z1"},
+    "four-zones": {
+        "EmailDomain": "in.example, b.example, c.example, mail.d.example, e.example",
+        "HostedZoneId": "Z1, Z2, Z3, Z4",
+    },
+    "fourth-zone": {
+        "EmailDomain": "in.example, b.example, c.example, mail.d.example",
+        "HostedZoneId": ",,,Z4",
+    },
+    "more-zones-than-domains": {"HostedZoneId": "Z1,Z2,Z3,Z4"},
+    "keys": {"BucketKeyArn": KEY, "TopicKeyArn": KEY},
+    "keys-of-what-is-there": {
+        "BucketKeyArn": KEY,
+        "TopicKeyArn": KEY,
+        "ExistingBucket": "mail.in.example",
+        "NoticeTopicArn": TOPIC,
+        "Analytics": "crawler",
+    },
+    "budget": {"MonthlyBudget": 20},
     "guest": {"ExistingRuleSet": "company", "ExistingBucket": "mail.in.example"},
     "guest-behind-a-rule": {
         "ExistingRuleSet": "company",
@@ -164,6 +184,10 @@ class Parameters(unittest.TestCase):
             "MessageRetentionDays": [1, 3650],
             "SilenceAlarmHours": [0, 168],
             "SendingQuota": [0, 200, 10000000],
+            "MonthlyBudget": [0, 20, "12.50"],
+            "HostedZoneId": ["", "Z0123456789ABCDEFGHIJ", "Z1, Z2", ",Z2"],
+            "BucketKeyArn": ["", KEY, KEY.replace(":aws:", ":aws-cn:")],
+            "TopicKeyArn": ["", KEY],
             "RetryHours": [1, 312],
         }
         for name, values in good.items():
@@ -215,6 +239,10 @@ class Parameters(unittest.TestCase):
             "MessageRetentionDays": [0, 3651],
             "SilenceAlarmHours": [-1, 169],
             "SendingQuota": [-1],
+            "MonthlyBudget": [-1],
+            "HostedZoneId": ["in.example", "/hostedzone/Z1", "Z1;Z2"],
+            "BucketKeyArn": ["alias/mail", KEY.replace("key/", "alias/"), "1a2b3c4d"],
+            "TopicKeyArn": [TOPIC],
             "RetryHours": [0, 313],
             "LogRetentionDays": [2],
             "OnSpam": ["Drop", ""],
@@ -235,6 +263,11 @@ class Parameters(unittest.TestCase):
         cases = {
             "Give a NoticeAddress or a NoticeTopicArn": {"NoticeAddress": ""},
             "DestinationDomain must not be in": {"EmailDomain": "b.example,out.example"},
+            "Give a NoticeAddress: it is what MonthlyBudget tells": {
+                "MonthlyBudget": 20,
+                "NoticeAddress": "",
+                "NoticeTopicArn": TOPIC,
+            },
         }
         for sentence, parameters in cases.items():
             with self.subTest(sentence), self.assertRaisesRegex(Refused, sentence):
@@ -446,6 +479,55 @@ class Wiring(unittest.TestCase):
         )
         without = statements(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""), "HandleDeadLetterRole")
         self.assertNotIn("SendNotices", without)
+
+    def test_roles_use_a_key_only_where_one_is_given(self):
+        roles = ("HandleEmailRole", "HandleDeadLetterRole", "CrawlerRole")
+
+        def uses(template):
+            return {
+                (role, statement["Resource"], statement["Condition"]["StringEquals"]["kms:ViaService"])
+                for role in roles
+                for statement in statements(template, role).values()
+                if any(action.startswith("kms:") for action in listed(statement["Action"]))
+            }
+
+        self.assertEqual(set(), uses(rendered(Analytics="crawler")))
+        topic = KEY.replace("1a2b", "5e6f")
+        template = rendered(Analytics="crawler", BucketKeyArn=KEY, TopicKeyArn=topic)
+        self.assertEqual(
+            {(role, KEY, f"s3.{REGION}.amazonaws.com") for role in roles}
+            | {("HandleDeadLetterRole", topic, f"sns.{REGION}.amazonaws.com")},
+            uses(template),
+        )
+        (rule,) = template["Resources"]["Bucket"]["Properties"]["BucketEncryption"][
+            "ServerSideEncryptionConfiguration"
+        ]
+        self.assertEqual(
+            {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}, rule["ServerSideEncryptionByDefault"]
+        )
+        self.assertEqual(topic, template["Resources"]["NoticeTopic"]["Properties"]["KmsMasterKeyId"])
+
+    def test_a_zone_gets_what_its_domain_needs(self):
+        template = rendered(EmailDomain="in.example,b.example", HostedZoneId="Z1,Z2")
+        for number, domain, zone in (("", "in.example", "Z1"), ("2", "b.example", "Z2")):
+            identity = template["Resources"][f"Identity{number}"]
+            records = template["Resources"][f"Records{number}"]
+            self.assertEqual(domain, identity["Properties"]["EmailIdentity"])
+            self.assertEqual(zone, records["Properties"]["HostedZoneId"])
+            self.assertEqual(
+                {
+                    (domain, "MX", f"10 inbound-smtp.{REGION}.amazonaws.com"),
+                    (f"_dmarc.{domain}", "TXT", '"v=DMARC1; p=none"'),
+                    *((f"token{n}._domainkey.{domain}", "CNAME", f"token{n}.dkim.amazonses.com") for n in (1, 2, 3)),
+                },
+                {
+                    (record["Name"], record["Type"], *record["ResourceRecords"])
+                    for record in records["Properties"]["RecordSets"]
+                },
+            )
+            for kept in (identity, records):
+                self.assertEqual("RetainExceptOnCreate", kept["DeletionPolicy"])
+                self.assertEqual("Retain", kept["UpdateReplacePolicy"])
 
     def test_the_queue_hides_a_dead_letter_long_enough(self):
         template = rendered()

@@ -10,6 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use ses_forwarder::address::Address;
 use ses_forwarder_explain::{message::Question, pair};
+
+use crate::dns::Format;
 use time::OffsetDateTime;
 
 /// Everything about a deployed stack of SES Forwarder, and about its files.
@@ -35,6 +37,12 @@ pub enum Command {
         /// DNS server to ask instead of the system's
         #[arg(long, value_name = "IP:PORT")]
         nameserver: Option<SocketAddr>,
+    },
+    /// Print the DNS records that the domains need, to receive and to send; exits 1 if SES can't tell all yet
+    Dns {
+        /// Which records.
+        #[command(flatten)]
+        question: DnsQuestion,
     },
     /// Make the stack's receipt rule set the active one, so that it gets the mail
     Activate {
@@ -197,6 +205,23 @@ pub enum RoutesCommand {
     },
 }
 
+/// Which DNS records to print.
+#[derive(Debug, Clone, Args)]
+pub struct DnsQuestion {
+    /// Those of this stack's domains
+    #[arg(long, required_unless_present = "email_domain", conflicts_with = "email_domain")]
+    pub stack: Option<String>,
+    /// Region and credentials.
+    #[command(flatten)]
+    pub access: Access,
+    /// Those of this domain, or of several with commas between them, before there is a stack
+    #[arg(long, value_name = "DOMAIN")]
+    pub email_domain: Option<String>,
+    /// Where they are to be put
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
 /// The stack, and where it is.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
@@ -338,6 +363,9 @@ mod tests {
             "release --stack s --sender a@x.example --since soon",
             "trace --stack s",
             "doctor --stack s --nameserver localhost",
+            "dns",
+            "dns --stack s --email-domain in.example",
+            "dns --stack s --format bind",
             "routes check",
             "routes check f --stack s --email-domain in.example",
             "explain f",

@@ -3,6 +3,8 @@
 //! mail ([`activate`]) or take it away ([`remove`]), where a message is ([`trace`], [`find`]), try messages
 //! again ([`replay`]), send one that was dropped ([`release`]), save notifications as events ([`events`]), the routes file ([`routes`]).
 //!
+//! Which DNS records the domains need, [`dns`] prints.
+//!
 //! What a stack is made of is read from its outputs and from its functions' configuration
 //! ([`deployed`]), so nothing here repeats a name or a prefix of the template.
 
@@ -13,9 +15,11 @@ pub mod assumed;
 pub mod clients;
 pub mod consent;
 pub mod deployed;
+pub mod dns;
 pub mod doctor;
 pub mod events;
 pub mod find;
+mod identity;
 pub mod orphan;
 pub mod release;
 pub mod remove;
@@ -74,6 +78,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let (clients, deployed) = open(&target).await?;
             events::run(&clients, &deployed, limit, &folder, json).await?
         }
+        Command::Dns { question } => dns::run(&question, json).await?,
         Command::Routes { command } => routes::run(&command, json).await?,
         Command::Explain { question, routes, assumed } => {
             routes::explain_message(&question, routes.as_ref(), &assumed, json).await?

@@ -1,8 +1,7 @@
 //! Each domain: where its mail is led, and whether what is sent from it is believed.
 
-use anyhow::Context;
 use aws_sdk_sesv2::{
-    operation::get_email_identity::{GetEmailIdentityError, GetEmailIdentityOutput},
+    operation::get_email_identity::GetEmailIdentityOutput,
     types::{BehaviorOnMxFailure, DkimStatus, MailFromDomainStatus},
 };
 
@@ -10,7 +9,11 @@ use super::{
     Finding,
     dns::{Dns, known},
 };
-use crate::{clients::Clients, deployed::Deployed};
+use crate::{
+    clients::Clients,
+    deployed::Deployed,
+    identity::{self, and_above},
+};
 
 pub(super) const MX: &str = "MX record";
 pub(super) const IDENTITY: &str = "sending identity";
@@ -59,7 +62,7 @@ pub(super) async fn sending(
     };
     let mut findings = Vec::new();
     for domain in domains {
-        match identity(clients, domain).await {
+        match identity::covering(clients, domain).await {
             Ok(Some((name, identity))) => {
                 findings.push(judge_identity(&deployed.region, &name, &identity));
                 findings.push(super::check(DKIM, dkim(&deployed.region, &name, &identity, dns)).await);
@@ -84,29 +87,6 @@ pub(super) async fn sending(
         }
     }
     findings
-}
-
-/// The identity that covers a domain: itself, or one above it; `None` if there is none.
-/// <https://docs.aws.amazon.com/ses/latest/dg/creating-identities.html>
-async fn identity(
-    clients: &Clients,
-    domain: &str,
-) -> anyhow::Result<Option<(String, GetEmailIdentityOutput)>> {
-    for name in and_above(domain) {
-        match clients.sesv2.get_email_identity().email_identity(name).send().await {
-            Ok(output) => return Ok(Some((name.to_owned(), output))),
-            Err(error)
-                if error.as_service_error().is_some_and(GetEmailIdentityError::is_not_found_exception) => {}
-            Err(error) => return Err(error).with_context(|| format!("SES does not tell of identity {name}")),
-        }
-    }
-    Ok(None)
-}
-
-/// A domain and those above it that have a dot.
-fn and_above(domain: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(domain), |domain| domain.split_once('.').map(|(_, above)| above))
-        .filter(|domain| domain.contains('.'))
 }
 
 fn judge_identity(region: &str, name: &str, identity: &GetEmailIdentityOutput) -> Finding {
@@ -321,10 +301,5 @@ mod tests {
             let finding = judge_dmarc("in.example", signer, "in.example", record, count);
             assert_eq!((finding.state, finding.found.as_str()), (state, found), "{record}");
         }
-    }
-
-    #[test]
-    fn domains_above_end_before_the_top() {
-        assert_eq!(and_above("a.in.example").collect::<Vec<_>>(), ["a.in.example", "in.example"]);
     }
 }

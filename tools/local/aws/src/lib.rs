@@ -4,6 +4,9 @@
 //! them ([`lambda`]), their calls are answered and checked against their roles ([`services`]), and
 //! everything that happens is told to the [`journal`].
 
+#[cfg(not(unix))]
+compile_error!("the local stack runs the functions as Unix processes: on Windows, use it in WSL 2");
+
 pub mod auth;
 mod cloudformation;
 mod cloudwatch;

@@ -4,12 +4,14 @@ use ses_forwarder_iam::Policy;
 
 use crate::{error::TemplateError, yaml::Node};
 
-/// Condition keys that the services of the local stack set: those that a template may ask for.
+/// Condition keys that the services of the local stack set: those that a template may ask for. There is no KMS
+/// here, so nothing asks for what its key lets a role do.
 const KEYS: &[&str] = &[
     "aws:PrincipalArn",
     "aws:SecureTransport",
     "aws:SourceAccount",
     "aws:SourceArn",
+    "kms:ViaService",
     "s3:prefix",
     "ses:FromAddress",
 ];

@@ -54,6 +54,8 @@ const NO_ENCRYPTION: &str = "a folder on this machine is not encrypted by S3 or 
 const NO_METRICS: &str = "there are no CloudWatch metrics here";
 const NO_ANALYTICS: &str = "Athena and Glue are not played; the records they would read are files";
 const NO_TAGS: &str = "tags have no effect";
+const NO_DNS: &str = "there is no DNS here, and SES's identities are verified from the start";
+const NO_BILL: &str = "nothing here costs anything";
 const ANY_PROCESSOR: &str = "the functions run on this machine's processor";
 
 const TOPIC_ARN: (&str, Known) = ("TopicArn", Not("SES's own progress notices about an action are not sent"));
@@ -193,6 +195,7 @@ const KINDS: &[Kind] = &[
             ("DisplayName", Not("mail programs show it; notices are shown on the page instead")),
             ("Subscription", Each(&Map(&[("Endpoint", Played), ("Protocol", Played)]))),
             ("Tags", Not(NO_TAGS)),
+            ("KmsMasterKeyId", Not(NO_ENCRYPTION)),
             ("TopicName", Played),
         ]),
     },
@@ -242,6 +245,34 @@ const KINDS: &[Kind] = &[
                 ]),
             ),
         ]),
+    },
+    Kind {
+        name: "AWS::SES::EmailIdentity",
+        name_property: &["EmailIdentity"],
+        name_limit: 320,
+        attributes: &[
+            "DkimDNSTokenName1",
+            "DkimDNSTokenName2",
+            "DkimDNSTokenName3",
+            "DkimDNSTokenValue1",
+            "DkimDNSTokenValue2",
+            "DkimDNSTokenValue3",
+        ],
+        properties: Not(NO_DNS),
+    },
+    Kind {
+        name: "AWS::Route53::RecordSetGroup",
+        name_property: &[],
+        name_limit: 100,
+        attributes: &[],
+        properties: Not(NO_DNS),
+    },
+    Kind {
+        name: "AWS::Budgets::Budget",
+        name_property: &["Budget", "BudgetName"],
+        name_limit: 100,
+        attributes: &[],
+        properties: Not(NO_BILL),
     },
     Kind {
         name: "AWS::CloudWatch::Alarm",

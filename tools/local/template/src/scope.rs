@@ -300,6 +300,14 @@ impl<'t> Scope<'t> {
         let partition = self.partition();
         Ok(match (kind.name, attribute) {
             (_, "QueueName" | "TopicName") => name,
+            // The tokens that SES here gives every identity.
+            ("AWS::SES::EmailIdentity", _) => {
+                let (kind, number) = attribute.split_at(attribute.len() - 1);
+                match kind {
+                    "DkimDNSTokenName" => format!("token{number}._domainkey.{name}"),
+                    _ => format!("token{number}.dkim.amazonses.com"),
+                }
+            }
             ("AWS::Serverless::Function", _) => self.arn("lambda", &format!("function:{name}")),
             ("AWS::IAM::Role", _) => format!("arn:{partition}:iam::{}:role/{name}", self.account),
             ("AWS::Logs::LogGroup", _) => self.arn("logs", &format!("log-group:{name}:*")),

@@ -352,6 +352,11 @@ mod real {
             ("SubjectPrefix", "[in.example]"),
             ("TlsPolicy", "Require"),
             ("SilenceAlarmHours", "24"),
+            ("SendingQuota", "200"),
+            ("MonthlyBudget", "20"),
+            ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
+            ("BucketKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/1a2b3c4d"),
+            ("TopicKeyArn", "arn:aws:kms:eu-west-1:123456789012:key/1a2b3c4d"),
         ];
         for (name, value) in parameters {
             if let Err(error) = with(&[], &[(name, value)]) {

@@ -44,6 +44,7 @@ SETS = {
     "crawler": {"Analytics": "crawler"},
     "crawler-existing-bucket": {"Analytics": "crawler", "ExistingBucket": "mail.in.example"},
     "configuration-set": {"ConfigurationSet": "forwarded"},
+    "deliveries": {"TrackDelivery": "on"},
     "silence-one-hour": {"SilenceAlarmHours": 1},
     "silence-a-week": {"SilenceAlarmHours": 168, "NoticeTopicArn": TOPIC},
     "tls-required": {"TlsPolicy": "Require"},
@@ -79,6 +80,7 @@ SETS = {
     "everything": {
         "Analytics": "projection",
         "ConfigurationSet": "forwarded",
+        "TrackDelivery": "on",
         "SilenceAlarmHours": 24,
         "SendingQuota": 50000,
         "RetryHours": 1,
@@ -378,7 +380,8 @@ class Wiring(unittest.TestCase):
             variables,
         )
         unused = functions(rendered(NoticeTopicArn=TOPIC, NoticeAddress=""))
-        self.assertEqual("", unused["HandleEmailFunction"]["Environment"]["Variables"]["CONFIGURATION_SET"])
+        created = unused["HandleEmailFunction"]["Environment"]["Variables"]["CONFIGURATION_SET"]
+        self.assertTrue(created.startswith("ses-forwarder-OutgoingSet"), created)
         self.assertEqual("", unused["HandleDeadLetterFunction"]["Environment"]["Variables"]["NOTICE_ADDRESS"])
 
     def test_each_verdict_has_its_own_parameter(self):
@@ -427,6 +430,8 @@ class Wiring(unittest.TestCase):
         keys = {f"arn:aws:s3:::{bucket}/{prefix}*" for prefix in prefixes.values()}
         keys.add(f"arn:aws:s3:::{bucket}/{variables['ROUTES_KEY']}")
         keys.add(f"arn:aws:s3:::{bucket}/{prefixes['error']}notices/*")
+        (suspended,) = re.findall(r'SUSPENDED: &str = "([^"]+)"', (ROOT / "shared/src/keys.rs").read_text())
+        keys.add(f"arn:aws:s3:::{bucket}/{suspended}")
         for role in ("HandleEmailRole", "HandleDeadLetterRole"):
             for statement in statements(template, role).values():
                 for resource in listed(statement["Resource"]):
@@ -532,11 +537,33 @@ class Wiring(unittest.TestCase):
     def test_the_queue_hides_a_dead_letter_long_enough(self):
         template = rendered()
         function = functions(template)["HandleDeadLetterFunction"]
-        (event,) = function["Events"].values()
-        hidden = template["Resources"]["DeadLetterQueue"]["Properties"]["VisibilityTimeout"]
-        self.assertGreaterEqual(
-            hidden, 6 * function["Timeout"] + event["Properties"]["MaximumBatchingWindowInSeconds"]
-        )
+        queues = {"DeadLetters": "DeadLetterQueue", "Feedback": "FeedbackQueue"}
+        self.assertEqual(queues.keys(), function["Events"].keys())
+        for event, queue in queues.items():
+            hidden = template["Resources"][queue]["Properties"]["VisibilityTimeout"]
+            window = function["Events"][event]["Properties"]["MaximumBatchingWindowInSeconds"]
+            self.assertGreaterEqual(hidden, 6 * function["Timeout"] + window)
+
+    def test_what_ses_publishes_is_what_the_rule_takes(self):
+        for parameters, name in (({}, None), ({"ConfigurationSet": "forwarded", "TrackDelivery": "on"}, "forwarded")):
+            template = rendered(**parameters)
+            resources = template["Resources"]
+            name = name or template["Outputs"]["ConfigurationSetName"]["Value"]
+            sends = functions(template)["HandleEmailFunction"]["Environment"]["Variables"]["CONFIGURATION_SET"]
+            events = resources["OutgoingEvents"]["Properties"]
+            pattern = resources["FeedbackRule"]["Properties"]["EventPattern"]
+            self.assertEqual([name, name], [sends, events["ConfigurationSetName"]])
+            self.assertEqual({"ses:configuration-set": [name]}, pattern["detail"]["mail"]["tags"])
+            published = {
+                "bounce": "Email Bounced",
+                "complaint": "Email Complaint Received",
+                "deliveryDelay": "Email Delivery Delayed",
+                "reject": "Email Rejected",
+                "delivery": "Email Delivered",
+            }
+            types = events["EventDestination"]["MatchingEventTypes"]
+            self.assertLessEqual({published[kind] for kind in types}, set(pattern["detail-type"]))
+            self.assertEqual("TrackDelivery" in parameters, "delivery" in types)
 
     def test_ses_is_let_in_for_this_rule_only(self):
         for parameters in ({}, {"ExistingRuleSet": "company"}):

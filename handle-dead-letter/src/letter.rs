@@ -101,7 +101,7 @@ impl<'a> Letter<'a> {
 }
 
 /// By the time at which the queue took it.
-fn age(message: &SqsMessage, now: SystemTime) -> Option<Duration> {
+pub(crate) fn age(message: &SqsMessage, now: SystemTime) -> Option<Duration> {
     let sent: u64 = message.attributes.get("SentTimestamp")?.parse().ok()?;
     let now = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(now.saturating_sub(Duration::from_millis(sent)))

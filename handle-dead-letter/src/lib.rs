@@ -14,6 +14,9 @@
 //!
 //! This order loses nothing: a letter leaves the queue only when its message is settled or told.
 //!
+//! Another queue brings what SES says of mail that went out: [`feedback`] puts that on record and has mail held
+//! for those who refuse it. Which of the two a message is of, is told by what it is.
+//!
 //! Not supported: notices about notices. If one comes back and fails, it is put on record and
 //! logged, and that's it; otherwise two stacks could write to each other for ever.
 
@@ -21,11 +24,13 @@ mod attempt;
 mod batch;
 pub mod cause;
 pub mod channel;
+mod feedback;
 pub mod letter;
 mod metrics;
 pub mod notice;
 pub mod outage;
 mod record;
+pub mod refusals;
 pub mod schedule;
 pub mod settings;
 mod telling;
@@ -125,9 +130,20 @@ impl Handler {
             now: now.into(),
             function: context.env_config.function_name.clone(),
         };
-        let letters = records.iter().map(|message| Letter::read(message, now)).collect();
+        let (mut letters, mut heard) = (Vec::new(), Vec::new());
+        for message in &records {
+            match feedback::read(message, now) {
+                None => letters.push(Letter::read(message, now)),
+                Some(Ok(one)) => heard.push(one),
+                Some(Err(why)) => tracing::info!("an event of SES is passed over: {why}"),
+            }
+        }
+        let cases = batch::cases(letters);
         let mut response = SqsBatchResponse::default();
-        for id in run.deal_with(&batch::cases(letters)).await {
+        for id in run.deal_with(&cases).await {
+            response.add_failure(id);
+        }
+        for id in run.hear(heard).await {
             response.add_failure(id);
         }
         Ok(response)

@@ -279,7 +279,7 @@ fn summary(items: &[&Item]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn subject(summary: &str, place: &Place) -> String {
+pub(crate) fn subject(summary: &str, place: &Place) -> String {
     format!("[{}] {summary}", cut(&place.stack, STACK_SHOWN))
 }
 
@@ -358,7 +358,7 @@ pub fn try_again_command(index: &str, message_id: &str, region: &str, function: 
     )
 }
 
-fn line(text: &mut String, name: &str, value: &str) {
+pub(crate) fn line(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name:<12} {value}");
 }
 
@@ -396,7 +396,7 @@ fn recipients_of(recipients: &[String]) -> String {
     list
 }
 
-fn when(time: OffsetDateTime) -> String {
+pub(crate) fn when(time: OffsetDateTime) -> String {
     let time = time.to_offset(UtcOffset::UTC);
     let (hour, minute, second) = time.to_hms();
     format!("{} {hour:02}:{minute:02}:{second:02} UTC", time.date())

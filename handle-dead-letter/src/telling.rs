@@ -31,7 +31,7 @@ use crate::{
 
 /// Where [`Told`] is kept, beside the marks. No request id has a slash in it.
 const DELAYS: &str = "state/delays";
-const BOUNCES: &str = "state/bounces";
+pub(crate) const BOUNCES: &str = "state/bounces";
 
 /// How long a bounce waits that comes too soon after another.
 const BOUNCE_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -195,7 +195,7 @@ impl Run<'_> {
 
     /// Writes what `change` makes of a state, and returns it with what it was before; `None` if there is
     /// nothing to tell, or another tells it.
-    async fn claim(
+    pub(crate) async fn claim(
         &self,
         name: &str,
         change: impl Fn(&Told) -> Option<Told>,
@@ -214,7 +214,7 @@ impl Run<'_> {
     }
 
     /// Sends by every channel that is configured; one that works suffices.
-    async fn send(&self, notice: &Notice, id: &str) -> bool {
+    pub(crate) async fn send(&self, notice: &Notice, id: &str) -> bool {
         let results = tokio::join!(self.mail(notice, id), self.publish(notice));
         let mut out = false;
         for (channel, result) in [("mail", results.0), ("topic", results.1)] {
@@ -242,7 +242,8 @@ impl Run<'_> {
         let id = format!("{id}.{}", self.now.unix_timestamp());
         let raw = Mail { email_domain, to: &to, stack, id: &id, now: self.now }.write(notice);
         let message = Outgoing { header: raw.into(), body: Bytes::new(), recoding: None };
-        let envelope = Envelope { from: &sender(email_domain), to: &[to], configuration_set: None };
+        let envelope =
+            Envelope { from: &sender(email_domain), to: &[to], configuration_set: None, tags: &[] };
         let mailer = Mailer::new(self.handler.ses.clone(), self.deadline);
         Some(mailer.send(&message, envelope).await.map(drop))
     }

@@ -47,8 +47,9 @@ pub fn cut(text: &str, limit: usize) -> &str {
 
 /// `word` as one word of a POSIX shell (IEEE 1003.1 section 2.2.2), whatever it holds.
 pub fn shell_word(word: &str) -> Cow<'_, str> {
-    let harmless =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-' | b':' | b'=');
+    let harmless = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'_' | b'-' | b':' | b'=' | b'@' | b'+')
+    };
     if !word.is_empty() && word.bytes().all(harmless) {
         Cow::Borrowed(word)
     } else {

@@ -355,7 +355,11 @@ fn alarms_tell_only_what_no_notice_can() {
     let alarms = template.split("    Type: AWS::CloudWatch::Alarm\n").skip(1);
     let watched = alarms.map(|alarm| {
         let end = alarm.find("AlarmActions:").unwrap();
-        let metrics = alarm[..end].lines().filter_map(|line| line.trim().strip_prefix("MetricName: "));
+        let metric = |line: &'static str| {
+            let line = line.trim();
+            line.strip_prefix("MetricName: ").or_else(|| line.strip_prefix("Expression: SELECT "))
+        };
+        let metrics = alarm[..end].lines().filter_map(metric);
         let functions = alarm[..end].lines().filter_map(|line| line.trim().strip_prefix("Value: !Ref "));
         let mut watched: Vec<_> = metrics.chain(functions).collect();
         watched.sort_unstable();
@@ -365,6 +369,11 @@ fn alarms_tell_only_what_no_notice_can() {
         &["HandleDeadLetterFunction", "HandleEmailFunction", "Throttles", "Throttles"][..],
         &["ApproximateNumberOfMessagesVisible"],
         &["Errors", "HandleDeadLetterFunction", "HandleDeadLetterFunction", "NoticesFailed"],
+        &["SUM(PublishFailure) FROM \"AWS/SES\""],
+        &["SUM(PublishExpired) FROM \"AWS/SES\""],
+        &["Send"],
+        &["Reputation.BounceRate"],
+        &["Reputation.ComplaintRate"],
         &["HandleEmailFunction", "Invocations"],
     ];
     assert_eq!(watched.collect::<Vec<_>>(), expected);

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use ses_forwarder::{
     address::Address,
     decision::{Decision, Policy, judge},
+    feedback::is_refused,
     notification::{Notification, Verdict},
     outcome::{Outcome, Status},
 };
@@ -25,6 +26,9 @@ pub(crate) enum Asked {
     /// By `handle-dead-letter`: to send a stub of a forwarded message to destinations that did not take it for its
     /// size.
     Stub(StubRequest),
+    /// By `ses-forwarder resume`: to send what was held for this destination, or refused by it, as it takes mail
+    /// again.
+    Resume(String),
 }
 
 /// To whom a stub is to go.
@@ -43,7 +47,12 @@ impl Asked {
             Asked::Release { virus } => usual.released(*virus),
             // It passed all checks, or was released, when it was forwarded.
             Asked::Stub(_) if is_forwarded(earlier) => usual.released(false),
-            Asked::Nothing | Asked::Stub(_) => usual,
+            Asked::Resume(_)
+                if is_forwarded(earlier) || earlier.is_some_and(|earlier| earlier.released.is_some()) =>
+            {
+                usual.released(false)
+            }
+            Asked::Nothing | Asked::Stub(_) | Asked::Resume(_) => usual,
         }
     }
 
@@ -52,13 +61,13 @@ impl Asked {
         match self {
             Asked::Nothing => true,
             Asked::Release { .. } => false,
-            Asked::Stub(_) => !is_forwarded(earlier),
+            Asked::Stub(_) | Asked::Resume(_) => !is_forwarded(earlier),
         }
     }
 
     /// Whether the verdicts alone can decide on a message that nothing is known of yet.
     pub(crate) fn is_decided_by_verdicts(&self) -> bool {
-        !matches!(self, Asked::Stub(_))
+        !matches!(self, Asked::Stub(_) | Asked::Resume(_))
     }
 
     /// Whether something is left to do for a message that has been forwarded.
@@ -70,6 +79,7 @@ impl Asked {
             Asked::Stub(StubRequest { destinations, .. }) => {
                 destinations.iter().any(|destination| lacks_stub(forwarded, destination))
             }
+            Asked::Resume(destination) => is_refused(forwarded, destination),
         }
     }
 
@@ -88,6 +98,8 @@ impl Asked {
                 let without: Vec<Address> = without.collect();
                 deliveries.retain(|delivery| without.contains(&delivery.recipient));
             }
+            // What the others have is not sent again. Where the routes lead elsewhere by now, it goes there.
+            Asked::Resume(_) => {}
             // The stub of a virus would only tell where to get it.
             Asked::Stub(_) if notification.virus == Verdict::Fail => return false,
             Asked::Stub(StubRequest { destinations, .. }) => {

@@ -10,11 +10,14 @@ use ses_forwarder::{
     address::Address,
     body::Recoding,
     decision::{Decision, decide, judge, may_be_told},
-    delivery::{self, Reason},
+    delivery::{self, Delivery, Reason},
+    delivery_report,
     domains::Domains,
+    feedback,
     header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
     notification::{Notification, Verdict},
     outcome::{self, INCOMPLETE, Outcome, Refusal, Sent, Status},
+    routes::Routes,
     sends::{Send, sends},
     settings::{EmailSettings, OnRefused},
     stub::{About, Stub, Why, stub},
@@ -30,7 +33,8 @@ use time::OffsetDateTime;
 
 use crate::{
     Failure, Handler, Invocation,
-    asked::{StubRequest, is_forwarded},
+    asked::{Asked, StubRequest, is_forwarded},
+    holding,
 };
 
 /// How old a message is that is handled for the first time, at most: SES invokes within seconds, by two
@@ -67,6 +71,15 @@ pub(crate) struct Ending {
     pub(crate) failure: Option<Failure>,
 }
 
+/// What counts for some destinations of a message.
+#[derive(Debug)]
+struct Waiting {
+    /// Those who have to wait, unless they have it, and why.
+    held: Vec<(String, &'static str)>,
+    /// Those that no line of the routes names.
+    unnamed: HashSet<String>,
+}
+
 /// A message to be forwarded. Its header is written for each send anew, as each names its own recipients.
 struct Draft<'a> {
     block: &'a HeaderBlock<'a>,
@@ -96,12 +109,10 @@ impl Draft<'_> {
         Outgoing { header: header.into(), body: body.into(), recoding: None }
     }
 
-    /// The sends that no accepted one stands for; of stubs, all.
-    fn missing(&self, outcome: &Outcome) -> Vec<Send> {
-        let sent = outcome.sent.iter().filter(|sent| sent.stub || self.stubs.is_none());
-        let sent: HashSet<&str> = sent.flat_map(|sent| &sent.destinations).map(String::as_str).collect();
+    /// The sends to those who have to have it, and do not.
+    fn missing(&self, needless: &HashSet<String>) -> Vec<Send> {
         let named = header::named(self.block, self.how.deliveries);
-        sends(self.how.deliveries, &named, self.domains, |destination| sent.contains(destination))
+        sends(self.how.deliveries, &named, self.domains, |destination| needless.contains(destination))
     }
 }
 
@@ -252,7 +263,10 @@ impl Handler {
         }
         let stored = async { Ok(bucket.read(&message.keys.message).await) };
         let routes = async { Ok(self.routing.current(bucket).await) };
-        let ((mut entry, mut ours), stored, routes) = match tokio::try_join!(claimed, stored, routes) {
+        let anew = matches!(asked, Asked::Resume(_));
+        let suspended = async { Ok(self.holding.current(bucket, anew).await) };
+        let all = tokio::try_join!(claimed, stored, routes, suspended);
+        let ((mut entry, mut ours), stored, routes, suspended) = match all {
             Ok(all) => all,
             Err(end) => return end,
         };
@@ -305,6 +319,9 @@ impl Handler {
                 if let Err(error) = self.refuse(message, &facts, &left_out, &mut outcome).await {
                     return Ok(self.give_back(message, &mut entry, error.into()).await);
                 }
+                if reason == Reason::Bounce {
+                    outcome.delivery = delivery_report::refusals(&stored, message.received);
+                }
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 self.drop(message, &mut entry, reason, outcome).await
             }
@@ -326,13 +343,17 @@ impl Handler {
                 let earlier = entry.outcome.as_ref();
                 let released = asked.released_from(message.notification, &self.settings.policy, earlier);
                 outcome.released = outcome.released.max(released);
+                let senders = senders(message.notification, &facts);
+                let held = holding::held(&suspended, &deliveries, &senders);
+                let unnamed = unnamed(&routes, &deliveries, &destinations);
                 outcome.reencoded = draft.recoding.is_some();
                 outcome.destinations = destinations.iter().map(ToString::to_string).collect();
                 let refused = self.refuse(message, &facts, &left_out, &mut outcome).await;
                 outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
                 outcome.reason = reason.map(|reason| reason.word().to_owned());
-                self.send(message, &mut entry, &draft, outcome, refused.err()).await
+                let waiting = Waiting { held, unnamed };
+                self.send(message, &mut entry, &draft, outcome, waiting, refused.err()).await
             }
         }
     }
@@ -430,15 +451,25 @@ impl Handler {
         entry: &mut Entry,
         draft: &Draft<'_>,
         mut outcome: Outcome,
+        Waiting { mut held, unnamed }: Waiting,
         mut hindered: Option<CallError>,
     ) -> Result<Ending, Failure> {
-        let Invocation { mailer, .. } = message.invocation;
+        let Invocation { mailer, asked, .. } = message.invocation;
         let records = message.records();
         let (mut refused, mut in_doubt) = (None, false);
         let reason = outcome.reason.take();
-        let mut missing = draft.missing(&outcome).into_iter().enumerate().peekable();
-        while let Some((number, Send { recipients, destinations, domain, tags })) = missing.next() {
-            let how = Rewrite { email_domain: &domain, recipients: &recipients, tags: &tags, ..draft.how };
+        // Of stubs, all: who has the message is to get one all the same.
+        let accepted = outcome.sent.iter().filter(|sent| sent.stub || draft.stubs.is_none());
+        let mut needless: HashSet<String> = accepted.flat_map(|sent| &sent.destinations).cloned().collect();
+        if let Asked::Resume(resumed) = asked
+            && feedback::is_refused(&outcome, resumed)
+        {
+            needless.retain(|destination| !destination.eq_ignore_ascii_case(resumed));
+        }
+        held.retain(|(destination, _)| needless.insert(destination.clone()));
+        let mut missing = draft.missing(&needless).into_iter().enumerate().peekable();
+        while let Some((number, Send { recipients, destinations, domain, tags: marks })) = missing.next() {
+            let how = Rewrite { email_domain: &domain, recipients: &recipients, tags: &marks, ..draft.how };
             let Rewritten { header, from, notes } = header::rewrite(draft.block, &how);
             // What is dropped is the same for all.
             for note in notes.iter().filter(|_| number == 0) {
@@ -446,7 +477,11 @@ impl Handler {
             }
             let outgoing = draft.outgoing(header);
             let configuration_set = self.settings.configuration_set.as_deref();
-            let envelope = Envelope { from: &from, to: &destinations, configuration_set };
+            let places = destinations.iter().enumerate();
+            let places = places.filter(|(_, one)| unnamed.contains(*one)).map(|(place, _)| place);
+            let places: Vec<usize> = places.collect();
+            let tags = feedback::tags(&message.notification.message_id, message.received.date(), &places);
+            let envelope = Envelope { from: &from, to: &destinations, configuration_set, tags: &tags };
             let sent = match draft.stubs {
                 Some(StubRequest { words, .. }) => {
                     let stub = self.stub(message, draft, &outgoing, Why::MailboxTooSmall, words);
@@ -499,7 +534,10 @@ impl Handler {
         }
         match (hindered, refused) {
             (None, None) => {
-                (outcome.status, outcome.reason) = (Status::Forwarded, reason);
+                (outcome.status, outcome.reason) = match held.first() {
+                    Some((_, why)) => (Status::Held, Some((*why).to_owned())),
+                    None => (Status::Forwarded, reason),
+                };
                 self.ledger.write_after_send(records, entry, &outcome).await.map_err(not_recorded)?;
                 Ok(Ending { outcome: Some(outcome), repeated: false, failure: None })
             }
@@ -575,6 +613,20 @@ impl Handler {
 /// The end of a try that asks for something more of a forwarded message, and comes to nothing.
 fn nothing_to_do(entry: Entry) -> Ending {
     Ending { outcome: entry.outcome, repeated: true, failure: None }
+}
+
+/// Those who say that they sent a message: its author, and the envelope sender.
+fn senders(notification: &Notification, facts: &HeaderFacts) -> Vec<String> {
+    facts.author.iter().map(ToString::to_string).chain(notification.source.clone()).collect()
+}
+
+/// The destinations that no line of the routes names, whichever recipient they are for.
+fn unnamed(routes: &Routes, deliveries: &[Delivery], destinations: &[Address]) -> HashSet<String> {
+    let is_unnamed = |destination: &&Address| {
+        let mut leading = deliveries.iter().filter(|delivery| delivery.destinations.contains(destination));
+        leading.all(|delivery| routes.is_unnamed(&delivery.recipient, destination))
+    };
+    destinations.iter().filter(is_unnamed).map(ToString::to_string).collect()
 }
 
 /// Whether a message is older than one that SES has just stored.

@@ -1,8 +1,8 @@
 //! `handle-email`: forwards each message that SES tells of, and keeps account of it.
 //!
 //! [`Handler::handle`] goes through the records of an event. For each, [`forwarding`] archives the
-//! notification, decides, rewrites, sends, and records the outcome, using the [`routing`] table and
-//! the [`Ledger`] of outcomes; [`report`] writes the one log line that tells of it.
+//! notification, decides, rewrites, sends, and records the outcome, using the [`routing`] table,
+//! the list of those whose mail is held ([`holding`]) and the [`Ledger`] of outcomes; [`report`] writes the one log line that tells of it.
 //!
 //! The promises are those of `docs/semantics.md`: nothing is lost, since a failure is returned and so
 //! retried and then dead-lettered; duplicates are rare, since a message is claimed before it is sent
@@ -11,6 +11,7 @@
 mod asked;
 mod failure;
 mod forwarding;
+mod holding;
 mod report;
 mod routing;
 
@@ -37,6 +38,7 @@ pub use self::failure::Failure;
 use self::{
     asked::{Asked, StubRequest},
     forwarding::Message,
+    holding::Holding,
     report::Report,
     routing::Routing,
 };
@@ -49,6 +51,7 @@ pub struct Handler {
     mailer: Mailer,
     bouncer: Bouncer,
     routing: Routing,
+    holding: Holding,
     ledger: Ledger,
 }
 
@@ -99,6 +102,7 @@ impl Handler {
             mailer: Mailer::new(clients::ses(configuration), Deadline::after(Duration::ZERO)),
             bouncer: Bouncer::new(clients::ses_v1(configuration), Deadline::after(Duration::ZERO)),
             routing: Routing::new(&settings),
+            holding: Holding::default(),
             ledger: Ledger::default(),
             settings,
         }
@@ -107,11 +111,13 @@ impl Handler {
     /// Handles an event. All records are, even if one fails; the failure then names each that did.
     pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
         let deadline = Deadline::before(context.deadline());
-        let Origin { continues, tries, release, virus, stub, records: as_ses_makes_it } = Origin::of(&event);
-        let asked = match stub {
-            Some(stub) => Asked::Stub(stub),
-            None if release => Asked::Release { virus },
-            None => Asked::Nothing,
+        let Origin { continues, tries, release, virus, stub, resumes, records: as_ses_makes_it } =
+            Origin::of(&event);
+        let asked = match (stub, resumes) {
+            (Some(stub), _) => Asked::Stub(stub),
+            (None, Some(destination)) => Asked::Resume(destination),
+            (None, None) if release => Asked::Release { virus },
+            (None, None) => Asked::Nothing,
         };
         let started = SystemTime::now().into();
         let invocation = Invocation {
@@ -183,6 +189,8 @@ struct Origin {
     virus: bool,
     /// Who is to get a stub.
     stub: Option<StubRequest>,
+    /// The destination that `ses-forwarder resume` has taken off the list of those whose mail is held.
+    resumes: Option<String>,
     /// What comes from SES has records; what is asked for by hand is a notification from the archive.
     #[serde(rename = "Records")]
     records: Option<serde::de::IgnoredAny>,

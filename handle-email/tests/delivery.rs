@@ -47,7 +47,7 @@ async fn a_message_is_archived_forwarded_and_recorded() {
     let index = stack.object("index/2026/11/23/m1.json").await.expect("an index");
     assert_eq!(index, format!("{}\n", event["Records"][0]["ses"]));
     let counts = ["s3:GetObject", "s3:PutObject", "ses:SendEmail"].map(|action| calls(&stack, action));
-    assert_eq!(counts, [2, 2, 1], "message and routes; index and outcome; one send");
+    assert_eq!(counts, [3, 2, 1], "message, routes and list of those held for; index and outcome; one send");
 }
 
 #[tokio::test]

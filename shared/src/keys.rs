@@ -2,6 +2,9 @@
 
 use time::Date;
 
+/// The destinations that mail is held for, written with `If-Match`.
+pub const SUSPENDED: &str = "state/destinations.json";
+
 /// The object prefixes of the two functions, each ending in `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefixes {

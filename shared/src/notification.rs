@@ -267,8 +267,7 @@ fn message_id(found: Option<String>) -> Result<String, Other> {
     if id == SETUP_NOTIFICATION {
         return Err(Other::Ignored(format!("{SETUP_NOTIFICATION}, which SES sends when a rule is created")));
     }
-    let safe = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if safe && !id.starts_with('.') && id.len() <= MESSAGE_ID_MAX {
+    if is_message_id(&id) {
         Ok(id)
     } else {
         Err(Other::Unreadable(format!(
@@ -277,6 +276,12 @@ fn message_id(found: Option<String>) -> Result<String, Other> {
             quoted(&id)
         )))
     }
+}
+
+/// Whether a text is a messageId that is safe in an object key.
+pub(crate) fn is_message_id(id: &str) -> bool {
+    let safe = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    safe && !id.is_empty() && !id.starts_with('.') && id.len() <= MESSAGE_ID_MAX
 }
 
 /// The envelope sender without angle brackets; `None` for the null one in any spelling.

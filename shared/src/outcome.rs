@@ -203,6 +203,12 @@ impl Status {
     }
 }
 
+/// Why a message is `held` for a destination that refuses mail.
+pub const SUSPENDED: &str = "suspended";
+
+/// Why a message is `held` for a destination that has complained of its sender.
+pub const COMPLAINT: &str = "complaint";
+
 /// Why a message is `failed` that some of its destinations have: not all sends succeeded.
 pub const INCOMPLETE: &str = "incomplete";
 

@@ -1,6 +1,7 @@
 //! A batch of the queue: each letter is looked into, tried again if it is time, put on record, told if
 //! there is something to tell, and hidden until its next try or done with.
 
+mod reports;
 mod settling;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -18,7 +19,7 @@ use ses_forwarder_aws::{
 };
 use time::OffsetDateTime;
 
-use self::settling::is_claimed;
+use self::{reports::Known, settling::is_claimed};
 use crate::{
     Handler,
     attempt::{Attempt, attempt},
@@ -284,7 +285,11 @@ impl Run<'_> {
                         ending.passed.push(progress.earlier.code.clone());
                     }
                 }
-                Ok(Standing::Refused) => ending.news.push((mark, Item::Refused(progress.failed(case, None)))),
+                Ok(Standing::Refused) => match self.is_known(progress, letter.age).await {
+                    Known::ByEvent => {}
+                    Known::NotYet => ending.keep = Some(schedule::soon()),
+                    Known::Not => ending.news.push((mark, Item::Refused(progress.failed(case, None)))),
+                },
                 Ok(Standing::Final) => self.give_up(case, progress, mark, None, &mut ending),
                 Ok(Standing::Open(nature)) => {
                     ending.keep = Some(wait);

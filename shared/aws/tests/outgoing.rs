@@ -11,7 +11,7 @@ use aws_sdk_sesv2::{
     Client,
     config::{BehaviorVersion, Config, Credentials, Region, SharedHttpClient, retry::RetryConfig},
     primitives::Blob,
-    types::{Destination, EmailContent, RawMessage},
+    types::{Destination, EmailContent, MessageTag, RawMessage},
 };
 use aws_smithy_async::{rt::sleep::TokioSleep, time::StaticTimeSource};
 use aws_smithy_runtime_api::{
@@ -138,7 +138,12 @@ async fn send(
     within: Duration,
 ) -> Result<String, (String, Kind, String)> {
     let to = ["jane@out.example".to_owned(), "\"Data\\\":\\\"bWVzc2FnZQ==\"@out.example".to_owned()];
-    let envelope = Envelope { from: "a_b@in.example", to: &to, configuration_set: Some("set") };
+    let envelope = Envelope {
+        from: "a_b@in.example",
+        to: &to,
+        configuration_set: Some("set"),
+        tags: &[("a", "b".to_owned())],
+    };
     let mailer = Mailer::new(endpoint.client(), Deadline::after(within));
     mailer.send(message, envelope).await.map_err(|error| (error.code, error.kind, error.message))
 }
@@ -159,6 +164,7 @@ async fn in_memory(message: &Outgoing) -> Seen {
                 .build(),
         )
         .configuration_set_name("set")
+        .email_tags(MessageTag::builder().name("a").value("b").build().unwrap())
         .content(EmailContent::builder().raw(raw).build())
         .send()
         .await
@@ -260,7 +266,7 @@ async fn throttling_is_waited_out_and_who_did_so_in_vain_asks_once_until_it_is_h
     let mailer = Mailer::new(endpoint.client(), Deadline::after(MINUTE));
     let message = message(10, 10);
     let to = ["jane@out.example".to_owned()];
-    let envelope = Envelope { from: "a_b@in.example", to: &to, configuration_set: None };
+    let envelope = Envelope { from: "a_b@in.example", to: &to, configuration_set: None, tags: &[] };
     let mut attempts = Vec::new();
     for _ in 0..6 {
         let before = endpoint.seen().len();

@@ -85,6 +85,19 @@ impl Routes {
         Some(Match { key: &line.key, line: line.number, how, destinations, refused })
     }
 
+    /// Whether a destination of a recipient is only the recipient's own name at another domain, by a line for
+    /// whole domains: nobody has written it down, so whoever writes to a name makes one up.
+    pub fn is_unnamed(&self, recipient: &Address, destination: &Address) -> bool {
+        let found = candidates(recipient).find_map(|(pattern, how)| Some((self.lines.get(&pattern)?, how)));
+        let Some((line, how)) = found else { return false };
+        let kept = |leads: &Destination| matches!(leads, Destination::Domain(domain) if recipient.at(domain) == *destination);
+        let is_it =
+            |leads: &Destination| matches!(leads, Destination::Mailbox(address) if address == destination);
+        how >= How::Domain
+            && line.leads.destinations().iter().any(kept)
+            && !self.lines.values().any(|line| line.leads.destinations().iter().any(is_it))
+    }
+
     /// What is said of senders.
     pub fn senders(&self) -> &Senders {
         &self.senders

@@ -99,6 +99,15 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Send what was held for a destination that refused mail, and what it refused, now that it takes mail again
+    Resume {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// Which destination.
+        #[command(flatten)]
+        resumed: Resumed,
+    },
     /// Show all that is known of a message: stored, notification, outcome, sends, log lines
     Trace {
         /// The stack.
@@ -312,6 +321,23 @@ fn since(text: &str) -> Result<OffsetDateTime, String> {
     Ok(OffsetDateTime::from(ago))
 }
 
+/// Which destination takes mail again.
+#[derive(Debug, Args)]
+pub struct Resumed {
+    /// The destination, as the notice names it
+    #[arg(value_name = "ADDRESS")]
+    pub address: Address,
+    /// Look for messages received since, such as 12h or 30d, rather than since it first refused
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub since: Option<Duration>,
+    /// Only tell which messages it would be
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Don't ask before the destination is removed from SES's suppression list
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// Which messages to find.
 #[derive(Debug, Args)]
 pub struct Wanted {
@@ -366,6 +392,8 @@ mod tests {
             "dns",
             "dns --stack s --email-domain in.example",
             "dns --stack s --format bind",
+            "resume --stack s",
+            "resume --stack s ann",
             "routes check",
             "routes check f --stack s --email-domain in.example",
             "explain f",

@@ -1,7 +1,8 @@
 //! Everything about a deployed stack, with the credentials and the region of who runs it, and about its
 //! files. A command a module: what is wrong with a stack ([`doctor`]), make it the one that gets the
 //! mail ([`activate`]) or take it away ([`remove`]), where a message is ([`trace`], [`find`]), try messages
-//! again ([`replay`]), send one that was dropped ([`release`]), save notifications as events ([`events`]), the routes file ([`routes`]).
+//! again ([`replay`]), send one that was dropped ([`release`]) or what was held ([`resume`]), save notifications as
+//! events ([`events`]), the routes file ([`routes`]).
 //!
 //! Which DNS records the domains need, [`dns`] prints.
 //!
@@ -24,6 +25,7 @@ pub mod orphan;
 pub mod release;
 pub mod remove;
 pub mod replay;
+pub mod resume;
 pub mod routes;
 pub mod selection;
 pub mod trace;
@@ -65,6 +67,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Release { target, wanted, virus, dry_run } => {
             let (clients, deployed) = open(&target).await?;
             release::run(&clients, &deployed, &wanted, release::How { virus, dry_run, json }).await?
+        }
+        Command::Resume { target, resumed } => {
+            let (clients, deployed) = open(&target).await?;
+            resume::run(&clients, &deployed, &resumed, json).await?
         }
         Command::Trace { target, ids } => {
             let (clients, deployed) = open(&target).await?;

@@ -28,7 +28,7 @@ pub(crate) const INVOCATIONS: usize = 4;
 /// What came of a message, as printed.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Replayed {
+pub(crate) struct Replayed {
     message_id: String,
     /// What the function answered, such as `forwarded`; `would replay` in a dry run.
     result: Option<String>,
@@ -76,7 +76,30 @@ pub async fn run(
 }
 
 impl Replayed {
-    fn line(&self) -> String {
+    /// What would be done with it.
+    pub(crate) fn planned(message_id: String, what: &str) -> Replayed {
+        Replayed { message_id, result: Some(what.to_owned()), error: None }
+    }
+
+    /// What the function answered.
+    pub(crate) fn of(message_id: String, answer: anyhow::Result<String>) -> Replayed {
+        match answer {
+            Ok(answer) => Replayed { message_id, result: Some(answer), error: None },
+            Err(error) => Replayed { message_id, result: None, error: Some(format!("{error:#}")) },
+        }
+    }
+
+    pub(crate) fn is_failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Whether it waits for a destination that refuses mail.
+    pub(crate) fn is_held(&self) -> bool {
+        self.result.as_deref() == Some("held")
+    }
+
+    /// As people read it.
+    pub(crate) fn line(&self) -> String {
         let Replayed { message_id, result, error } = self;
         match (result, error) {
             (_, Some(error)) => format!("{message_id}  failed: {error}"),
@@ -97,11 +120,7 @@ async fn replay(clients: &Clients, deployed: &Deployed, candidate: Candidate) ->
         };
         invoke(clients, deployed, payload).await
     };
-    let (result, error) = match invoked.await {
-        Ok(answer) => (Some(answer), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    Replayed { message_id: candidate.message_id, result, error }
+    Replayed::of(candidate.message_id, invoked.await)
 }
 
 /// Invokes `handle-email` with an event; what it answers of each message, such as `forwarded`.

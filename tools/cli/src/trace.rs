@@ -277,6 +277,12 @@ fn show_outcome(f: &mut fmt::Formatter<'_>, outcome: &Value) -> fmt::Result {
         let id = sent["messageId"].as_str().unwrap_or_default();
         writeln!(f, "  sent          {id} to {}", listed(&sent["destinations"]))?;
     }
+    for event in outcome["delivery"].as_array().into_iter().flatten() {
+        let text = |name: &str| event[name].as_str().unwrap_or_default();
+        // The code is a destination's: only words and digits are recorded of it.
+        let code = event["code"].as_str().map(|code| format!(" ({code})")).unwrap_or_default();
+        writeln!(f, "  {:<13} {} at {}{code}", text("event"), text("destination"), text("at"))?;
+    }
     for bounce in outcome["refused"].as_array().into_iter().flatten() {
         let id = bounce["messageId"].as_str().unwrap_or_default();
         writeln!(f, "  bounced       {id} to its sender, for {}", listed(&bounce["recipients"]))?;

@@ -364,7 +364,13 @@ fn sending() -> Vec<Seed> {
         ),
         (
             "the configuration set is gone",
-            Says(EMAIL, &[(b"\"CONFIGURATION_SET\":\"\"", b"\"CONFIGURATION_SET\":\"gone\"")]),
+            Says(
+                EMAIL,
+                &[(
+                    b"\"CONFIGURATION_SET\":\"ses-forwarder-OutgoingSet\"",
+                    b"\"CONFIGURATION_SET\":\"gone\"",
+                )],
+            ),
             "configuration set",
             "wrong",
             "create-configuration-set",
@@ -376,7 +382,7 @@ fn sending() -> Vec<Seed> {
             }),
             "suppression list",
             "wrong",
-            "delete-suppressed-destination",
+            "ses-forwarder resume --region",
         ),
     ]
 }

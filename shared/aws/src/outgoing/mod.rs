@@ -22,7 +22,7 @@ use aws_sdk_sesv2::{
     config::{ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut},
     error::BoxError,
     primitives::Blob,
-    types::{Destination, EmailContent, RawMessage},
+    types::{Destination, EmailContent, MessageTag, RawMessage},
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
@@ -62,6 +62,8 @@ pub struct Envelope<'a> {
     pub to: &'a [String],
     /// `ConfigurationSetName`.
     pub configuration_set: Option<&'a str>,
+    /// `EmailTags`, which SES repeats in the events of this send.
+    pub tags: &'a [(&'a str, String)],
 }
 
 /// SES v2, for the time of an invocation.
@@ -121,6 +123,7 @@ impl Mailer {
                 .from_email_address(envelope.from)
                 .destination(Destination::builder().set_to_addresses(Some(envelope.to.to_vec())).build())
                 .set_configuration_set_name(envelope.configuration_set.map(str::to_owned))
+                .set_email_tags(tags(envelope.tags))
                 .content(EmailContent::builder().raw(raw).build())
                 .customize()
                 .interceptor(Swap { message: message.clone(), attempt })
@@ -146,6 +149,12 @@ impl Mailer {
         }
         result
     }
+}
+
+/// Tags as the API takes them; none where there are none.
+fn tags(tags: &[(&str, String)]) -> Option<Vec<MessageTag>> {
+    let tag = |(name, value): &(&str, String)| MessageTag::builder().name(*name).value(value).build().ok();
+    Some(tags.iter().filter_map(tag).collect::<Vec<_>>()).filter(|tags| !tags.is_empty())
 }
 
 /// What SES's names call for where the status would mislead.

@@ -8,6 +8,7 @@ mod domains;
 mod functions;
 mod notices;
 mod receiving;
+mod reputation;
 mod routes;
 mod sending;
 mod stack;
@@ -105,6 +106,7 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     let after = tokio::join!(
         domains::sending(clients, deployed, dns),
         sending::account(clients, deployed.parameter(sending::QUOTA_PARAMETER)),
+        check(reputation::REPUTATION, reputation::reputation(clients, &deployed.stack)),
         check(sending::CONFIGURATION_SET, sending::configuration_set(clients, deployed)),
         check(sending::SUPPRESSION, sending::suppression(clients, deployed)),
         check(functions::HANDLE_DEAD_LETTER, functions::handle_dead_letter(clients, deployed)),
@@ -118,7 +120,7 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     findings.extend([before.5, before.6, before.7, before.8, before.9, before.10, before.11]);
     findings.extend(after.0);
     findings.extend(after.1);
-    findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8]);
+    findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8, after.9]);
     findings
 }
 

@@ -168,9 +168,9 @@ pub(super) async fn suppression(clients: &Clients, deployed: &Deployed) -> anyho
             SUPPRESSION,
             format!("mail to {} is accepted and not delivered", ours.join(", ")),
             format!(
-                "See why it bounced or complained, then for each: aws sesv2 delete-suppressed-destination --region {} \
-                 --email-address {first}",
-                deployed.region
+                "See why it bounced or complained, and once it takes mail again, for each: ses-forwarder resume --region \
+                 {} --stack {} {first}",
+                deployed.region, deployed.stack
             ),
         ),
     })

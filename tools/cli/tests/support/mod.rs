@@ -23,7 +23,7 @@ use ses_forwarder_local_aws::auth::{OPERATOR_KEY, OPERATOR_SECRET};
 use ses_forwarder_local_stack::Stack;
 
 /// All checks of `doctor` where all goes well, in order.
-const CHECKS: [&str; 26] = [
+const CHECKS: [&str; 27] = [
     "stack",
     "outputs",
     "settings",
@@ -43,6 +43,7 @@ const CHECKS: [&str; 26] = [
     "SES account",
     "sending quota",
     "SES pricing plan",
+    "bounces and complaints",
     "configuration set",
     "suppression list",
     "handle-dead-letter",

@@ -1,4 +1,5 @@
-//! CloudWatch: the alarms of the deployment, all of them quiet, as no metric is kept here.
+//! CloudWatch: the alarms of the deployment, all of them quiet, as no metric is kept here; and SES's own two of
+//! the account's reputation.
 //!
 //! Spoken is what the SDK speaks, CBOR over HTTP by operation. Not supported: every other operation, and
 //! filters other than a name's beginning.
@@ -37,15 +38,26 @@ impl Alarms {
         caller: Arc<Caller>,
         head: &Parts,
         body: &[u8],
+        reputation: Option<(f64, f64)>,
     ) -> Result<Response, Refusal> {
         let operation = head.uri.path().rsplit('/').next().unwrap_or_default();
+        if operation == "GetMetricStatistics" {
+            let action = "cloudwatch:GetMetricStatistics";
+            flight.admit(&caller, action, "", "*", vec![Needs::new(action, "*")]).await?;
+            let value = match (text_member(body, "MetricName").as_deref(), reputation) {
+                (Some("Reputation.BounceRate"), Some((bounces, _))) => Some(bounces),
+                (Some("Reputation.ComplaintRate"), Some((_, complaints))) => Some(complaints),
+                _ => None,
+            };
+            return Ok(statistics(value));
+        }
         if operation != "DescribeAlarms" {
             let message = format!("{operation} is not supported here");
             return Err(Refusal::new(400, "UnknownOperationException", message));
         }
         let action = "cloudwatch:DescribeAlarms";
         flight.admit(&caller, action, "", "*", vec![Needs::new(action, "*")]).await?;
-        let prefix = prefix(body).unwrap_or_default();
+        let prefix = text_member(body, "AlarmNamePrefix").unwrap_or_default();
         let alarms: Vec<_> = self.0.iter().filter(|alarm| alarm.name.starts_with(&prefix)).collect();
         Ok(answer(200, |encoder| {
             encoder.map(1)?.str("MetricAlarms")?.array(alarms.len() as u64)?;
@@ -63,6 +75,20 @@ impl Alarms {
             Ok(())
         }))
     }
+}
+
+/// One value as of now, or none.
+fn statistics(value: Option<f64>) -> Response {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    answer(200, |encoder| {
+        encoder.map(1)?.str("Datapoints")?.array(u64::from(value.is_some()))?;
+        if let Some(value) = value {
+            // RFC 8949 section 3.4.2: seconds since 1970.
+            encoder.map(2)?.str("Timestamp")?.tag(minicbor::data::Tag::new(1))?.f64(now.as_secs_f64())?;
+            encoder.str("Maximum")?.f64(value)?;
+        }
+        Ok(())
+    })
 }
 
 /// A refusal, which names its error as the protocol does.
@@ -88,13 +114,13 @@ fn answer(status: u16, write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Encoded
         .expect("status and content type are valid")
 }
 
-/// `AlarmNamePrefix` of a request.
-fn prefix(body: &[u8]) -> Option<String> {
+/// A text of a request.
+fn text_member(body: &[u8], name: &str) -> Option<String> {
     let mut decoder = Decoder::new(body);
     let length = decoder.map().ok()?;
     let mut read = 0;
     while length.is_none_or(|length| read < length) && decoder.datatype().ok()? != Type::Break {
-        if decoder.str().ok()? == "AlarmNamePrefix" {
+        if decoder.str().ok()? == name {
             return decoder.str().ok().map(str::to_owned);
         }
         decoder.skip().ok()?;
@@ -113,9 +139,9 @@ mod tests {
         let mut encoder = Encoder::new(&mut body);
         encoder.begin_map().unwrap().str("MaxRecords").unwrap().u8(5).unwrap();
         encoder.str("AlarmNamePrefix").unwrap().str("mail-").unwrap().end().unwrap();
-        assert_eq!(prefix(&body).as_deref(), Some("mail-"));
-        assert_eq!(prefix(&[0xbf, 0xff]), None);
-        assert_eq!(prefix(&[0xa0]), None);
-        assert_eq!(prefix(b"?"), None);
+        assert_eq!(text_member(&body, "AlarmNamePrefix").as_deref(), Some("mail-"));
+        assert_eq!(text_member(&[0xbf, 0xff], "AlarmNamePrefix"), None);
+        assert_eq!(text_member(&[0xa0], "AlarmNamePrefix"), None);
+        assert_eq!(text_member(b"?", "AlarmNamePrefix"), None);
     }
 }

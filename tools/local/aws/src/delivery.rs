@@ -47,6 +47,8 @@ pub(super) struct Outgoing {
     pub(super) message_id: Option<String>,
     pub(super) from: String,
     pub(super) destinations: Vec<String>,
+    /// Those of them that do not take it.
+    pub(super) refusing: Vec<String>,
     /// As it was sent.
     pub(super) raw: Vec<u8>,
     /// As SES sends it on.
@@ -77,6 +79,11 @@ impl Delivery {
         Ok(Delivery(Arc::new(Inner { data: data.to_owned(), relay, bounce_domain, journal })))
     }
 
+    /// Where what happens is told.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
     /// Keeps a message and delivers it. A relay is spoken to after this returns, as SES's answer does not
     /// wait for it either; what it said is in the journal.
     pub(super) async fn accept(self, message: Outgoing) -> anyhow::Result<()> {
@@ -84,9 +91,13 @@ impl Delivery {
         tokio::fs::write(&path, &message.raw)
             .await
             .with_context(|| format!("can't write {}", path.display()))?;
-        let Outgoing { ses_id, message_id, from, destinations, outgoing, .. } = message;
+        let Outgoing { ses_id, message_id, from, mut destinations, refusing, outgoing, .. } = message;
         let event = Event::Sent { ses_id: ses_id.clone(), from, destinations: destinations.clone(), path };
         self.0.journal.note(message_id.as_deref(), event);
+        destinations.retain(|destination| !refusing.contains(destination));
+        if destinations.is_empty() {
+            return Ok(());
+        }
         let return_path = format!("{ses_id}@{}", self.0.bounce_domain);
         if self.0.relay.is_some() {
             tokio::spawn(async move {

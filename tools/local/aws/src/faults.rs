@@ -6,7 +6,8 @@
 //! |---|---|
 //! | `OPERATION` | such as `ses:SendEmail`, `s3:GetObject`; `s3:*` any of a service, `*` any |
 //! | `(PREFIX)` | only calls whose S3 key, queue, topic or From address begins so |
-//! | `EFFECT` | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
+//! | `EFFECT` of `ses:Deliver(ADDRESS)` | what a destination does with what SES has accepted: `bounce`, `full`, `large`, `content`, `suppressed`, `complaint`, `delayed`, `virus` |
+//! | `EFFECT` of all others | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
 //! | `WHEN` | nothing: every call; `*N`: the first N; `@K`: the K-th, from 1; `%P` or `%P/SEED`: P in 100 by chance |
 //!
 //! `--fault 'ses:SendEmail=throttle*2' --fault 's3:PutObject(outcome/)=kill-after@1'`
@@ -62,7 +63,46 @@ pub enum Effect {
     KillBefore,
     /// The calling function is killed after the call took effect, before it is answered.
     KillAfter,
+    /// The destination does this with what SES has accepted.
+    Fate(Fate),
 }
+
+/// What a destination does with a message that SES has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It takes it.
+    Success,
+    /// There is no such mailbox.
+    Bounce,
+    /// The mailbox is full.
+    Full,
+    /// The message is too large for it.
+    Large,
+    /// It refuses what is in it.
+    Content,
+    /// SES has it on its suppression list, and does not send.
+    Suppressed,
+    /// It takes it, and its owner calls it spam.
+    Complaint,
+    /// It takes it, but later.
+    Delayed,
+    /// SES finds a virus in it, and does not send.
+    Virus,
+}
+
+/// The operation of which a [`Fate`] is the effect.
+pub(crate) const DELIVER: &str = "ses:Deliver";
+
+const FATES: [(&str, Fate); 8] = [
+    ("bounce", Fate::Bounce),
+    ("full", Fate::Full),
+    ("large", Fate::Large),
+    ("content", Fate::Content),
+    ("suppressed", Fate::Suppressed),
+    ("complaint", Fate::Complaint),
+    ("delayed", Fate::Delayed),
+    ("virus", Fate::Virus),
+];
 
 /// Which of the calls a fault matches it hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +170,8 @@ impl Effect {
                 | Effect::Truncate
                 | Effect::Slow(_)
                 | Effect::KillBefore
-                | Effect::KillAfter,
+                | Effect::KillAfter
+                | Effect::Fate(_),
                 _,
             ) => return None,
         };
@@ -142,6 +183,9 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effect::Slow(wait) => write!(f, "slow:{}", wait.as_millis()),
+            Effect::Fate(fate) => {
+                f.write_str(FATES.iter().find(|(_, known)| known == fate).map_or("success", |(name, _)| name))
+            }
             effect => {
                 let (name, _) = EFFECTS.iter().find(|(_, known)| known == effect).expect("all are listed");
                 f.write_str(name)
@@ -191,12 +235,19 @@ impl FromStr for Fault {
             Ok(Fault {
                 operation: operation.to_owned(),
                 prefix: prefix.map(str::to_owned),
-                effect: parse_effect(effect)?,
+                effect: if operation == DELIVER { parse_fate(effect)? } else { parse_effect(effect)? },
                 when: parse_when(when)?,
             })
         };
         parse().map_err(|problem| format!("fault {text:?}: {problem}"))
     }
+}
+
+fn parse_fate(text: &str) -> Result<Effect, String> {
+    FATES.iter().find(|(name, _)| *name == text).map(|(_, fate)| Effect::Fate(*fate)).ok_or_else(|| {
+        let names: Vec<_> = FATES.iter().map(|(name, _)| *name).collect();
+        format!("the effect is {text:?}, but must be one of {}", names.join(", "))
+    })
 }
 
 fn parse_effect(text: &str) -> Result<Effect, String> {
@@ -332,6 +383,10 @@ mod tests {
         let cases = [
             ("ses:SendEmail=throttle*2", fault("ses:SendEmail", None, Effect::Throttle, When::First(2))),
             ("*=500", fault("*", None, Effect::Internal, When::Always)),
+            (
+                "ses:Deliver(ann@)=bounce*2",
+                fault("ses:Deliver", Some("ann@"), Effect::Fate(Fate::Bounce), When::First(2)),
+            ),
             (
                 "s3:GetObject(messages/)=slow:250@3",
                 fault(

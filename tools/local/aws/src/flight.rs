@@ -13,7 +13,7 @@ use hyper::body::Frame;
 
 use crate::{
     auth::{Caller, FunctionCaller, Invocation},
-    faults::{Effect, Faults},
+    faults::{DELIVER, Effect, Fate, Faults},
     journal::{Event, Journal},
     needs::Needs,
     response::{Body, Refusal, Response},
@@ -128,9 +128,17 @@ impl Flight {
                 tokio::time::sleep(wait).await;
                 Ok(())
             }
-            Effect::ResetAfter | Effect::Truncate | Effect::KillAfter => Ok(()),
+            Effect::ResetAfter | Effect::Truncate | Effect::KillAfter | Effect::Fate(_) => Ok(()),
             refusing => Err(refusing.refusal(self.service).expect("all others are answers")),
         }
+    }
+
+    /// What a fault asks a destination to do with what is sent to it.
+    pub(super) fn fate(&self, destination: &str) -> Option<Fate> {
+        let fault = self.common.faults.take(DELIVER, destination)?;
+        let Effect::Fate(fate) = fault.effect else { return None };
+        self.note(Event::Fault { what: format!("{fault} at {destination}") });
+        Some(fate)
     }
 
     /// For the journal, where an answer's body has the error code.

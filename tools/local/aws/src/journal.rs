@@ -106,6 +106,17 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// SES told what a destination did with an outgoing message.
+    Feedback {
+        /// Such as `Bounce`.
+        event: String,
+        /// Address.
+        destination: String,
+        /// The status that it gave.
+        code: Option<String>,
+        /// Queues that it went to by EventBridge's rules, or why it did not.
+        to: Vec<String>,
+    },
     /// An invocation ended.
     Returned {
         /// Function name.
@@ -345,6 +356,11 @@ impl fmt::Display for Event {
             Event::Delivered { destination, to } => write!(f, "delivered to {destination}: {to}"),
             Event::Undelivered { destination, error } => {
                 write!(f, "not delivered to {destination}: {error}")
+            }
+            Event::Feedback { event, destination, code, to } => {
+                write!(f, "SES tells of a {event} at {destination}")?;
+                code.iter().try_for_each(|code| write!(f, " ({code})"))?;
+                if to.is_empty() { write!(f, " to nobody") } else { write!(f, " to {}", to.join(", ")) }
             }
             Event::Returned { function, attempt, result, retry_in, took, .. } => {
                 let (verb, text) = match result {

@@ -11,6 +11,7 @@ pub mod auth;
 mod cloudformation;
 mod cloudwatch;
 pub mod delivery;
+mod event_bus;
 pub mod faults;
 mod flight;
 mod functions;

@@ -23,6 +23,7 @@ use crate::{
     auth::{self, Callers},
     cloudformation, cloudwatch,
     delivery::Delivery,
+    event_bus::EventBus,
     faults::{self, Faults},
     flight::{Common, Cut, Flight},
     functions,
@@ -86,13 +87,15 @@ impl Services {
         for fault in options.faults {
             faults.add(fault);
         }
+        let queues = Queues::new(deployment, options.pace);
+        let bus = EventBus::new(deployment, queues.clone());
         let delivery = Delivery::new(data, options.relay, &deployment.region, Arc::clone(&journal))?;
         Ok(Services(Arc::new(Inner {
             region: deployment.region.clone(),
             buckets: Buckets::new(data, deployment, callers.clone())?,
-            queues: Queues::new(deployment, options.pace),
+            queues,
             topics: Topics::new(deployment),
-            ses: ses::Sender::new(deployment, options.ses, delivery, options.pace),
+            ses: ses::Sender::new(deployment, options.ses, delivery, bus, options.pace),
             rule_sets: RuleSets::new(deployment),
             stack: cloudformation::Stack::new(deployment),
             alarms: cloudwatch::Alarms::new(deployment),
@@ -195,7 +198,10 @@ async fn answer(
             match service {
                 Service::S3 => unreachable!("answered above, as its bodies are streams"),
                 Service::CloudFormation => services.stack.answer(&flight, caller, &body).await,
-                Service::CloudWatch => services.alarms.answer(&flight, caller, &head, &body).await,
+                Service::CloudWatch => {
+                    let reputation = services.ses.reputation();
+                    services.alarms.answer(&flight, caller, &head, &body, reputation).await
+                }
                 Service::Logs => {
                     logs::answer(lambda.as_ref(), &services.common.journal, &flight, caller, &head, &body)
                         .await

@@ -1,7 +1,7 @@
-//! SES v2: SendEmail of raw messages with every rule of [`ses_message`], and what a person or a doctor
-//! asks of an account.
+//! SES v2: SendEmail of raw messages with every rule of [`ses_message`], what becomes of them ([`feedback`]),
+//! and what a person or a doctor asks of an account.
 //!
-//! Not supported: simple and templated messages, tags, reputation, events. `ReplyToAddresses` and
+//! Not supported: simple and templated messages, reputation. `ReplyToAddresses` and
 //! `FeedbackForwardingEmailAddress` are read and checked, but change nothing in a raw message.
 //!
 //! Sources: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>,
@@ -9,6 +9,7 @@
 //! <https://docs.aws.amazon.com/ses/latest/dg/verify-addresses-and-domains.html>
 
 mod bounce;
+pub mod feedback;
 
 use std::{
     borrow::Cow,
@@ -24,12 +25,14 @@ use bytes::Bytes;
 use hyper::{Method, http::request::Parts};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ses_forwarder_local_template::deployment::Deployment;
-use tokio::time::Instant;
+use ses_forwarder_local_template::deployment::{Deployment, EventDestination};
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     auth::Caller,
     delivery::{Delivery, Outgoing},
+    event_bus::EventBus,
+    faults::Fate,
     flight::Flight,
     needs::Needs,
     pace::Pace,
@@ -71,8 +74,10 @@ pub struct Account {
     pub limit_is_encoded: bool,
     /// The pricing plan, such as `NONE` or `ESSENTIALS`.
     pub pricing_plan: String,
-    /// Addresses on the account's suppression list, which is told and not acted on.
+    /// Addresses on the account's suppression list, in lower case: SES takes mail for them and does not send it.
     pub suppressed: BTreeSet<String>,
+    /// Whether a bounce is reported by mail to the sender too, as of identities that nobody has changed.
+    pub feedback_forwarding: bool,
 }
 
 impl Account {
@@ -90,6 +95,7 @@ impl Account {
             limit_is_encoded: true,
             pricing_plan: "NONE".to_owned(),
             suppressed: BTreeSet::new(),
+            feedback_forwarding: true,
         }
     }
 
@@ -146,6 +152,12 @@ struct Inner {
     received: Mutex<HashMap<String, bounce::Received>>,
     /// When it last sent a bounce.
     bounced: Mutex<Option<Instant>>,
+    event_destinations: Vec<EventDestination>,
+    bus: EventBus,
+    /// Who takes reports by mail.
+    reports: Mutex<Option<mpsc::UnboundedSender<feedback::Report>>>,
+    /// Recipients sent to, bounces and complaints so far.
+    reputation: [AtomicUsize; 3],
 }
 
 /// SendEmail's request, as far as it matters for a raw message.
@@ -157,8 +169,17 @@ struct SendEmail<'a> {
     reply_to_addresses: Option<Vec<String>>,
     feedback_forwarding_email_address: Option<String>,
     configuration_set_name: Option<String>,
+    #[serde(default)]
+    email_tags: Vec<EmailTag>,
     #[serde(borrow)]
     content: Option<Content<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct EmailTag {
+    name: String,
+    value: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -187,7 +208,13 @@ struct Raw<'a> {
 }
 
 impl Sender {
-    pub(super) fn new(deployment: &Deployment, account: Account, delivery: Delivery, pace: Pace) -> Sender {
+    pub(super) fn new(
+        deployment: &Deployment,
+        account: Account,
+        delivery: Delivery,
+        bus: EventBus,
+        pace: Pace,
+    ) -> Sender {
         Sender(Arc::new(Inner {
             region: deployment.region.clone(),
             account_id: deployment.account.clone(),
@@ -198,12 +225,23 @@ impl Sender {
             asked: AtomicUsize::new(0),
             received: Mutex::default(),
             bounced: Mutex::default(),
+            event_destinations: deployment.event_destinations.clone(),
+            bus,
+            reports: Mutex::default(),
+            reputation: Default::default(),
         }))
     }
 
     /// Changes the account.
     pub fn configure(&self, change: impl FnOnce(&mut Account)) {
         change(&mut self.0.account.lock().expect("no holder of this lock panics"));
+    }
+
+    /// Reports of bounces by mail, from now on; without anyone who takes them there are none.
+    pub fn reports(&self) -> mpsc::UnboundedReceiver<feedback::Report> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *self.0.reports.lock().expect("no holder of this lock panics") = Some(sender);
+        receiver
     }
 
     /// How often it was asked to send, whatever it answered.
@@ -254,6 +292,25 @@ impl Sender {
                 let summary = |address: &String| json!({ "EmailAddress": address, "Reason": "BOUNCE", "LastUpdateTime": 0 });
                 let summaries: Vec<_> = suppressed.iter().map(summary).collect();
                 json!({ "SuppressedDestinationSummaries": summaries })
+            }
+            (&Method::GET | &Method::DELETE, "suppression", path) if path.starts_with("addresses/") => {
+                let address =
+                    path["addresses/".len()..].replace("%40", "@").replace("%2B", "+").to_ascii_lowercase();
+                let action = match head.method {
+                    Method::GET => "ses:GetSuppressedDestination",
+                    _ => "ses:DeleteSuppressedDestination",
+                };
+                flight.admit(&caller, action, &address, "*", vec![Needs::new(action, "*")]).await?;
+                if !self.account().suppressed.contains(&address) {
+                    let message = format!("Email address {address} does not exist on your suppression list.");
+                    return Err(Refusal::new(404, "NotFoundException", message));
+                }
+                if head.method == Method::DELETE {
+                    self.configure(|account| _ = account.suppressed.remove(&address));
+                    json!({})
+                } else {
+                    json!({ "SuppressedDestination": { "EmailAddress": address, "Reason": "BOUNCE", "LastUpdateTime": 0 } })
+                }
             }
             (method, ..) => {
                 let message = format!("{method} {} is not supported here", head.uri.path());
@@ -306,8 +363,15 @@ impl Sender {
         if let Some(set) = &configuration_set {
             account.check_configuration_set(set)?;
         }
+        let tags = request.tags()?;
         self.count(&account, destinations.len())?;
 
+        let fates: Vec<(String, Fate)> = destinations
+            .iter()
+            .map(|destination| (destination.clone(), self.fate(destination, flight.fate(destination))))
+            .collect();
+        let refusing = fates.iter().filter(|(_, fate)| !feedback::takes(*fate));
+        let refusing = refusing.map(|(destination, _)| destination.clone()).collect();
         let ses_id = ses_id();
         let outgoing = Outgoing {
             outgoing: message.outgoing(&format!("{ses_id}@{}", self.domain()), &rfc5322_date()),
@@ -315,9 +379,14 @@ impl Sender {
             message_id: flight.message_id(),
             from,
             destinations,
+            refusing,
             raw,
         };
+        let told = configuration_set.map(|set| feedback::Told::of(&outgoing, &set, tags));
         self.accept(outgoing).await?;
+        if let Some(told) = told {
+            tokio::spawn(self.clone().tell(told, fates));
+        }
         Ok(json!({ "MessageId": ses_id }))
     }
 
@@ -458,6 +527,24 @@ impl SendEmail<'_> {
             return Err(bad(format!("Recipient count exceeds {RECIPIENT_LIMIT}.")));
         }
         Ok(destinations)
+    }
+}
+
+impl SendEmail<'_> {
+    /// The tags, each of letters, digits, `_` and `-`.
+    /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html>
+    fn tags(&self) -> Result<Vec<(String, String)>, Refusal> {
+        let is_tag = |text: &str| {
+            (1..=256).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
+        let tags = self.email_tags.iter().map(|EmailTag { name, value }| {
+            if is_tag(name) && is_tag(value) {
+                return Ok((name.clone(), value.clone()));
+            }
+            Err(bad(format!("Invalid tag <{name}> with value <{value}>.")))
+        });
+        tags.collect()
     }
 }
 

@@ -3,6 +3,7 @@
 mod backlog;
 mod bench;
 mod deployed;
+mod dictionary;
 mod explain;
 mod load;
 mod reliability;
@@ -39,6 +40,8 @@ enum Command {
     Load(load::Arguments),
     /// Sends many messages while SES takes none, or few, and accounts for them.
     Backlog(backlog::Arguments),
+    /// Sends spam to names that do not exist, and counts how often it bounces.
+    Dictionary(dictionary::Arguments),
     /// Makes docs/reliability.md: every fault at every call of both functions. Takes minutes.
     Reliability,
     /// Checks a routes file, or explains what it does with an address.
@@ -59,6 +62,7 @@ async fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Load(arguments) => load::run(&arguments).await,
         Command::Backlog(arguments) => backlog::run(&arguments).await,
+        Command::Dictionary(arguments) => dictionary::run(&arguments).await,
         Command::Reliability => reliability::run().await,
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments).await,

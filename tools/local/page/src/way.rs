@@ -55,6 +55,7 @@ pub(super) fn steps(entries: &[Arc<Entry>]) -> Vec<Step<'_>> {
             Event::Sent { .. }
             | Event::Delivered { .. }
             | Event::Undelivered { .. }
+            | Event::Feedback { .. }
             | Event::Published { .. }
             | Event::Fault { .. } => match open(&mut steps, None) {
                 Some(open) => open.events.push(entry),

@@ -36,15 +36,15 @@ use ses_forwarder_local_aws::{
     faults::Faults,
     journal::{End, Entry, Event, Journal},
     lambda::{self, InvocationError, Lambda},
-    receiving::Receiving,
+    receiving::{Envelope, Receiving},
     services::{self, Services},
-    ses::Account,
+    ses::{Account, feedback::Report},
     smtp,
 };
 use ses_forwarder_local_page as page;
 use ses_forwarder_local_template::deployment::{Deployment, Function, RuleAction};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc::UnboundedReceiver};
 
 pub use self::{
     build::cargo,
@@ -233,6 +233,7 @@ impl Parts {
             async move { services.serve(aws_listener, Some(lambda), std::future::pending()).await }
         });
         runtime.spawn(smtp::serve(smtp_listener, parts.receiving.clone()));
+        runtime.spawn(take_reports(parts.services.ses().reports(), parts.receiving.clone()));
         let access = page::Access {
             deployment: Arc::clone(&parts.deployment),
             journal: Arc::clone(&parts.journal),
@@ -419,16 +420,14 @@ impl Parts {
         self.in_time("(notices)", told).await
     }
 
-    /// Waits until no message is on the queue that failed events go to. Panics as
-    /// [`settled`](Parts::settled) does.
+    /// Waits until no message is on any queue. Panics as [`settled`](Parts::settled) does.
     pub async fn emptied(&self) {
-        let Some(queue) = self.deployment.queues.first() else { return };
         let empty = async {
-            while self.queue_depth(&queue.name) != (0, 0) {
+            while self.deployment.queues.iter().any(|queue| self.queue_depth(&queue.name) != (0, 0)) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        self.in_time("(queue)", empty).await;
+        self.in_time("(queues)", empty).await;
     }
 
     /// What the functions logged: function name and line, oldest first.
@@ -485,6 +484,22 @@ pub async fn built(name: &str) -> anyhow::Result<PathBuf> {
     tokio::task::spawn_blocking(build).await?
 }
 
+/// Receives SES's reports by mail as any other mail.
+async fn take_reports(mut reports: UnboundedReceiver<Report>, receiving: Receiving) {
+    while let Some(Report { to, message }) = reports.recv().await {
+        if receiving.accepts(&to, true).is_ok() {
+            let envelope = Envelope {
+                from: None,
+                recipients: vec![to],
+                helo: "a0-1.smtp-out.amazonses.com".to_owned(),
+                peer: "192.0.2.26".to_owned(),
+                tls: true,
+            };
+            receiving.receive(envelope, &message).await;
+        }
+    }
+}
+
 /// Listens on loopback only.
 async fn listen(port: u16, what: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
@@ -498,5 +513,6 @@ fn account(deployment: &Deployment, identities: Vec<String>) -> Account {
     let mut account = Account::new(domains.chain(identities));
     let set = deployment.parameters.get("ConfigurationSet").filter(|set| !set.is_empty());
     account.configuration_sets.extend(set.cloned());
+    account.configuration_sets.extend(deployment.configuration_sets.iter().cloned());
     account
 }

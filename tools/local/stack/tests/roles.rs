@@ -9,6 +9,7 @@ use ses_forwarder_local_stack::{Config, Stack};
 async fn roles_allow_what_is_used_and_nothing_more() {
     let mut config = Config::default();
     config.parameters.insert("ConfigurationSet".to_owned(), "outgoing".to_owned());
+    config.parameters.insert("OnRefused".to_owned(), "notice".to_owned());
     let stack = Stack::start(config).await.unwrap();
     // An identity may bring a set: what names none, a notice, is sent with that.
     stack
@@ -55,6 +56,14 @@ async fn roles_allow_what_is_used_and_nothing_more() {
     stack.settled(&refused).await;
     stack.emptied().await;
     assert_eq!(stack.outcome(&refused).await.unwrap()["reason"], "refused");
+
+    // A destination refuses mail for good, so that more of it is held.
+    let bounced = stack.send(Some("bob@else.example"), &["bounce@in.example"], b"Subject: e\r\n\r\nHi\r\n");
+    let bounced = bounced.await.unwrap();
+    let told = |event: &&Event| matches!(event, Event::Feedback { .. });
+    stack.until(&bounced, |events| events.iter().copied().find(told).map(drop)).await;
+    stack.emptied().await;
+    assert_eq!(stack.outcome(&bounced).await.unwrap()["delivery"][0]["event"], "bounced");
 
     let denied: Vec<_> = stack
         .journal()

@@ -25,6 +25,12 @@ pub struct Deployment {
     pub queues: Vec<Queue>,
     /// SNS topics.
     pub topics: Vec<Topic>,
+    /// Names of the SES configuration sets that it makes.
+    pub configuration_sets: Vec<String>,
+    /// What configuration sets tell EventBridge.
+    pub event_destinations: Vec<EventDestination>,
+    /// What EventBridge does with events on the default bus.
+    pub event_rules: Vec<EventRule>,
     /// CloudWatch alarms, which stay quiet here.
     pub alarms: Vec<Alarm>,
     /// Outputs, by name.
@@ -192,6 +198,34 @@ pub struct Queue {
     pub visibility_timeout: Duration,
     /// `MessageRetentionPeriod`.
     pub retention: Duration,
+    /// Its queue policy, if the template has one.
+    pub policy: Option<Policy>,
+}
+
+/// An event destination of a configuration set: EventBridge's default bus.
+#[derive(Debug, Clone)]
+pub struct EventDestination {
+    /// Name of the configuration set.
+    pub configuration_set: String,
+    /// `Enabled`; off until a template says otherwise.
+    pub enabled: bool,
+    /// `MatchingEventTypes`, such as `bounce`.
+    pub event_types: Vec<String>,
+}
+
+/// A rule of EventBridge's default bus.
+#[derive(Debug, Clone)]
+pub struct EventRule {
+    /// Name.
+    pub name: String,
+    /// ARN, which EventBridge gives as `aws:SourceArn`.
+    pub arn: String,
+    /// `State` is not `DISABLED`.
+    pub enabled: bool,
+    /// `EventPattern`: for each member, by its path, the values of which it must have one.
+    pub pattern: Vec<(Vec<String>, Vec<String>)>,
+    /// ARNs of the queues that events go to.
+    pub targets: Vec<String>,
 }
 
 /// A topic.

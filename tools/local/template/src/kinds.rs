@@ -187,6 +187,26 @@ const KINDS: &[Kind] = &[
         ]),
     },
     Kind {
+        name: "AWS::SQS::QueuePolicy",
+        name_property: &[],
+        name_limit: 100,
+        attributes: &[],
+        properties: Map(&[("PolicyDocument", Played), ("Queues", Played)]),
+    },
+    Kind {
+        name: "AWS::Events::Rule",
+        name_property: &["Name"],
+        name_limit: 64,
+        attributes: &["Arn"],
+        properties: Map(&[
+            ("Description", Not("it is for people")),
+            ("EventPattern", Played),
+            ("Name", Played),
+            ("State", Played),
+            ("Targets", Each(&Map(&[("Arn", Played), ("Id", Played)]))),
+        ]),
+    },
+    Kind {
         name: "AWS::SNS::Topic",
         name_property: &["TopicName"],
         name_limit: 256,
@@ -205,6 +225,35 @@ const KINDS: &[Kind] = &[
         name_limit: 100,
         attributes: &[],
         properties: Map(&[("Endpoint", Played), ("Protocol", Played), ("TopicArn", Played)]),
+    },
+    Kind {
+        name: "AWS::SES::ConfigurationSet",
+        name_property: &["Name"],
+        name_limit: 64,
+        attributes: &[],
+        properties: Map(&[
+            ("Name", Played),
+            ("ReputationOptions", Not(NO_METRICS)),
+            ("SendingOptions", Not("a set that does not send is not played")),
+        ]),
+    },
+    Kind {
+        name: "AWS::SES::ConfigurationSetEventDestination",
+        name_property: &["EventDestination", "Name"],
+        name_limit: 64,
+        attributes: &[],
+        properties: Map(&[
+            ("ConfigurationSetName", Played),
+            (
+                "EventDestination",
+                Map(&[
+                    ("Enabled", Played),
+                    ("EventBridgeDestination", Map(&[("EventBusArn", Played)])),
+                    ("MatchingEventTypes", Played),
+                    ("Name", Played),
+                ]),
+            ),
+        ]),
     },
     Kind {
         name: "AWS::SES::ReceiptRuleSet",

@@ -12,6 +12,7 @@ mod dependencies;
 pub mod deployment;
 mod documents;
 mod error;
+mod events;
 mod expressions;
 mod functions;
 mod kinds;
@@ -81,6 +82,9 @@ pub fn evaluate(
         functions: built.functions,
         queues: built.queues,
         topics: built.topics,
+        configuration_sets: built.configuration_sets,
+        event_destinations: built.event_destinations,
+        event_rules: built.event_rules,
         alarms: built.alarms,
         outputs: outputs(&scope, section(&root, "Outputs")?)?,
         not_played: built.not_played,

@@ -6,9 +6,13 @@ use ses_forwarder_iam::{Call, Decision, Policy, Principal, Role};
 
 use crate::{
     dependencies,
-    deployment::{Alarm, Bucket, Function, NotPlayed, Permission, Queue, ReceiptRule, RuleAction, Topic},
+    deployment::{
+        Alarm, Bucket, EventDestination, EventRule, Function, NotPlayed, Permission, Queue, ReceiptRule,
+        RuleAction, Topic,
+    },
     documents,
     error::TemplateError,
+    events,
     functions::{self, Known},
     kinds::{self, Resource},
     scope::Scope,
@@ -33,6 +37,9 @@ pub(super) struct Built {
     pub(super) queues: Vec<Queue>,
     pub(super) topics: Vec<Topic>,
     pub(super) alarms: Vec<Alarm>,
+    pub(super) configuration_sets: Vec<String>,
+    pub(super) event_destinations: Vec<EventDestination>,
+    pub(super) event_rules: Vec<EventRule>,
     pub(super) rules: Vec<ReceiptRule>,
     pub(super) functions: Vec<Function>,
     pub(super) roles: Vec<Role>,
@@ -42,6 +49,8 @@ pub(super) struct Built {
     /// Where a bucket's policy and a function's permissions come from: logical ids.
     bucket_policies: Vec<(String, String)>,
     permissions: Vec<(String, String, Permission)>,
+    /// Policies of queues, by the queue's URL.
+    queue_policies: Vec<(String, Policy)>,
 }
 
 impl Built {
@@ -57,6 +66,17 @@ impl Built {
             }
             "AWS::S3::BucketPolicy" => self.bucket_policy(resource, properties)?,
             "AWS::SQS::Queue" => self.queues.push(queue(scope, resource, properties)?),
+            "AWS::SQS::QueuePolicy" => {
+                let policy = documents::policy(properties.require("PolicyDocument")?)?;
+                for queue in properties.require("Queues")?.list()? {
+                    self.queue_policies.push((queue.text()?.to_owned(), policy.clone()));
+                }
+            }
+            "AWS::SES::ConfigurationSet" => self.configuration_sets.push(scope.reference_to(resource)?),
+            "AWS::SES::ConfigurationSetEventDestination" => {
+                self.event_destinations.push(events::destination(scope, properties)?);
+            }
+            "AWS::Events::Rule" => self.event_rules.push(events::rule(scope, resource, properties)?),
             "AWS::SNS::Topic" => self.topics.push(topic(scope, resource, properties)?),
             "AWS::CloudWatch::Alarm" => {
                 let name = scope.reference_to(resource)?;
@@ -94,8 +114,13 @@ impl Built {
         Ok(())
     }
 
-    /// Gives functions their permissions and adds what the template uses but does not create.
+    /// Gives functions their permissions and queues their policies, and adds what the template uses but does not create.
     pub(super) fn finish(&mut self) {
+        for (url, policy) in self.queue_policies.drain(..) {
+            if let Some(queue) = self.queues.iter_mut().find(|queue| queue.url == url) {
+                queue.policy = Some(policy);
+            }
+        }
         for (_, name, permission) in &self.permissions {
             let function =
                 self.functions.iter_mut().find(|function| function.name == *name || function.arn == *name);
@@ -269,6 +294,7 @@ fn queue(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Resul
         url: scope.reference_to(resource)?,
         visibility_timeout: seconds("VisibilityTimeout", &VISIBILITY_SECONDS)?,
         retention: seconds("MessageRetentionPeriod", &RETENTION_SECONDS)?,
+        policy: None,
     })
 }
 

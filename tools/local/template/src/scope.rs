@@ -314,6 +314,7 @@ impl<'t> Scope<'t> {
             ("AWS::S3::Bucket", _) => format!("arn:{partition}:s3:::{name}"),
             ("AWS::SNS::Topic", _) => self.arn("sns", &name),
             ("AWS::SQS::Queue", _) => self.arn("sqs", &name),
+            ("AWS::Events::Rule", _) => self.arn("events", &format!("rule/{name}")),
             _ => self.arn("cloudwatch", &format!("alarm:{name}")),
         })
     }

@@ -1,7 +1,9 @@
 //! What is measured and tried with the whole stack: what forwarding costs ([`bench`]), what becomes of many
-//! messages while calls fail ([`load`]) or SES takes none ([`backlog`]), and of one at each fault ([`reliability`]).
+//! messages while calls fail ([`load`]) or SES takes none ([`backlog`]), of spam to names that do not
+//! exist ([`dictionary`]), and of one at each fault ([`reliability`]).
 
 pub mod backlog;
 pub mod bench;
+pub mod dictionary;
 pub mod load;
 pub mod reliability;

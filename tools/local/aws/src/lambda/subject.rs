@@ -1,6 +1,7 @@
 //! Which messages an event is about: so that the journal can tell a message's whole way.
 
 use serde_json::Value;
+use ses_forwarder::feedback;
 
 /// SES's messageIds in an event of any form the functions take: the SES event, the same in SNS, a queue
 /// batch of either, an on-failure destination record. Each once, in order; none for anything else.
@@ -13,7 +14,9 @@ pub(super) fn message_ids(payload: &[u8]) -> Vec<String> {
 }
 
 fn collect(event: &Value, found: &mut Vec<String>) {
-    if let Some(id) = event.pointer("/mail/messageId").and_then(Value::as_str)
+    // What SES tells of an outgoing message names the one that came in by a tag.
+    let tag = || event.pointer(&format!("/detail/mail/tags/{}/0", feedback::MESSAGE_TAG));
+    if let Some(id) = event.pointer("/mail/messageId").or_else(tag).and_then(Value::as_str)
         && !found.iter().any(|known| known == id)
     {
         found.push(id.to_owned());
@@ -49,6 +52,11 @@ mod tests {
             ("SES", ses("a"), vec!["a"]),
             ("SNS", sns.clone(), vec!["s"]),
             ("destination record", record.clone(), vec!["d"]),
+            (
+                "feedback",
+                json!({"Records": [{"body": json!({"detail": {"mail": {"messageId": "s", "tags": {"forwarder-message": ["f"]}}}}).to_string()}]}),
+                vec!["f"],
+            ),
             (
                 "queue",
                 json!({"Records": [

@@ -83,6 +83,7 @@ impl Sender {
             message_id: Some(id.to_owned()),
             from,
             destinations: vec![source],
+            refusing: Vec::new(),
             raw: message.into_bytes(),
         };
         self.accept(outgoing).await?;

@@ -328,6 +328,7 @@ mod tests {
             arn: "arn:aws:sqs:us-east-1:123456789012:q".to_owned(),
             visibility_timeout: HIDDEN,
             retention: Duration::from_secs(3600),
+            policy: None,
         };
         Queue::new(&queue, Pace::real())
     }

@@ -202,6 +202,14 @@ fn event(entry: &Entry) -> Markup {
             "bad",
             html! { b { "Not delivered" } " to " (Hostile(destination, FIELD)) ": " (Hostile(error, FIELD)) },
         ),
+        Event::Feedback { event, destination, code, to } => (
+            if event == "Delivery" { "good" } else { "waiting" },
+            html! {
+                b { (event) } " at " (Hostile(destination, FIELD))
+                @if let Some(code) = code { " (" (code) ")" }
+                " " span.quiet { @if to.is_empty() { "told to nobody" } @else { "told to " (to.join(", ")) } }
+            },
+        ),
         Event::Returned { function, result, .. } => match result {
             Ok(answer) => {
                 ("good", html! { b { (function) " returned" } " " code { (Hostile(answer, FIELD)) } })

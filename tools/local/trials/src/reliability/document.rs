@@ -35,6 +35,8 @@ fault on its way, or shows in a log.
 
 `cargo local backlog` sends while SES takes none of it for days, or few a second, and asks of each message whether it
 was forwarded once. Hours are the stack's, whose clock runs faster than on AWS.
+
+`cargo local dictionary` sends to names that do not exist, each in its turn and then all again: each may bounce once.
 ";
 
 /// Writes the document.

@@ -185,7 +185,7 @@ impl Trial {
                 &["ConnectionFailure", "UnreadableResponse", "BodyInterrupted"]
             }
             Effect::KillBefore | Effect::KillAfter => &["killed"],
-            Effect::Slow(_) => &[],
+            Effect::Slow(_) | Effect::Fate(_) => &[],
         }
     }
 }

@@ -1,0 +1,350 @@
+//! What SES says of what was forwarded: put on record, and mail held for those who refuse it.
+//!
+//! For each batch of the queue that EventBridge fills:
+//!
+//! 1. The outcome of each message is read. An event that is in it already was dealt with.
+//! 2. The list of those whose mail is held is written, once for the batch and before anything else, so that no
+//!    more mail goes to a name that does not exist than need be.
+//! 3. The events are added to the outcomes.
+//! 4. The operator is told: who is held, once and at once, if a line of the routes names him; what else was
+//!    refused, once an hour at most.
+//!
+//! An event whose outcome is not there yet, or that could not be recorded, stays in the queue. One about mail
+//! that this stack did not forward is done with.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
+
+use aws_lambda_events::event::sqs::SqsMessage;
+use futures_util::{StreamExt, stream};
+use serde_json::value::RawValue;
+use ses_forwarder::{
+    feedback::{Event, Feedback, address_in},
+    keys::SUSPENDED,
+    notification::{self, Record as Received},
+    outcome::{DeliveryEvent, DeliveryKind, Outcome, Sent},
+    suspended::{Effect, Noted, Suspended, Untold, effect},
+};
+use time::Date;
+
+use crate::{
+    batch::Run,
+    letter, metrics,
+    record::{Record, Unknown},
+    refusals::{self, Refusal},
+    telling::BOUNCES,
+};
+
+/// Requests at once.
+const CONCURRENCY: usize = 16;
+
+/// How long an outcome may be missing: SES may be quicker than the record of a send.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// Events kept of a message. Of delays there may be many, of all else one a destination and copy.
+const EVENTS_MAX: usize = 400;
+
+/// Delays kept of a destination.
+const DELAYS_MAX: usize = 3;
+
+/// An event of the queue.
+#[derive(Debug)]
+pub(crate) struct Heard<'a> {
+    queue_id: &'a str,
+    /// Since it was put on the queue.
+    age: Duration,
+    feedback: Feedback,
+}
+
+/// The events of a batch about one message.
+struct Case<'a> {
+    message_id: String,
+    day: Date,
+    heard: Vec<Heard<'a>>,
+    record: Result<Record<Outcome>, Unknown>,
+    /// Those that are not on record yet, by the addresses that it was sent to.
+    new: Vec<DeliveryEvent>,
+    /// The destinations of them that no line of the routes names.
+    unnamed: BTreeSet<String>,
+    /// Its authors, where a destination has complained.
+    senders: Vec<String>,
+}
+
+/// What a message of the queue is: `None` is no event of SES.
+pub(crate) fn read(message: &SqsMessage, now: SystemTime) -> Option<Result<Heard<'_>, String>> {
+    let body = message.body.as_deref().unwrap_or_default();
+    Some(match Feedback::read(body, now.into())? {
+        Event::Ignored(why) => Err(why),
+        Event::Feedback(feedback) => Ok(Heard {
+            queue_id: message.message_id.as_deref().unwrap_or_default(),
+            age: letter::age(message, now).unwrap_or_default(),
+            feedback,
+        }),
+    })
+}
+
+impl Run<'_> {
+    /// Deals with events, and returns the ids of the queue messages that stay in the queue.
+    pub(crate) async fn hear<'a>(&self, heard: Vec<Heard<'a>>) -> Vec<&'a str> {
+        let mut of_message: BTreeMap<(String, Date), Vec<Heard<'a>>> = BTreeMap::new();
+        for one in heard {
+            let Feedback { message_id, day, .. } = &one.feedback;
+            of_message.entry((message_id.clone(), *day)).or_default().push(one);
+        }
+        let cases = of_message
+            .into_iter()
+            .map(async |((message_id, day), heard)| self.look(message_id, day, heard).await);
+        let mut cases: Vec<Case<'_>> = stream::iter(cases).buffered(CONCURRENCY).collect().await;
+        let held = self.hold(&cases).await;
+        let mut kept: Vec<&'a str> = Vec::new();
+        if let Err(unknown) = &held {
+            tracing::error!("whose mail is to be held could not be recorded: {}", unknown.failure().message);
+        }
+        let mut counts: BTreeMap<DeliveryKind, usize> = BTreeMap::new();
+        let mut refused = Vec::new();
+        let recorded = cases.iter_mut().map(async |case| (self.record(case, held.is_ok()).await, case));
+        let recorded: Vec<_> = stream::iter(recorded).buffered(CONCURRENCY).collect().await;
+        for (recorded, case) in recorded {
+            match recorded {
+                Ok(new) => {
+                    for event in new {
+                        *counts.entry(event.event).or_default() += 1;
+                        if event.event == DeliveryKind::Bounced && effect(&event) == Effect::Nothing {
+                            let (message_id, day) = (case.message_id.clone(), case.day);
+                            refused.push(Refusal { event, message_id, day });
+                        }
+                    }
+                }
+                Err(()) => kept.extend(case.heard.iter().map(|heard| heard.queue_id)),
+            }
+        }
+        let count = |kind| counts.get(&kind).copied().unwrap_or_default();
+        metrics::tally(
+            &[
+                ("Bounced", count(DeliveryKind::Bounced)),
+                ("Complained", count(DeliveryKind::Complained)),
+                ("Delayed", count(DeliveryKind::Delayed)),
+                ("Delivered", count(DeliveryKind::Delivered)),
+            ],
+            &self.function,
+        );
+        let ids = cases.iter().flat_map(|case| case.heard.iter().map(|heard| heard.queue_id));
+        let ids: Vec<&'a str> = ids.collect();
+        if !self.tell_of_refusals(held.unwrap_or_default(), refused, &ids).await {
+            // Told when they come again.
+            kept = ids;
+        }
+        kept
+    }
+
+    /// Reads what is on record of a message, and which events are not.
+    async fn look<'a>(&self, message_id: String, day: Date, heard: Vec<Heard<'a>>) -> Case<'a> {
+        let prefixes = &self.handler.settings.place.prefixes;
+        let record = Record::<Outcome>::read(&self.bucket, prefixes.outcome(day, &message_id)).await;
+        let mut case = Case {
+            message_id,
+            day,
+            heard,
+            record,
+            new: Vec::new(),
+            unnamed: BTreeSet::new(),
+            senders: Vec::new(),
+        };
+        if let Ok(Record { content: Some(outcome), .. }) = &case.record {
+            let events = case.heard.iter().flat_map(|heard| addressed(&heard.feedback, outcome));
+            let new: BTreeSet<DeliveryEvent> =
+                events.filter(|event| !outcome.delivery.contains(event)).collect();
+            case.new = new.into_iter().collect();
+            case.unnamed = case.heard.iter().flat_map(|heard| unnamed(&heard.feedback, outcome)).collect();
+        }
+        if case.new.iter().any(|event| effect(event) == Effect::Sender) {
+            case.senders = self.senders(&case).await;
+        }
+        case
+    }
+
+    /// Who sent a message, by its archived notification: its authors, or else the envelope sender.
+    async fn senders(&self, case: &Case<'_>) -> Vec<String> {
+        let key = self.handler.settings.place.prefixes.index(case.day, &case.message_id);
+        let archived = match self.bucket.get(&key).await {
+            Ok(archived) => archived.unwrap_or_default(),
+            Err(error) => {
+                tracing::error!(messageId = case.message_id, "a complaint holds nobody's mail: {error}");
+                return Vec::new();
+            }
+        };
+        let Ok(event) = serde_json::from_slice::<Box<RawValue>>(&archived) else { return Vec::new() };
+        let records = notification::records(&event);
+        let Some(Received::Received { notification, .. }) = records.first() else { return Vec::new() };
+        let authors: Vec<String> = notification
+            .from
+            .iter()
+            .map(|author| address_in(author).to_owned())
+            .filter(|one| one.contains('@'))
+            .collect();
+        if authors.is_empty() { notification.source.iter().cloned().collect() } else { authors }
+    }
+
+    /// Holds mail for those who refuse it, and takes it on to tell of them.
+    async fn hold(&self, cases: &[Case<'_>]) -> Result<Vec<Untold>, Unknown> {
+        let noted: Vec<Noted<'_>> = cases.iter().flat_map(noted).collect();
+        // An event that comes again may be one that was recorded and not told.
+        let counts =
+            |event: &DeliveryEvent| matches!(event.event, DeliveryKind::Bounced | DeliveryKind::Complained);
+        let any =
+            cases.iter().flat_map(|case| &case.heard).flat_map(|heard| &heard.feedback.events).any(counts);
+        if !any {
+            return Ok(Vec::new());
+        }
+        let mut record = Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await?;
+        let untold = RefCell::default();
+        let change = |known: Option<&Suspended>| {
+            let before = known.cloned().unwrap_or_default();
+            let mut next = before.clone();
+            noted.iter().for_each(|noted| next.note(noted));
+            next.trim(self.now);
+            untold.replace(next.take_on(self.now));
+            (next != before).then_some(next)
+        };
+        record.update(&self.bucket, change).await?;
+        Ok(untold.into_inner())
+    }
+
+    /// Adds events to an outcome, and returns those that are new. The error means that they stay in the queue.
+    async fn record(&self, case: &mut Case<'_>, held: bool) -> Result<Vec<DeliveryEvent>, ()> {
+        let Case { message_id, heard, record, new, .. } = case;
+        let record = match record {
+            Ok(record) => record,
+            Err(unknown) => {
+                tracing::error!(
+                    messageId = *message_id,
+                    "an outcome is not known: {}",
+                    unknown.failure().message
+                );
+                return Err(());
+            }
+        };
+        if record.content.is_none() {
+            let late = heard.iter().all(|heard| heard.age >= PATIENCE);
+            if late {
+                tracing::warn!(messageId = *message_id, "SES tells of a message that nothing is recorded of");
+            }
+            return if late { Ok(Vec::new()) } else { Err(()) };
+        }
+        if !held && new.iter().any(|event| effect(event) != Effect::Nothing) {
+            return Err(());
+        }
+        let written = record.update(&self.bucket, |known| with_events(known?, new)).await;
+        match written {
+            Ok(_) => Ok(std::mem::take(new)),
+            Err(unknown) => {
+                let message = unknown.failure().message;
+                tracing::error!(
+                    messageId = *message_id,
+                    "what a destination did could not be recorded: {message}"
+                );
+                Err(())
+            }
+        }
+    }
+
+    /// Tells who is held, and what else was refused unless that was told within the hour. Returns whether
+    /// nothing is left to tell.
+    async fn tell_of_refusals(&self, held: Vec<Untold>, mut refused: Vec<Refusal>, ids: &[&str]) -> bool {
+        if !refused.is_empty() {
+            let claimed = {
+                let codes = || refused.iter().map(|refusal| refusal.message_id.as_str());
+                self.claim(BOUNCES, |told| told.telling(codes(), self.now)).await
+            };
+            match claimed {
+                Ok(Some((mut state, _))) => {
+                    let sent = state.content.clone().unwrap_or_default().sent();
+                    if let Err(error) = state.replace(&self.bucket, sent).await {
+                        tracing::warn!("refusals may be told again soon: {error}");
+                    }
+                }
+                // They are on record, and in the digest.
+                Ok(None) => refused.clear(),
+                Err(unknown) => {
+                    tracing::error!("refusals are not told now: {}", unknown.failure().message);
+                    refused.clear();
+                }
+            }
+        }
+        if held.is_empty() && refused.is_empty() {
+            return true;
+        }
+        let notice = refusals::compose(&held, &refused, &self.handler.settings.place);
+        let out = self.send(&notice, ids.first().copied().unwrap_or("feedback")).await;
+        if !held.is_empty() {
+            let noted = match Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await {
+                Ok(mut record) => {
+                    let told = |known: Option<&Suspended>| {
+                        let mut next = known?.clone();
+                        next.told(&held, out);
+                        (Some(&next) != known).then_some(next)
+                    };
+                    record.update(&self.bucket, told).await.map(drop)
+                }
+                Err(unknown) => Err(unknown),
+            };
+            if let Err(unknown) = noted {
+                tracing::error!("that it was told could not be noted: {}", unknown.failure().message);
+            }
+        }
+        out || held.is_empty()
+    }
+}
+
+/// The events of a message that count for holding mail.
+fn noted<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Noted<'c>> {
+    case.new.iter().map(|event| Noted {
+        event,
+        message_id: &case.message_id,
+        unnamed: case.unnamed.contains(&event.destination),
+        senders: &case.senders,
+    })
+}
+
+/// The destinations of a send that no line of the routes names.
+fn unnamed(feedback: &Feedback, outcome: &Outcome) -> Vec<String> {
+    let sent = outcome.sent.iter().find(|sent| sent.message_id == feedback.sent_id);
+    let named = |place: &usize| sent.and_then(|sent| sent.destinations.get(*place)).cloned();
+    feedback.unnamed.iter().filter_map(named).collect()
+}
+
+/// The events by the addresses that the message was sent to: SES may write them in another case, and names the
+/// last one of a destination that forwards in its turn. One that is about nobody it was sent to is left out.
+fn addressed(feedback: &Feedback, outcome: &Outcome) -> Vec<DeliveryEvent> {
+    let of_send = |sent: &&Sent| !feedback.sent_id.is_empty() && sent.message_id == feedback.sent_id;
+    let sends: Vec<&Sent> = outcome.sent.iter().filter(of_send).collect();
+    let sends = if sends.is_empty() { outcome.sent.iter().collect() } else { sends };
+    let sent_to: BTreeSet<&str> =
+        sends.iter().flat_map(|sent| &sent.destinations).map(String::as_str).collect();
+    let events = feedback.events.iter().filter_map(|event| {
+        let known = sent_to.iter().find(|known| known.eq_ignore_ascii_case(&event.destination));
+        let only = || sent_to.first().filter(|_| sent_to.len() == 1);
+        let destination = (*known.or_else(only)?).to_owned();
+        Some(DeliveryEvent { destination, ..event.clone() })
+    });
+    events.collect()
+}
+
+/// An outcome with these events; `None` if it has them.
+fn with_events(known: &Outcome, events: &[DeliveryEvent]) -> Option<Outcome> {
+    let mut delivery: BTreeSet<DeliveryEvent> = known.delivery.iter().cloned().collect();
+    for event in events {
+        let is_delay =
+            |one: &&DeliveryEvent| one.event == DeliveryKind::Delayed && one.destination == event.destination;
+        let too_many =
+            event.event == DeliveryKind::Delayed && delivery.iter().filter(is_delay).count() >= DELAYS_MAX;
+        if !too_many && delivery.len() < EVENTS_MAX {
+            delivery.insert(event.clone());
+        }
+    }
+    let delivery: Vec<_> = delivery.into_iter().collect();
+    (delivery != known.delivery).then(|| Outcome { delivery, ..known.clone() })
+}

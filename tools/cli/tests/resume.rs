@@ -1,0 +1,142 @@
+//! A destination that dies and comes back, on the local stack: nothing is lost, and each message arrives once.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use serde_json::{Value, json};
+use ses_forwarder_local_aws::journal::Event;
+use ses_forwarder_local_stack::{Config, Stack};
+use support::Operator;
+
+const ANN: &str = "ann@else.example";
+
+async fn deployed() -> (Stack, Operator) {
+    let stack = Stack::start(Config::default()).await.unwrap();
+    let routes = "[routes]\n\"info\" = \"ann@else.example\"\n\"both\" = [\"ann@else.example\", \"bob@else.example\"]\n";
+    stack.put_object("config/routes.toml", routes).await;
+    let operator = Operator::of(&stack);
+    (stack, operator)
+}
+
+/// Sends a message, and waits until SES has told what became of it.
+async fn send(stack: &Stack, to: &str, subject: &str) -> String {
+    let message = format!("From: Jane <jane@example.com>\r\nSubject: {subject}\r\n\r\nHello\r\n");
+    let id = stack.send(Some("jane@example.com"), &[to], message.as_bytes()).await.unwrap();
+    stack.settled(&id).await;
+    if stack.sent().iter().any(|sent| sent.message_id.as_deref() == Some(&*id)) {
+        let told = |event: &&Event| matches!(event, Event::Feedback { .. });
+        stack.until(&id, |events| events.iter().copied().find(told).map(drop)).await;
+    }
+    stack.emptied().await;
+    id
+}
+
+/// Subjects of what an address has been sent, in order; of what arrived only.
+fn got(stack: &Stack, address: &str) -> Vec<String> {
+    let entries = stack.journal().entries();
+    let mut subjects = Vec::new();
+    for entry in &entries {
+        let Event::Delivered { destination, to } = &entry.event else { continue };
+        if destination == address {
+            let mail = std::fs::read_to_string(to).unwrap();
+            let subject = mail.lines().find_map(|line| line.strip_prefix("Subject: ")).unwrap();
+            subjects.push(subject.to_owned());
+        }
+    }
+    subjects
+}
+
+async fn status(stack: &Stack, id: &str) -> Value {
+    stack.outcome(id).await.unwrap()["status"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_dies_and_comes_back_and_gets_everything_once_and_in_order() {
+    let (stack, operator) = deployed().await;
+    let before = send(&stack, "info@in.example", "before").await;
+    stack.faults().add("ses:Deliver(ann@)=bounce".parse().unwrap());
+    let first = send(&stack, "info@in.example", "1").await;
+    // Instances that start anew know of it.
+    stack.lambda().stop();
+    let second = send(&stack, "both@in.example", "2").await;
+    let third = send(&stack, "info@in.example", "3").await;
+    assert_eq!(
+        (status(&stack, &first).await, status(&stack, &third).await),
+        (json!("forwarded"), json!("held"))
+    );
+    assert_eq!(
+        (got(&stack, ANN), got(&stack, "bob@else.example")),
+        (vec!["before".to_owned()], vec!["2".to_owned()])
+    );
+    let told: Vec<_> = stack.published().into_iter().map(|told| told.subject).collect();
+    assert_eq!(told, ["[ses-forwarder] Mail for ann@else.example is held"]);
+
+    // It is on SES's own list too, which has to be asked for.
+    let output = operator.output(&["resume", ANN]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && said.contains("SES has ann@else.example on its suppression list"),
+        "{said}"
+    );
+    assert_eq!(status(&stack, &third).await, json!("held"), "nothing has changed");
+
+    stack.faults().clear();
+    let planned = format!(
+        "{first}  would send\n{second}  would send\n{third}  would send\nann@else.example was on the list of those \
+         whose mail is held; 3 messages, 0 failed\n"
+    );
+    assert_eq!(operator.run(&["resume", "--dry-run", ANN]), (0, planned));
+    let done = format!(
+        "{first}  forwarded\n{second}  forwarded\n{third}  forwarded\nann@else.example was on the list of those whose \
+         mail is held; 3 messages, 0 failed\n"
+    );
+    assert_eq!(operator.run(&["resume", "--yes", ANN]), (0, done));
+    let nothing = "ann@else.example was on no list; 0 messages, 0 failed\n".to_owned();
+    assert_eq!(operator.run(&["resume", ANN]), (0, nothing));
+    send(&stack, "info@in.example", "after").await;
+
+    assert_eq!(got(&stack, ANN), ["before", "1", "2", "3", "after"]);
+    assert_eq!(got(&stack, "bob@else.example"), ["2"]);
+    for id in [&before, &first, &second, &third] {
+        assert_eq!(status(&stack, id).await, "forwarded", "{}", stack.story(id));
+    }
+    let (_, trace) = operator.run(&["trace", &first]);
+    assert!(trace.contains("\n  bounced       ann@else.example at 20"), "{trace}");
+    assert_eq!(stack.published().len(), 1);
+}
+
+/// It was resumed too early: the first message shows it, and the others stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_still_dead_refuses_one_message_more_and_no_other() {
+    let (stack, operator) = deployed().await;
+    stack.faults().add("ses:Deliver(ann@)=bounce".parse().unwrap());
+    let first = send(&stack, "info@in.example", "1").await;
+    stack.lambda().stop();
+    let mut held = Vec::new();
+    for subject in ["2", "3", "4"] {
+        held.push(send(&stack, "info@in.example", subject).await);
+    }
+    let (code, told) = operator.run(&["resume", "--yes", ANN]);
+    assert_eq!(code, 0, "{told}");
+    stack
+        .until(&first, |events| {
+            let told = |event: &&&Event| matches!(event, Event::Feedback { .. });
+            (events.iter().filter(told).count() > 1).then_some(())
+        })
+        .await;
+    stack.emptied().await;
+    let mut waiting = 0;
+    for id in &held {
+        waiting += usize::from(status(&stack, id).await == "held");
+    }
+    assert!(waiting >= 1, "{told}");
+
+    stack.faults().clear();
+    let (code, told) = operator.run(&["resume", "--yes", ANN]);
+    assert_eq!(
+        (code, got(&stack, ANN)),
+        (0, vec!["1".to_owned(), "2".to_owned(), "3".to_owned(), "4".to_owned()]),
+        "{told}"
+    );
+}

@@ -16,6 +16,7 @@
 //!
 //! Another queue brings what SES says of mail that went out: [`feedback`] puts that on record and has mail held
 //! for those who refuse it. Which of the two a message is of, is told by what it is.
+//! A schedule asks for the [`digest`]: what did not reach its reader, with the command for each.
 //!
 //! Not supported: notices about notices. If one comes back and fails, it is put on record and
 //! logged, and that's it; otherwise two stacks could write to each other for ever.
@@ -24,6 +25,7 @@ mod attempt;
 mod batch;
 pub mod cause;
 pub mod channel;
+pub mod digest;
 mod feedback;
 pub mod letter;
 mod metrics;
@@ -54,7 +56,12 @@ use ses_forwarder_aws::{
 };
 use tokio::time::Instant;
 
-use crate::{batch::Run, letter::Letter, settings::Settings};
+use crate::{
+    batch::Run,
+    digest::{DigestFailed, Scheduled},
+    letter::Letter,
+    settings::Settings,
+};
 
 /// First and longest pause between two tries while more is sent than SES takes, in milliseconds.
 const PAUSE: (u64, u64) = (1_000, 16_000);
@@ -77,14 +84,24 @@ pub struct Handler {
     unasked: Mutex<Option<Instant>>,
 }
 
-/// The event comes from no queue.
+/// An event that could not be dealt with.
 #[derive(Debug, thiserror::Error)]
-#[error("this is no event of an SQS queue ({0}); nothing was read and no notice sent")]
-pub struct NoQueueEvent(#[from] serde_json::Error);
+pub enum Unhandled {
+    /// It comes from no queue, and from no schedule.
+    #[error("this is no event of an SQS queue ({0}); nothing was read and no notice sent")]
+    NoQueueEvent(#[from] serde_json::Error),
+    /// It asked for a digest.
+    #[error(transparent)]
+    Digest(#[from] DigestFailed),
+}
 
-impl From<NoQueueEvent> for Diagnostic {
-    fn from(error: NoQueueEvent) -> Diagnostic {
-        Diagnostic { error_type: "NoQueueEvent".to_owned(), error_message: error.to_string() }
+impl From<Unhandled> for Diagnostic {
+    fn from(error: Unhandled) -> Diagnostic {
+        let error_type = match error {
+            Unhandled::NoQueueEvent(_) => "NoQueueEvent",
+            Unhandled::Digest(_) => "DigestNotSent",
+        };
+        Diagnostic { error_type: error_type.to_owned(), error_message: error.to_string() }
     }
 }
 
@@ -106,30 +123,23 @@ impl Handler {
         }
     }
 
-    /// Deals with a batch, and answers what has to stay in the queue. The error means that the event is
-    /// none.
+    /// Deals with a batch, and answers what has to stay in the queue; or sends the digest that a schedule asks for.
+    /// The error means that the event is neither, or that the digest is not sent.
     ///
     /// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
     pub async fn handle(
         &self,
         event: Box<RawValue>,
         context: &Context,
-    ) -> Result<SqsBatchResponse, NoQueueEvent> {
+    ) -> Result<SqsBatchResponse, Unhandled> {
+        if let Some(scheduled) = Scheduled::read(&event) {
+            self.digest(&scheduled, context).await?;
+            return Ok(SqsBatchResponse::default());
+        }
         let SqsEvent { records, .. } = serde_json::from_str(event.get())
             .inspect_err(|error| tracing::error!("not an event of a queue: {error}"))?;
         let now = SystemTime::now();
-        let deadline = Deadline::before(context.deadline());
-        // `Timeout` in template.yaml leaves handle-email its own between the two, and then time to record
-        // and to tell.
-        let tries = (Deadline::after(deadline.left() / 2), Deadline::after(deadline.left() * 7 / 8));
-        let run = Run {
-            handler: self,
-            bucket: Bucket::new(self.s3.clone(), &self.settings.place.bucket, deadline),
-            deadline,
-            tries,
-            now: now.into(),
-            function: context.env_config.function_name.clone(),
-        };
+        let run = self.run(context, now);
         let (mut letters, mut heard) = (Vec::new(), Vec::new());
         for message in &records {
             match feedback::read(message, now) {
@@ -147,6 +157,31 @@ impl Handler {
             response.add_failure(id);
         }
         Ok(response)
+    }
+
+    /// Sends the digest that is due, if any is wanted.
+    async fn digest(&self, scheduled: &Scheduled, context: &Context) -> Result<(), DigestFailed> {
+        let Some(rhythm) = self.settings.digest else {
+            tracing::info!("no digest is wanted");
+            return Ok(());
+        };
+        self.run(context, SystemTime::now()).digest(scheduled, rhythm, &context.request_id).await
+    }
+
+    /// An invocation that begins now.
+    fn run(&self, context: &Context, now: SystemTime) -> Run<'_> {
+        let deadline = Deadline::before(context.deadline());
+        // `Timeout` in template.yaml leaves handle-email its own between the two, and then time to record
+        // and to tell.
+        let tries = (Deadline::after(deadline.left() / 2), Deadline::after(deadline.left() * 7 / 8));
+        Run {
+            handler: self,
+            bucket: Bucket::new(self.s3.clone(), &self.settings.place.bucket, deadline),
+            deadline,
+            tries,
+            now: now.into(),
+            function: context.env_config.function_name.clone(),
+        }
     }
 
     /// Pause before the next try.

@@ -368,13 +368,13 @@ fn error(failure: &Failure) -> String {
     plain(named, ERROR_SHOWN)
 }
 
-fn subject_of(notification: &Notification) -> String {
+pub(crate) fn subject_of(notification: &Notification) -> String {
     let subject = notification.subject.as_deref().map(|subject| header_text(subject, SHOWN));
     subject.filter(|subject| !subject.is_empty()).unwrap_or_else(|| "(no subject)".to_owned())
 }
 
 /// The header's authors, else the envelope sender.
-fn sender_of(notification: &Notification) -> String {
+pub(crate) fn sender_of(notification: &Notification) -> String {
     let authors = header_text(&notification.from.join(", "), SHOWN);
     if !authors.is_empty() {
         return authors;
@@ -385,7 +385,7 @@ fn sender_of(notification: &Notification) -> String {
     }
 }
 
-fn recipients_of(recipients: &[String]) -> String {
+pub(crate) fn recipients_of(recipients: &[String]) -> String {
     let shown: Vec<_> =
         recipients.iter().take(RECIPIENTS_SHOWN).map(|address| plain(address, SHOWN)).collect();
     let mut list = shown.join(", ");

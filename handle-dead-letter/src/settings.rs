@@ -8,7 +8,7 @@ use ses_forwarder::{
     settings::{Common, Lookup, SettingsError, names},
 };
 
-use crate::notice::Place;
+use crate::{digest::Rhythm, notice::Place};
 
 /// Settings of this function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub retry: Duration,
     /// `DELAY_NOTICE_MINUTES`: from this age on a letter is told that is still tried.
     pub delay_notice: Duration,
+    /// `DIGEST`: how often a digest is sent; `None` is never.
+    pub digest: Option<Rhythm>,
 }
 
 /// Most hours that letters are tried for: the queue keeps them for 14 days, and one is left for the last
@@ -37,6 +39,7 @@ const STACK: &str = "the name of the stack: 1 to 128 letters, digits and hyphens
 const FUNCTION: &str = "the name or ARN of a function";
 const RETRY_HOURS: &str = "a number of hours from 1 to 312 (13 days)";
 const DELAY_NOTICE_MINUTES: &str = "a number of minutes from 0 (at the first failure) to 10080 (a week)";
+const DIGEST: &str = "off, daily or weekly";
 const REGION: &str = "an AWS region, which Lambda sets";
 
 impl Settings {
@@ -53,6 +56,7 @@ impl Settings {
         let retry_hours = lookup.or_default(names::RETRY_HOURS, "96", RETRY_HOURS, retry_hours);
         let minutes = |text: &str| number(text, 0..=7 * 24 * 60);
         let minutes = lookup.or_default(names::DELAY_NOTICE_MINUTES, "60", DELAY_NOTICE_MINUTES, minutes);
+        let digest = lookup.or_default(names::DIGEST, "off", DIGEST, rhythm);
         if address.is_none() && topic.is_none() {
             lookup.complain("NOTICE_ADDRESS and NOTICE_TOPIC_ARN are not set; one of them must be");
         }
@@ -64,7 +68,7 @@ impl Settings {
         let place = Place { stack, region, bucket, prefixes, handle_email };
         let retry = Duration::from_secs(retry_hours * 60 * 60);
         let delay_notice = Duration::from_secs(minutes * 60);
-        Ok(Settings { domains, place, address, topic, retry, delay_notice })
+        Ok(Settings { domains, place, address, topic, retry, delay_notice, digest })
     }
 
     /// What would make notices useless, though it is allowed.
@@ -75,6 +79,12 @@ impl Settings {
              set an address elsewhere",
         )
     }
+}
+
+/// The inner `None` is `off`.
+fn rhythm(text: &str) -> Option<Option<Rhythm>> {
+    let words = [("off", None), ("daily", Some(Rhythm::Daily)), ("weekly", Some(Rhythm::Weekly))];
+    words.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, rhythm)| rhythm)
 }
 
 fn number(text: &str, allowed: RangeInclusive<u64>) -> Option<u64> {
@@ -137,6 +147,7 @@ mod tests {
             topic: None,
             retry: Duration::from_secs(96 * 60 * 60),
             delay_notice: Duration::from_secs(60 * 60),
+            digest: None,
         }
     }
 
@@ -153,6 +164,7 @@ mod tests {
             ("HANDLE_EMAIL_FUNCTION", "f-1_X"),
             ("RETRY_HOURS", "312"),
             ("DELAY_NOTICE_MINUTES", "0"),
+            ("DIGEST", "Weekly"),
         ];
         variables.extend(REQUIRED);
         let mut all = expected();
@@ -160,6 +172,7 @@ mod tests {
         all.place.handle_email = "f-1_X".to_owned();
         all.retry = Duration::from_secs(312 * 60 * 60);
         all.delay_notice = Duration::ZERO;
+        all.digest = Some(Rhythm::Weekly);
         assert_eq!(read(&variables), Ok(all));
     }
 
@@ -187,6 +200,7 @@ mod tests {
             ("NOTICE_TOPIC_ARN", "arn:aws:sqs:eu-west-1:123456789012:x"),
             ("NOTICE_TOPIC_ARN", "arn:aws:sns:eu-west-1::x"),
             ("HANDLE_EMAIL_FUNCTION", "$(reboot)"),
+            ("DIGEST", "hourly"),
             ("RETRY_HOURS", "0"),
             ("RETRY_HOURS", "313"),
             ("RETRY_HOURS", "four days"),

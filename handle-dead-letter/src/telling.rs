@@ -235,6 +235,23 @@ impl Run<'_> {
         out
     }
 
+    /// Sends by mail; by SNS only if there is no address, or mail fails. The error says what failed.
+    pub(crate) async fn send_once(&self, notice: &Notice, id: &str) -> Result<(), String> {
+        let by_mail = self.mail(notice, id).await;
+        let mut failed = match by_mail {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => vec![error.to_string()],
+            None => Vec::new(),
+        };
+        match self.publish(notice).await {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => failed.push(error.to_string()),
+            None => {}
+        }
+        metrics::count("NoticesFailed", &self.function, None);
+        Err(failed.join("; "))
+    }
+
     async fn mail(&self, notice: &Notice, id: &str) -> Option<Result<(), CallError>> {
         let settings = &self.handler.settings;
         let to = settings.address.as_ref()?.to_string();

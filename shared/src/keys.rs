@@ -34,6 +34,11 @@ impl Prefixes {
         dated(&self.outcome, day, message_id, "json")
     }
 
+    /// `outcome/YYYY/MM/DD/`: what the keys of a day's outcomes begin with.
+    pub fn outcomes_of(&self, day: Date) -> String {
+        format!("{}{}/", self.outcome, folder(day))
+    }
+
     /// `error/YYYY/MM/DD/<messageId>.eml`.
     pub fn error(&self, day: Date, message_id: &str) -> String {
         dated(&self.error, day, message_id, "eml")
@@ -46,10 +51,9 @@ impl Prefixes {
 }
 
 fn dated(prefix: &str, day: Date, message_id: &str, extension: &str) -> String {
-    format!(
-        "{prefix}{:04}/{:02}/{:02}/{message_id}.{extension}",
-        day.year(),
-        u8::from(day.month()),
-        day.day()
-    )
+    format!("{prefix}{}/{message_id}.{extension}", folder(day))
+}
+
+fn folder(day: Date) -> String {
+    format!("{:04}/{:02}/{:02}", day.year(), u8::from(day.month()), day.day())
 }

@@ -64,6 +64,8 @@ pub mod names {
     pub const RETRY_HOURS: &str = "RETRY_HOURS";
     /// Minutes after which a message that is still being tried is told.
     pub const DELAY_NOTICE_MINUTES: &str = "DELAY_NOTICE_MINUTES";
+    /// How often a digest is sent of what did not reach its reader.
+    pub const DIGEST: &str = "DIGEST";
     /// Region, which Lambda sets.
     pub const AWS_REGION: &str = "AWS_REGION";
 }

@@ -60,6 +60,15 @@ pub struct Object {
     pub written: Option<i64>,
 }
 
+/// An object as a list names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was written, by S3's clock, in seconds since 1970.
+    pub written: Option<i64>,
+}
+
 /// What an object has to be for it to be written.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +136,30 @@ impl Bucket {
             let written = output.last_modified.map(|time| time.secs());
             let content = read(&step, output).await?;
             Ok(Ok(Object { content, etag, metadata, written }))
+        })
+        .await
+    }
+
+    /// A page of the objects whose keys begin with a prefix, in the order of their keys, and what continues it with
+    /// the next page; `None` if that was the last.
+    ///
+    /// The role needs `s3:ListBucket`.
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
+    pub async fn list(
+        &self,
+        prefix: &str,
+        continues: Option<&str>,
+    ) -> Result<(Vec<Listed>, Option<String>), CallError> {
+        let step = format!("ListObjectsV2 {}", self.address(prefix));
+        persist(&step, self.deadline, Persistence::Usual, async || {
+            let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+            let output = request.set_continuation_token(continues.map(str::to_owned)).send().await;
+            let output = output.map_err(|error| CallError::from_sdk(&step, &error))?;
+            let listed = output.contents.unwrap_or_default().into_iter().map(|object| Listed {
+                key: object.key.unwrap_or_default(),
+                written: object.last_modified.map(|time| time.secs()),
+            });
+            Ok((listed.collect(), output.next_continuation_token))
         })
         .await
     }

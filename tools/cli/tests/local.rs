@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use ses_forwarder_local_aws::{
     journal::{End, Event},
     pace::Pace,
+    schedules,
 };
 use ses_forwarder_local_stack::{Config, Stack};
 use support::{
@@ -232,6 +233,37 @@ async fn what_was_dropped_is_released_and_the_line_that_would_have_let_it_throug
     );
     let (code, printed) = operator.run(&["release", "nowhere"]);
     assert!(code == 1 && printed.starts_with("nowhere  failed: no notification of it"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_a_digest_do_what_it_says() {
+    let (stack, operator) = deployed().await;
+    for verdict in ["spam", "virus"] {
+        let message = format!("X-Local-Verdict: {verdict}=FAIL\r\nSubject: Hello\r\n\r\nHi\r\n");
+        let id =
+            stack.send(Some("ann@else.example"), &["info@in.example"], message.as_bytes()).await.unwrap();
+        assert_eq!(stack.settled(&id).await, End::Returned);
+    }
+    let at = time::OffsetDateTime::now_utc() + time::Duration::minutes(1);
+    for (function, event) in schedules::due(stack.deployment(), at) {
+        stack.invoke(&function, &event).await.unwrap();
+    }
+    let digest = stack.sent().pop().unwrap();
+    let digest =
+        mail_parser::MessageParser::default().parse(&digest.raw).unwrap().body_text(0).unwrap().into_owned();
+    let commands: Vec<&str> =
+        digest.lines().filter_map(|line| line.strip_prefix("  ses-forwarder ")).collect();
+    assert_eq!(commands.len(), 2, "{digest}");
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').collect();
+        let output = operator.command(&words).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && printed.contains("  forwarded\n1 messages, 0 failed\n"),
+            "{command}: {printed}"
+        );
+    }
+    assert_eq!(stack.sent().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,7 @@ mod receipt_rules;
 pub mod receiving;
 mod response;
 pub mod s3;
+pub mod schedules;
 mod service;
 pub mod services;
 pub mod ses;

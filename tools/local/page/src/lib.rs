@@ -6,7 +6,8 @@
 //! page's own script and answers nobody but the person at this machine.
 //!
 //! [`list`], [`way`] and [`headers`] are what is shown, read from the journal and from messages without
-//! I/O; [`live`] keeps the list up to date, [`events`] tells browsers of changes, [`actions`] are the buttons.
+//! I/O; [`live`] keeps the list up to date, [`events`] tells browsers of changes, [`actions`] are the buttons, and [`mail`] shows what was sent
+//! as its reader sees it.
 
 mod access;
 mod actions;
@@ -16,6 +17,7 @@ mod headers;
 mod html;
 mod list;
 mod live;
+mod mail;
 mod message;
 mod problem;
 mod samples;
@@ -67,6 +69,9 @@ fn router(access: Access, live: Arc<Live>) -> Router {
         .route("/messages/{id}/refused", get(message::refused))
         .route("/messages/{id}/try-again", post(actions::try_again))
         .route("/messages/{id}/release", post(actions::release))
+        .route("/mail/{ses_id}", get(mail::page))
+        .route("/notices", get(mail::notices))
+        .route("/notices/digest", post(mail::run_schedules))
         .route("/stack", get(stack_page))
         .route("/samples", post(actions::send_sample))
         .route("/faults", post(actions::inject_fault))

@@ -204,7 +204,7 @@ async fn shared_notices<'e>(others: &'e [Arc<Entry>], id: &str) -> Vec<Outgoing<
     notices
 }
 
-async fn head(path: &FilePath) -> Vec<u8> {
+pub(super) async fn head(path: &FilePath) -> Vec<u8> {
     let mut head = vec![];
     if let Ok(file) = tokio::fs::File::open(path).await {
         // Cut off or not there, less is shown.

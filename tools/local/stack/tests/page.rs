@@ -90,3 +90,34 @@ async fn what_was_dropped_is_released_by_a_button() {
     forwarded(&ids[2]).await;
     assert_eq!(stack.sent().len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_s_digest_is_read_as_a_mail() {
+    let stack = Stack::start(Config::default()).await.unwrap();
+    let (_, page) = ask(&stack, "GET /notices", "");
+    assert!(
+        page.contains("None so far.") && page.contains("<button class=\"primary\">Send the digest now"),
+        "{page}"
+    );
+    let message =
+        b"X-Local-Verdict: spam=FAIL\r\nFrom: Jane <jane@x.example>\r\nSubject: <b>Lunch</b>\r\n\r\nHi\r\n";
+    let id = stack.send(Some("jane@x.example"), &["info@in.example"], message).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    let (status, _) = ask(&stack, "POST /notices/digest", "");
+    assert!(status.contains(" 303 "), "{status}");
+    let (_, page) = ask(&stack, "GET /notices", "");
+    assert!(page.contains("[ses-forwarder] Digest: 1 dropped"), "{page}");
+    let sent = stack.sent().pop().unwrap();
+    let (status, page) = ask(&stack, &format!("GET /mail/{}", sent.ses_id), "");
+    assert!(status.ends_with("200 OK"), "{status}");
+    for shown in [
+        "<dt>To</dt><dd>&lt;operator@out.example&gt;</dd>",
+        "spam  Jane &lt;jane@x.example&gt;  &lt;b&gt;Lunch&lt;/b&gt;  for info@in.example\n",
+        &format!("  ses-forwarder release --region us-east-1 --stack ses-forwarder {id}\n"),
+    ] {
+        assert!(page.contains(shown), "{shown} is not in:\n{page}");
+    }
+    assert!(!page.contains("<b>Lunch</b>"), "{page}");
+    let (status, _) = ask(&stack, "GET /mail/none", "");
+    assert!(status.ends_with("404 Not Found"), "{status}");
+}

@@ -20,7 +20,8 @@ async fn roles_allow_what_is_used_and_nothing_more() {
 
     let good = stack.send(Some("bob@else.example"), &["sales@in.example"], b"Subject: a\r\n\r\nHi\r\n");
     assert_eq!(stack.settled(&good.await.unwrap()).await, End::Returned);
-    // SES refuses the attachment: what was to be sent is kept, and the operator told on both channels.
+    // SES refuses the attachment, and the stub: what was to be sent is kept, and the operator told on both channels.
+    stack.faults().add("ses:SendEmail(bob_else.example@)=reject*2".parse().unwrap());
     let bad = b"Subject: b\r\nContent-Type: application/octet-stream; name=\"a.exe\"\r\n\r\nHi\r\n";
     let bad = stack.send(Some("bob@else.example"), &["info@in.example"], bad).await.unwrap();
     assert_eq!(stack.settled(&bad).await, End::Noticed);

@@ -133,6 +133,8 @@ pub struct Function {
     pub may_recur: bool,
     /// Queues that invoke it.
     pub queue_sources: Vec<QueueSource>,
+    /// Schedules that invoke it: here, when they are asked to.
+    pub schedules: Vec<Schedule>,
     /// Name of its log group; Lambda writes to it with the function's role.
     pub log_group: String,
     /// `LoggingConfig.LogFormat`, which Lambda passes on as `AWS_LAMBDA_LOG_FORMAT`.
@@ -226,6 +228,17 @@ pub struct EventRule {
     pub pattern: Vec<(Vec<String>, Vec<String>)>,
     /// ARNs of the queues that events go to.
     pub targets: Vec<String>,
+}
+
+/// A schedule: a rule of EventBridge that invokes a function at certain times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// ARN of the rule.
+    pub rule_arn: String,
+    /// When, such as `cron(0 6 * * ? *)`.
+    pub expression: String,
+    /// `State` is not `DISABLED`.
+    pub enabled: bool,
 }
 
 /// A topic.

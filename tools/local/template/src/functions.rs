@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use ses_forwarder_iam::{Call, Decision, Policy, Principal, Role};
 
 use crate::{
-    deployment::{Function, LogFormat, Permission, Queue, QueueSource},
+    deployment::{Function, LogFormat, Permission, Queue, QueueSource, Schedule},
     documents,
     error::TemplateError,
     kinds::Resource,
@@ -85,6 +85,7 @@ pub(crate) fn function(
             .map(usize_of),
         may_recur: properties.get("RecursiveLoop").map_or(Ok(false), may_recur)?,
         queue_sources: queue_sources(properties, timeout, &role, known)?,
+        schedules: schedules(scope, resource, properties)?,
         log_group,
         log_format,
         log_level,
@@ -168,8 +169,10 @@ fn queue_sources(
     let mut sources = vec![];
     for event in properties.get("Events").map(Node::map).transpose()?.unwrap_or_default() {
         let kind = event.value.require("Type")?;
-        if kind.text()? != "SQS" {
-            return Err(kind.expected("SQS, the only kind of event played here"));
+        match kind.text()? {
+            "SQS" => {}
+            "Schedule" => continue,
+            _ => return Err(kind.expected("SQS or Schedule, the only kinds of events played here")),
         }
         let node = event.value.require("Properties")?;
         let queue_node = node.require("Queue")?;
@@ -209,6 +212,50 @@ fn queue_sources(
         });
     }
     Ok(sources)
+}
+
+/// The schedules that invoke a function. SAM makes a rule of EventBridge of each, and the permission for it.
+fn schedules(
+    scope: &Scope<'_>,
+    resource: &Resource<'_>,
+    properties: &Node,
+) -> Result<Vec<Schedule>, TemplateError> {
+    let mut schedules = vec![];
+    for event in properties.get("Events").map(Node::map).transpose()?.unwrap_or_default() {
+        if event.value.require("Type")?.text()? != "Schedule" {
+            continue;
+        }
+        let node = event.value.require("Properties")?;
+        let expression = node.require("Schedule")?;
+        let text = expression.text()?;
+        if !is_schedule(text) {
+            return Err(expression.expected("cron(…) with six fields, or rate(…) with a number and a unit"));
+        }
+        let enabled = match node.get("State").map(|state| (state, state.text())) {
+            None | Some((_, Ok("ENABLED"))) => true,
+            Some((_, Ok("DISABLED"))) => false,
+            Some((state, _)) => return Err(state.expected("ENABLED or DISABLED")),
+        };
+        schedules.push(Schedule {
+            rule_arn: scope.arn("events", &format!("rule/{}{}", resource.id, event.key)),
+            expression: text.to_owned(),
+            enabled,
+        });
+    }
+    Ok(schedules)
+}
+
+/// Whether EventBridge takes an expression, by its form.
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>
+fn is_schedule(text: &str) -> bool {
+    let inside = |name: &str| text.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    let fields = |text: &str| text.split(' ').filter(|field| !field.is_empty()).count();
+    let rate = |text: &str| {
+        let (number, unit) = text.split_once(' ')?;
+        let units = ["minute", "minutes", "hour", "hours", "day", "days"];
+        (number.parse::<u32>().is_ok_and(|number| number > 0) && units.contains(&unit)).then_some(())
+    };
+    inside("cron").is_some_and(|text| fields(text) == 6) || inside("rate").and_then(rate).is_some()
 }
 
 fn response_types(node: &Node) -> Result<bool, TemplateError> {

@@ -84,10 +84,13 @@ const KINDS: &[Kind] = &[
                         "Properties",
                         Map(&[
                             ("BatchSize", Played),
+                            ("Description", Not("it is for people")),
                             ("FunctionResponseTypes", Played),
                             ("MaximumBatchingWindowInSeconds", Played),
                             ("Queue", Played),
                             ("ScalingConfig", Map(&[("MaximumConcurrency", Played)])),
+                            ("Schedule", Played),
+                            ("State", Played),
                         ]),
                     ),
                 ])),

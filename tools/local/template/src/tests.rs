@@ -172,7 +172,12 @@ fn err_changes() {
             "time-out of 30 s is shorter than the function's of 31 s",
         ),
         ("BatchSize: 5", "BatchSize: 11", "BatchSize", "Lambda takes a BatchSize above 10 only with"),
-        ("Own: {Type: SQS", "Own: {Type: S3", "Type: S3", "expected SQS, the only kind of event played here"),
+        (
+            "Own: {Type: SQS",
+            "Own: {Type: S3",
+            "Type: S3",
+            "expected SQS or Schedule, the only kinds of events played here",
+        ),
         ("provided.al2023", "python3.13", "Runtime", "expected runtime provided.al2023"),
         ("makefile", "rust-cargolambda", "BuildMethod", "expected makefile, but found \"rust-cargolambda\""),
         ("CodeUri: forward", "Description: x", "Description: x", "CodeUri is missing"),
@@ -519,6 +524,37 @@ mod real {
         assert!(!allows(&with(&[("Action: s3:GetObject", "Action: s3:GetObjectAcl")], &[]).unwrap()));
         let error = with(&[("Action: sqs:SendMessage", "Action: sqs:GetQueueUrl")], &[]).unwrap_err();
         assert!(error.message.contains("does not allow sqs:SendMessage on"), "{error}");
+    }
+
+    #[test]
+    fn a_schedule_is_one_that_eventbridge_takes() {
+        let schedules =
+            |deployment: &Deployment| function(deployment, "handle-dead-letter").schedules.clone();
+        for (digest, expression, enabled) in [
+            ("off", "cron(0 6 * * ? *)", false),
+            ("daily", "cron(0 6 * * ? *)", true),
+            ("weekly", "cron(0 6 ? * MON *)", true),
+        ] {
+            let deployment = with(&[], &[("Digest", digest)]).unwrap();
+            let expected = crate::deployment::Schedule {
+                rule_arn: "arn:aws:events:eu-west-1:123456789012:rule/HandleDeadLetterFunctionDigest"
+                    .to_owned(),
+                expression: expression.to_owned(),
+                enabled,
+            };
+            assert_eq!(schedules(&deployment), [expected]);
+        }
+        let daily = "\"cron(0 6 * * ? *)\"]";
+        assert_eq!(
+            schedules(&with(&[(daily, "\"rate(12 hours)\"]")], &[]).unwrap())[0].expression,
+            "rate(12 hours)"
+        );
+        for wrong in ["cron(0 6 * * ?)", "rate(0 days)", "rate(a day)", "at six", "cron(0 6 * * ? *"] {
+            let error = with(&[(daily, &format!("\"{wrong}\"]"))], &[]).unwrap_err();
+            assert!(error.message.contains("cron(…) with six fields, or rate(…)"), "{wrong}: {error}");
+        }
+        let error = with(&[("[SendDigest, ENABLED, DISABLED]", "[SendDigest, ON, OFF]")], &[]).unwrap_err();
+        assert!(error.message.contains("expected ENABLED or DISABLED"), "{error}");
     }
 
     #[test]

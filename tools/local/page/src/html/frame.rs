@@ -15,7 +15,7 @@ pub(super) struct Frame<'a> {
     pub(super) refresh: bool,
 }
 
-const TABS: [(&str, &str); 2] = [("/", "Messages"), ("/stack", "Stack")];
+const TABS: [(&str, &str); 3] = [("/", "Messages"), ("/notices", "Notices"), ("/stack", "Stack")];
 
 pub(super) fn framed(frame: &Frame<'_>, content: &Markup) -> Markup {
     html! {

@@ -330,6 +330,7 @@ fn comparison(row: &Row, original: &[u8], outgoing: &Outgoing<'_>) -> Markup {
         section.card.headers #{ "sent-" (outgoing.ses_id) } {
             div.heading {
                 h2 { "Header, before and after" }
+                a.button href={ "/mail/" (outgoing.ses_id) } { "Read it" }
                 a.button href={ "/messages/" (row.id) "/outgoing/" (outgoing.ses_id) } { "Outgoing message" }
             }
             p.legend {

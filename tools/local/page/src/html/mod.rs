@@ -2,6 +2,7 @@
 
 mod frame;
 pub(crate) mod list;
+pub(crate) mod mail;
 pub(crate) mod message;
 pub(crate) mod stack;
 

@@ -93,6 +93,13 @@ fn function(function: &Function) -> Markup {
                         (length(source.batching_window))
                     }
                 }
+                @for schedule in &function.schedules {
+                    dt { "Scheduled" }
+                    dd {
+                        (schedule.expression)
+                        @if schedule.enabled { ", here by a button" } @else { ", which is switched off" }
+                    }
+                }
             }
             details {
                 summary { "Environment" }

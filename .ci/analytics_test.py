@@ -99,6 +99,8 @@ SAMPLES = [
     Sample("killed-before-the-end", 3, "Eve <eve@three.example>", lost=True),
     Sample("long-ago", 40, "Old <old@five.example>"),
 ]
+# When the destination of the message "a" refused it.
+BOUNCED = "2026-11-26T10:00:07Z"
 BY_NAME = {sample.id.removesuffix("-0123456789"): sample for sample in SAMPLES}
 
 
@@ -126,6 +128,8 @@ def write_objects():
                 services.verify()
             if sample.lost:
                 services.s3.delete_object(Bucket=BUCKET, Key=f"outcome/{sample.day}/{sample.id}.json")
+        bounced = BY_NAME["a"]
+        handle_dead_letter.invoke(bounce(bounced, services.objects(f"outcome/{bounced.day}/{bounced.id}.json")))
         objects = services.objects("index/") | services.objects("outcome/")
     finally:
         for function in functions:
@@ -153,6 +157,25 @@ def dead_letter(sample, error):
         "eventSource": "aws:sqs",
     }
     return {"Records": [record]}
+
+
+def bounce(sample, outcome):
+    """The batch of what SES tells by EventBridge: its destination refused a message."""
+    (record,) = map(json.loads, outcome.values())
+    tags = {"forwarder-message": [sample.id], "forwarder-day": [sample.day.replace("/", "-")]}
+    recipient = {"emailAddress": "info@out.example", "status": "5.1.1"}
+    detail = {
+        "eventType": "Bounce",
+        "mail": {"messageId": record["sent"][0]["messageId"], "tags": tags},
+        "bounce": {
+            "bounceType": "Permanent",
+            "bounceSubType": "General",
+            "timestamp": BOUNCED,
+            "bouncedRecipients": [recipient],
+        },
+    }
+    body = json.dumps({"source": "aws.ses", "detail-type": "Email Bounced", "detail": detail})
+    return {"Records": [{"messageId": str(uuid4()), "body": body, "eventSource": "aws:sqs"}]}
 
 
 def queries():
@@ -272,6 +295,10 @@ class Queries(unittest.TestCase):
         )
         for row in rows:
             self.assertTrue(row["message"])
+
+    def test_what_bounced(self):
+        expected = [(BOUNCED, "bounced", "info@out.example", "5.1.1", BY_NAME["a"].id)]
+        self.assertEqual(expected, [tuple(row.values()) for row in self.ask("What bounced")])
 
     def test_messages_without_an_outcome(self):
         sample = BY_NAME["killed-before-the-end"]

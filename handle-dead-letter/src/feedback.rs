@@ -199,6 +199,8 @@ impl Run<'_> {
         if !any {
             return Ok(Vec::new());
         }
+        let ids = cases.iter().flat_map(|case| case.heard.iter().map(|heard| heard.queue_id));
+        let ids: Vec<&str> = ids.collect();
         let mut record = Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await?;
         let untold = RefCell::default();
         let change = |known: Option<&Suspended>| {
@@ -206,7 +208,7 @@ impl Run<'_> {
             let mut next = before.clone();
             noted.iter().for_each(|noted| next.note(noted));
             next.trim(self.now);
-            untold.replace(next.take_on(self.now));
+            untold.replace(next.take_on(self.now, &ids));
             (next != before).then_some(next)
         };
         record.update(&self.bucket, change).await?;

@@ -82,9 +82,20 @@ pub struct Cause {
     /// Whether the operator has been told.
     #[serde(default, skip_serializing_if = "is_false")]
     pub told: bool,
-    /// Since when somebody is about to tell. Who has not done so in time is dead, and another does.
-    #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
-    pub telling: Option<OffsetDateTime>,
+    /// Who is about to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telling: Option<Telling>,
+}
+
+/// Who is about to tell. Who has not done so in time is dead, and another does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Telling {
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// The queue message that it is for. Should the queue hand that out again, whoever had it is dead.
+    pub queue_message_id: String,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -216,16 +227,20 @@ impl Suspended {
 
     /// Takes it on to tell of what is held and not told, although a line of the routes names it: destinations, and
     /// senders of destinations. Nobody else tells of it then until [`told`](Suspended::told), or for a quarter of
-    /// an hour.
-    pub fn take_on(&mut self, now: OffsetDateTime) -> Vec<Untold> {
+    /// an hour; but who has one of the same queue messages does.
+    pub fn take_on(&mut self, now: OffsetDateTime, queue_message_ids: &[&str]) -> Vec<Untold> {
         let mut untold = Vec::new();
         for (destination, known) in &mut self.destinations {
             let whole = known.suspended.iter_mut().filter(|_| !known.unnamed).map(|cause| (None, cause));
             let senders = known.senders.iter_mut().map(|(sender, cause)| (Some(sender.clone()), cause));
             for (sender, cause) in whole.chain(senders) {
-                let taken_on = cause.telling.is_some_and(|since| (now - since).abs() < TELLING);
+                let taken_on = cause.telling.as_ref().is_some_and(|telling| {
+                    (now - telling.since).abs() < TELLING
+                        && !queue_message_ids.contains(&telling.queue_message_id.as_str())
+                });
                 if !cause.told && !taken_on {
-                    cause.telling = Some(now);
+                    let queue_message_id = queue_message_ids.first().copied().unwrap_or_default().to_owned();
+                    cause.telling = Some(Telling { since: now, queue_message_id });
                     untold.push(Untold { destination: destination.clone(), sender, cause: cause.clone() });
                 }
             }
@@ -320,23 +335,24 @@ mod tests {
         note(&mut state, &event("ann@out.example", DeliveryKind::Bounced, "5.1.1", 1), false);
         note(&mut state, &event("made-up@out.example", DeliveryKind::Bounced, "5.1.1", 1), true);
         note(&mut state, &event("bob@out.example", DeliveryKind::Complained, "abuse", 1), true);
-        let take_on = |state: &mut Suspended, hours| {
-            let all = state.take_on(at(hours));
+        let take_on = |state: &mut Suspended, hours, id| {
+            let all = state.take_on(at(hours), &[id]);
             let named =
                 all.iter().map(|one| (one.destination.clone(), one.sender.clone())).collect::<Vec<_>>();
             (all, named)
         };
         let jane = Some("jane@x.example".to_owned());
         let both = [("ann@out.example".to_owned(), None), ("bob@out.example".to_owned(), jane)];
-        let (untold, named) = take_on(&mut state, 1);
-        assert_eq!(named, both);
-        assert_eq!(take_on(&mut state, 1).1, [], "another is at it");
-        assert_eq!(take_on(&mut state, 2).1, both, "who was at it is dead");
+        assert_eq!(take_on(&mut state, 1, "q1").1, both);
+        assert_eq!(take_on(&mut state, 1, "q2").1, [], "another is at it");
+        assert_eq!(take_on(&mut state, 1, "q1").1, both, "who was at it is dead: its message is here again");
+        let (untold, named) = take_on(&mut state, 2, "q2");
+        assert_eq!(named, both, "who was at it is dead: it has not told in time");
         state.told(&untold, false);
-        assert_eq!(take_on(&mut state, 2).1, both, "no channel took it");
+        assert_eq!(take_on(&mut state, 2, "q3").1, both, "no channel took it");
         state.told(&untold, true);
         note(&mut state, &event("ann@out.example", DeliveryKind::Bounced, "5.1.1", 2), false);
-        assert_eq!(take_on(&mut state, 9).1, []);
+        assert_eq!(take_on(&mut state, 9, "q3").1, []);
     }
 
     #[test]

@@ -19,7 +19,10 @@ use ses_forwarder_aws::{
 };
 use time::OffsetDateTime;
 
-use self::{reports::Known, settling::is_claimed};
+use self::{
+    reports::{Known, Refusals},
+    settling::is_claimed,
+};
 use crate::{
     Handler,
     attempt::{Attempt, attempt},
@@ -124,7 +127,11 @@ impl Run<'_> {
     pub(crate) async fn deal_with<'a>(&self, cases: &'a [Case<'a>]) -> Vec<&'a str> {
         let mut matters = join_all(cases.iter().map(|case| self.look_into(case))).await;
         self.try_again(&mut matters).await;
-        let mut endings = join_all(matters.iter_mut().map(|matter| self.conclude(matter))).await;
+        let any_refused = matters
+            .iter()
+            .any(|matter| matter.messages.iter().any(|progress| progress.standing() == Standing::Refused));
+        let refusals = if any_refused { self.refusals().await } else { Refusals::default() };
+        let mut endings = join_all(matters.iter_mut().map(|matter| self.conclude(matter, &refusals))).await;
         self.tell(&matters, &mut endings).await;
         let kept = matters
             .iter()
@@ -269,7 +276,7 @@ impl Run<'_> {
     }
 
     /// Puts a letter's messages on record, and says what there is to tell.
-    async fn conclude(&self, matter: &mut Matter<'_>) -> Ending {
+    async fn conclude(&self, matter: &mut Matter<'_>, refusals: &Refusals) -> Ending {
         let Matter { case, messages, wait } = matter;
         let letter = &case.letter;
         let wait = wait.unwrap_or_else(|| self.wait(letter));
@@ -285,7 +292,7 @@ impl Run<'_> {
                         ending.passed.push(progress.earlier.code.clone());
                     }
                 }
-                Ok(Standing::Refused) => match self.is_known(progress, letter.age).await {
+                Ok(Standing::Refused) => match refusals.has(progress, letter.age) {
                     Known::ByEvent => {}
                     Known::NotYet => ending.keep = Some(schedule::soon()),
                     Known::Not => ending.news.push((mark, Item::Refused(progress.failed(case, None)))),

@@ -24,9 +24,26 @@ pub(super) enum Known {
     Not,
 }
 
+/// The refusals that events have told of; `None` where they can't be read.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Option<Suspended>);
+
 impl Run<'_> {
-    /// Whether an event has told what a report says.
-    pub(super) async fn is_known(&self, progress: &Progress<'_>, age: Duration) -> Known {
+    /// Reads which refusals are known, once for a batch.
+    pub(super) async fn refusals(&self) -> Refusals {
+        match Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await {
+            Ok(record) => Refusals(Some(record.content.unwrap_or_default())),
+            Err(unknown) => {
+                tracing::warn!("which refusals are known can't be read: {}", unknown.failure().message);
+                Refusals(None)
+            }
+        }
+    }
+}
+
+impl Refusals {
+    /// Whether an event has told what a report of this age says.
+    pub(super) fn has(&self, progress: &Progress<'_>, age: Duration) -> Known {
         let outcome = progress.record.as_ref().and_then(|record| record.content.as_ref());
         let refusals: &[DeliveryEvent] =
             outcome.map(|outcome| outcome.delivery.as_slice()).unwrap_or_default();
@@ -34,18 +51,12 @@ impl Run<'_> {
             // Nobody can tell whom it is about.
             return Known::Not;
         }
-        match Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await {
-            Ok(Record { content: Some(suspended), .. })
-                if refusals.iter().all(|refusal| suspended.knows(&refusal.destination, refusal.at)) =>
-            {
-                Known::ByEvent
-            }
-            Err(unknown) if age < EVENT => {
-                tracing::warn!("whether a refusal is known can't be read: {}", unknown.failure().message);
-                Known::NotYet
-            }
-            Ok(_) if age < EVENT => Known::NotYet,
-            Ok(_) | Err(_) => Known::Not,
+        let knows =
+            |known: &Suspended| refusals.iter().all(|refusal| known.knows(&refusal.destination, refusal.at));
+        match &self.0 {
+            Some(known) if knows(known) => Known::ByEvent,
+            _ if age < EVENT => Known::NotYet,
+            _ => Known::Not,
         }
     }
 }

@@ -73,7 +73,7 @@ pub async fn run(functions: Functions) -> anyhow::Result<Vec<Row>> {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut rows = JoinSet::new();
     let mut order = 0;
-    for subject in [Subject::Email, Subject::DeadLetter] {
+    for subject in [Subject::Email, Subject::DeadLetter, Subject::Feedback] {
         for call in trial::calls(&config, subject).await? {
             for effect in EFFECTS {
                 let (config, slots, call) = (Arc::clone(&config), Arc::clone(&slots), call.clone());

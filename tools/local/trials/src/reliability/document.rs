@@ -20,7 +20,8 @@ the real functions on the local stack with one message each: in *once* the fault
 *sent* is a copy that SES accepted, *told* a notice to the operator, by SES and by SNS, with the error it names; the one
 that mail goes out again is not counted. Every line is held to the promises: nothing is lost; what is not recorded as
 forwarded is told; the notice names the true cause; nothing is sent or told twice unless SES or SNS accepted what could
-not be recorded. Such lines are in bold.
+not be recorded. Such lines are in bold. *Told by SES* is the event that a destination has refused a message for good:
+it has to be *recorded*, mail for that destination *held*, and the operator told.
 
 The faults: an answer of throttling, 500, 503, access denied or not found; no answer at all (`hang`); a connection
 that is cut before or after the call took effect (`reset-before`, `reset-after`) or in the middle of the answer

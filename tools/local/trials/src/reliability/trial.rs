@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use serde_json::Value;
-use ses_forwarder::notice;
+use serde_json::{Value, json};
+use ses_forwarder::{keys::SUSPENDED, notice};
 use ses_forwarder_local_aws::{
     faults::{Effect, Fault, When},
     journal::{End, Event},
@@ -36,7 +36,15 @@ pub(super) enum Subject {
     Email,
     /// A dead letter lies in the queue.
     DeadLetter,
+    /// SES tells that a destination has refused a message for good.
+    Feedback,
 }
+
+/// The message that was refused, and when it came.
+const REFUSED: (&str, &str) = ("5f0h2kq8l3vn7c1r9t4m6w0x2z8b1d3g5j7p9s09", "2026-11-23T10:00:00Z");
+
+/// Who refused it.
+const REFUSING: &str = "ann@out.example";
 
 /// One message and one fault.
 #[derive(Debug)]
@@ -59,6 +67,8 @@ pub(super) struct Observed {
     /// All their text.
     notices: String,
     status: Option<String>,
+    /// Whether it is recorded that a destination refused it, and mail for that destination held.
+    refused: [bool; 2],
     /// Errors of failed attempts, in order.
     errors: Vec<String>,
     dead_lettered: bool,
@@ -74,13 +84,44 @@ impl Subject {
         match self {
             Subject::Email => "handle-email",
             Subject::DeadLetter => "handle-dead-letter",
+            Subject::Feedback => "handle-dead-letter, told by SES",
         }
+    }
+
+    /// Whether a queue brings it, which hands it out again for as long as it is not dealt with.
+    fn is_queued(self) -> bool {
+        self != Subject::Email
     }
 
     /// Starts a message's way and returns its id.
     async fn begin(self, stack: &Stack) -> anyhow::Result<String> {
         match self {
             Subject::Email => stack.send(Some("ann@else.example"), &["info@in.example"], MESSAGE).await,
+            Subject::Feedback => {
+                let (id, received) = REFUSED;
+                let outcome = json!({
+                    "messageId": id, "timestamp": received, "status": "forwarded", "reason": null, "recipients": [],
+                    "destinations": [REFUSING], "sent": [{"messageId": "s1", "destinations": [REFUSING]}],
+                    "error": null, "requestId": "r", "bytes": 1, "forwardMillis": null,
+                });
+                stack.put_object(&format!("outcome/2026/11/23/{id}.json"), outcome.to_string()).await;
+                let tags = json!({"forwarder-message": [id], "forwarder-day": ["2026-11-23"]});
+                let bounce = json!({
+                    "bounceType": "Permanent", "bounceSubType": "General", "timestamp": "2026-11-23T10:00:07Z",
+                    "bouncedRecipients": [{"emailAddress": REFUSING, "status": "5.1.1"}],
+                });
+                let mail = json!({"messageId": "s1", "tags": tags});
+                let event = json!({
+                    "source": "aws.ses", "detail-type": "Email Bounced",
+                    "detail": {"eventType": "Bounce", "mail": mail, "bounce": bounce},
+                });
+                let mut queues = stack.deployment().queues.iter();
+                let queue =
+                    queues.find(|queue| queue.name.contains("Feedback")).context("there is a queue")?;
+                let queue = stack.services().queue(&queue.arn).context("the queue runs")?;
+                queue.send(&event.to_string(), BTreeMap::new());
+                Ok(id.to_owned())
+            }
             Subject::DeadLetter => {
                 let event = std::fs::read_to_string(repository().join("events/ses-event.json"))?;
                 let parsed: Value = serde_json::from_str(&event)?;
@@ -150,7 +191,7 @@ impl Trial {
                 Event::DeadLettered { .. } | Event::Lost { .. } | Event::Returned { result: Ok(_), .. }
             )
         });
-        (over || (self.subject == Subject::DeadLetter && failed >= BATCHES)).then_some(())
+        (over || (self.subject.is_queued() && failed >= BATCHES)).then_some(())
     }
 
     /// Whether SES or SNS may have accepted what the function does not know of, or has not recorded.
@@ -161,7 +202,11 @@ impl Trial {
             (Subject::Email, "ses:SendEmail", _) => unknown,
             (Subject::Email, "s3:PutObject", Some("outcome/")) => true,
             // The two channels go at once: a process killed at one may have used the other.
-            (Subject::DeadLetter, "ses:SendEmail" | "sns:Publish", _) => unknown || killed,
+            (Subject::DeadLetter | Subject::Feedback, "ses:SendEmail" | "sns:Publish", _) => {
+                unknown || killed
+            }
+            // Here it says what has been told.
+            (Subject::Feedback, "s3:PutObject" | "s3:GetObject", Some("state/" | "outcome/")) => true,
             // That it can't be recorded is told, and then that it has failed.
             (Subject::DeadLetter, "s3:GetObject", Some("outcome/"))
             | (Subject::DeadLetter, "s3:PutObject", Some("outcome/" | "index/")) => true,
@@ -198,6 +243,7 @@ impl Observed {
             noticed: [0, 0],
             notices: String::new(),
             status: None,
+            refused: [false; 2],
             errors: Vec::new(),
             dead_lettered: false,
             indexed: stack.keys("index/").await.iter().any(|key| key.ends_with(&format!("/{id}.json"))),
@@ -220,8 +266,12 @@ impl Observed {
             observed.noticed[1] += 1;
             observed.notices.push_str(&published.text);
         }
-        let outcome = stack.outcome(id).await;
-        observed.status = outcome.and_then(|outcome| outcome["status"].as_str().map(str::to_owned));
+        let outcome = stack.outcome(id).await.unwrap_or_default();
+        observed.status = outcome["status"].as_str().map(str::to_owned);
+        let list = stack.object(SUSPENDED).await.unwrap_or_default();
+        let list: Value = serde_json::from_slice(&list).unwrap_or_default();
+        let is_held = list["destinations"][REFUSING]["suspended"].is_object();
+        observed.refused = [outcome["delivery"][0]["event"] == "bounced", is_held];
         for entry in stack.journal().entries() {
             match &entry.event {
                 Event::Returned { result: Err(error), .. } => observed.errors.push(error.clone()),
@@ -247,6 +297,9 @@ impl Observed {
             count => format!("{word} {count} times"),
         };
         let mut parts = Vec::new();
+        if self.refused == [true, true] {
+            parts.push("recorded and held".to_owned());
+        }
         if self.sent > 0 {
             parts.push(times("sent", self.sent));
         }
@@ -264,23 +317,30 @@ impl Observed {
         let told = self.noticed.iter().any(|count| *count > 0);
         let forwarded = self.status.as_deref() == Some("forwarded");
         let recorded = forwarded || matches!(self.status.as_deref(), Some("failed" | "rejected"));
-        let is_email = trial.subject == Subject::Email;
         let compact = |text: &str| text.split_whitespace().collect::<String>();
         let notices = compact(&self.notices);
         let last_error = self.last_error().unwrap_or_default();
         let names_cause =
             trial.cause().iter().any(|cause| last_error.contains(cause) && notices.contains(cause));
-        let tells_of_failure = if is_email { names_cause } else { notices.contains(&compact(MADE_UP)) };
+        let tells_of_failure = match trial.subject {
+            Subject::Email => names_cause,
+            Subject::DeadLetter => notices.contains(&compact(MADE_UP)),
+            Subject::Feedback => notices.contains(&compact("It refuses mail for good (5.1.1)")),
+        };
         let once = |counts: &[usize]| counts.iter().all(|count| *count < 2);
+        let forwarding = trial.subject != Subject::Feedback;
         let promises = [
+            ("what a destination did is recorded", forwarding || self.refused[0]),
+            ("mail for who refuses it is held", forwarding || self.refused[1]),
+            ("the operator is told who refuses mail", forwarding || told),
             ("the fault hits a call", self.fault_hit),
             ("nothing is lost", !matches!(self.end, End::Lost(_))),
             ("it is recorded as forwarded, or the operator is told", forwarded || told),
-            ("what is recorded as forwarded was sent", !forwarded || self.sent > 0),
+            ("what is recorded as forwarded was sent", !forwarding || !forwarded || self.sent > 0),
             ("the notice names the cause", !told || tells_of_failure),
             (
                 "it is archived and recorded, or the notice warns",
-                (self.indexed && recorded) || notices.contains("Beware"),
+                !forwarding || (self.indexed && recorded) || notices.contains("Beware"),
             ),
             (
                 "nothing is sent twice but what could not be recorded",

@@ -77,10 +77,10 @@ def client(service, url, key):
 class LocalStack:
     """`cargo local` as a user starts it, on free ports."""
 
-    def __init__(self):
+    def __init__(self, **parameters):
         self.data = tempfile.TemporaryDirectory()
         command = ["cargo", "local", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
-        for name, value in PARAMETERS.items():
+        for name, value in (PARAMETERS | parameters).items():
             command += ["--parameter", f"{name}={value}"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.addresses = {}

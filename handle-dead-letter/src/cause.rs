@@ -140,6 +140,28 @@ const TABLE: &[Row] = &[
         },
     },
     Row {
+        codes: &["InvalidReplyKeys"],
+        says: &[],
+        marks: &[],
+        nature: Nature::Configuration,
+        cause: Cause {
+            what: "The file of reply keys has an error, so mail would go out under an address that can't be answered.",
+            remedy: "Put the file back as it was; if it is lost, delete it: new keys are made, and answers to earlier \
+                     mail then come to the alias.",
+        },
+    },
+    Row {
+        codes: &["AnswersOverLimit"],
+        says: &[],
+        marks: &[],
+        nature: Nature::Transient,
+        cause: Cause {
+            what: "More answers went out from an alias in an hour than [replies] per-hour allows.",
+            remedy: "If you have not written them, somebody else may read your mailbox: set enabled = false under \
+                     [replies] in the routes file. Else raise per-hour, or wait for the next hour.",
+        },
+    },
+    Row {
         codes: &["NoRoutes"],
         says: &[],
         marks: &[],
@@ -522,6 +544,8 @@ mod tests {
             ("MailFromDomainNotVerifiedException", "", Configuration),
             ("NotFoundException", "Configuration set <x> does not exist.", Configuration),
             ("InvalidRoutes", "", Configuration),
+            ("InvalidReplyKeys", "", Configuration),
+            ("AnswersOverLimit", "", Transient),
             ("SettingsError", "", Configuration),
             ("SendingPausedException", "", Outage),
             ("LimitExceededException", "Daily message quota exceeded.", Outage),

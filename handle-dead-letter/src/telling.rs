@@ -259,8 +259,13 @@ impl Run<'_> {
         let id = format!("{id}.{}", self.now.unix_timestamp());
         let raw = Mail { email_domain, to: &to, stack, id: &id, now: self.now }.write(notice);
         let message = Outgoing { header: raw.into(), body: Bytes::new(), recoding: None };
-        let envelope =
-            Envelope { from: &sender(email_domain), to: &[to], configuration_set: None, tags: &[] };
+        let envelope = Envelope {
+            from: &sender(email_domain),
+            to: &[to],
+            configuration_set: None,
+            tags: &[],
+            feedback: None,
+        };
         let mailer = Mailer::new(self.handler.ses.clone(), self.deadline);
         Some(mailer.send(&message, envelope).await.map(drop))
     }

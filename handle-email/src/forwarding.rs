@@ -5,22 +5,20 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use ses_forwarder::{
     address::Address,
+    answers,
     body::Recoding,
-    decision::{Decision, decide, judge, may_be_told},
+    decision::{Decision, judge, may_be_told},
     delivery::{self, Delivery, Reason},
-    delivery_report,
-    domains::Domains,
-    feedback,
-    header::{self, HeaderBlock, HeaderFacts, Rewrite, Rewritten},
+    delivery_report, feedback,
+    header::{self, HeaderFacts, Rewrite, Rewritten},
     notification::{Notification, Verdict},
     outcome::{self, INCOMPLETE, Outcome, Refusal, Sent, Status},
+    replies::{Replies, signed::Purpose},
     routes::Routes,
-    sends::{Send, sends},
     settings::{EmailSettings, OnRefused},
-    stub::{About, Stub, Why, stub},
+    stub::{About, Why},
 };
 use ses_forwarder_aws::{
     bucket::Object,
@@ -34,6 +32,7 @@ use time::OffsetDateTime;
 use crate::{
     Failure, Handler, Invocation,
     asked::{Asked, StubRequest, is_forwarded},
+    draft::{AnswerSend, Draft, Outbound},
     holding,
 };
 
@@ -78,42 +77,6 @@ struct Waiting {
     held: Vec<(String, &'static str)>,
     /// Those that no line of the routes names.
     unnamed: HashSet<String>,
-}
-
-/// A message to be forwarded. Its header is written for each send anew, as each names its own recipients.
-struct Draft<'a> {
-    block: &'a HeaderBlock<'a>,
-    body: Bytes,
-    recoding: Option<Arc<Recoding>>,
-    /// For no recipient yet.
-    how: Rewrite<'a>,
-    domains: &'a Domains,
-    /// Whether stubs are to go out in its place, and why.
-    stubs: Option<&'a StubRequest>,
-}
-
-impl Draft<'_> {
-    /// What is sent under a header.
-    fn outgoing(&self, header: Vec<u8>) -> Outgoing {
-        let (body, recoding) = (self.body.clone(), self.recoding.clone());
-        let header = match &recoding {
-            Some(recoding) => recoding.declared_in(header),
-            None => header,
-        };
-        Outgoing { header: header.into(), body, recoding }
-    }
-
-    /// A stub of the message under the same header.
-    fn stub(&self, outgoing: &Outgoing, about: &About<'_>) -> Outgoing {
-        let Stub { header, body } = stub(self.block, &outgoing.header, about);
-        Outgoing { header: header.into(), body: body.into(), recoding: None }
-    }
-
-    /// The sends to those who have to have it, and do not.
-    fn missing(&self, needless: &HashSet<String>) -> Vec<Send> {
-        let named = header::named(self.block, self.how.deliveries);
-        sends(self.how.deliveries, &named, self.domains, |destination| needless.contains(destination))
-    }
 }
 
 impl<'a> Message<'a> {
@@ -265,8 +228,9 @@ impl Handler {
         let routes = async { Ok(self.routing.current(bucket).await) };
         let anew = matches!(asked, Asked::Resume(_));
         let suspended = async { Ok(self.holding.current(bucket, anew).await) };
-        let all = tokio::try_join!(claimed, stored, routes, suspended);
-        let ((mut entry, mut ours), stored, routes, suspended) = match all {
+        let keys = async { Ok(self.replying.keys(bucket, &message.notification.recipients).await) };
+        let all = tokio::try_join!(claimed, stored, routes, suspended, keys);
+        let ((mut entry, mut ours), stored, routes, suspended, keys) = match all {
             Ok(all) => all,
             Err(end) => return end,
         };
@@ -279,16 +243,17 @@ impl Handler {
                 Err(outcome) => return Ok(message.settled(&outcome)),
             }
         }
-        let (stored, routes) = match (stored, routes) {
-            (Ok(Some(Object { content, .. })), Ok(routes)) => (content, routes),
-            (stored, routes) => {
+        let (stored, routes, keys) = match (stored, routes, keys) {
+            (Ok(Some(Object { content, .. })), Ok(routes), Ok(keys)) => (content, routes, keys),
+            (stored, routes, keys) => {
                 let failure = match (stored, routes) {
                     (Err(error), _) => error.into(),
                     (Ok(None), _) => {
                         let address = bucket.address(&message.keys.message);
                         Failure::new("MessageNotFound", format!("there is no {address}"))
                     }
-                    (Ok(Some(_)), routes) => routes.expect_err("both are there otherwise"),
+                    (Ok(Some(_)), Err(failure)) => failure,
+                    (Ok(Some(_)), Ok(_)) => keys.expect_err("all are there otherwise"),
                 };
                 return Ok(self.give_back(message, &mut entry, failure).await);
             }
@@ -297,10 +262,29 @@ impl Handler {
         let EmailSettings { common, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
+        let contacts = match &keys {
+            None => Vec::new(),
+            Some(_) => {
+                let Notification { recipients, .. } = message.notification;
+                match self.replying.contacts(bucket, recipients, &block, &common.domains).await {
+                    Ok(contacts) => contacts,
+                    Err(error) => return Ok(self.give_back(message, &mut entry, error.into()).await),
+                }
+            }
+        };
+        let replies =
+            keys.as_deref().map(|keys| Replies { keys, contacts: &contacts, domains: &common.domains });
         let earlier = entry.outcome.as_ref();
         let policy = asked.policy(self.settings.policy, earlier);
         let routes = if asked.heeds_senders(earlier) { routes } else { Arc::new(routes.without_senders()) };
-        let mut decision = decide(message.notification, &facts, &policy, &routes, &common.domains);
+        let (mut decision, answers) = answers::decide(
+            message.notification,
+            &facts,
+            &policy,
+            &routes,
+            &common.domains,
+            replies.as_ref(),
+        );
         if let Some(forwarded) = earlier.filter(|earlier| is_forwarded(Some(earlier)))
             && !asked.narrow(&mut decision, message.notification, forwarded)
         {
@@ -334,11 +318,20 @@ impl Handler {
                     hide_destinations: self.settings.hide_destinations,
                     subject_prefix,
                     tags: &[],
+                    replies: replies.filter(|_| routes.replies().enabled),
                 };
                 let body = stored.slice(block.body_at..);
                 let recoding = Recoding::of(&block, &body).map(Arc::new);
                 let stubs = asked.stubs(entry.outcome.as_ref());
-                let draft = Draft { block: &block, body, recoding, how, domains: &common.domains, stubs };
+                let answers = match stubs {
+                    None => AnswerSend::of(answers, facts.sole_author.as_ref(), &routes, replies),
+                    Some(_) => Vec::new(),
+                };
+                let domains = &common.domains;
+                let rules = routes.replies();
+                let reply_body = self.settings.reply_body;
+                let block = &block;
+                let draft = Draft { block, body, recoding, how, domains, stubs, answers, rules, reply_body };
                 let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), Some(stored.len()));
                 let earlier = entry.outcome.as_ref();
                 let released = asked.released_from(message.notification, &self.settings.policy, earlier);
@@ -347,7 +340,10 @@ impl Handler {
                 let held = holding::held(&suspended, &deliveries, &senders);
                 let unnamed = unnamed(&routes, &deliveries, &destinations);
                 outcome.reencoded = draft.recoding.is_some();
-                outcome.destinations = destinations.iter().map(ToString::to_string).collect();
+                let correspondents = draft.answers.iter().flat_map(|answer| &answer.correspondents);
+                outcome.destinations =
+                    destinations.iter().chain(correspondents).map(ToString::to_string).collect();
+                outcome.aliases = draft.answers.iter().map(|answer| answer.alias.to_string()).collect();
                 let refused = self.refuse(message, &facts, &left_out, &mut outcome).await;
                 outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
@@ -454,7 +450,7 @@ impl Handler {
         Waiting { mut held, unnamed }: Waiting,
         mut hindered: Option<CallError>,
     ) -> Result<Ending, Failure> {
-        let Invocation { mailer, asked, .. } = message.invocation;
+        let Invocation { mailer, bucket, asked, .. } = message.invocation;
         let records = message.records();
         let (mut refused, mut in_doubt) = (None, false);
         let reason = outcome.reason.take();
@@ -468,27 +464,55 @@ impl Handler {
         }
         held.retain(|(destination, _)| needless.insert(destination.clone()));
         let mut missing = draft.missing(&needless).into_iter().enumerate().peekable();
-        while let Some((number, Send { recipients, destinations, domain, tags: marks })) = missing.next() {
-            let how = Rewrite { email_domain: &domain, recipients: &recipients, tags: &marks, ..draft.how };
-            let Rewritten { header, from, notes } = header::rewrite(draft.block, &how);
+        while let Some((number, outbound)) = missing.next() {
+            let destinations = outbound.destinations();
+            let Rewritten { header, from, notes, mut contacts } = draft.header(&outbound);
             // What is dropped is the same for all.
             for note in notes.iter().filter(|_| number == 0) {
                 tracing::info!(messageId = message.notification.message_id, "{note}");
             }
-            let outgoing = draft.outgoing(header);
+            let outgoing = draft.outgoing(&outbound, header);
+            let mut bounces = None;
+            if let Outbound::Answer(AnswerSend { replies, alias, author, .. }) = &outbound {
+                let id = &message.notification.message_id;
+                if let Err(error) = self.replying.admit(bucket, alias, id, draft.rules.per_hour).await {
+                    hindered = hindered.or(Some(error));
+                    continue;
+                }
+                if let Some(signed) = replies.sign(Purpose::Bounce, alias, author) {
+                    contacts.extend(signed.contact);
+                    bounces = Some(signed.address.to_string());
+                }
+            }
+            if let Err(error) = self.replying.keep(bucket, &contacts).await {
+                hindered = hindered.or(Some(error));
+                continue;
+            }
             let configuration_set = self.settings.configuration_set.as_deref();
-            let places = destinations.iter().enumerate();
-            let places = places.filter(|(_, one)| unnamed.contains(*one)).map(|(place, _)| place);
-            let places: Vec<usize> = places.collect();
-            let tags = feedback::tags(&message.notification.message_id, message.received.date(), &places);
-            let envelope = Envelope { from: &from, to: &destinations, configuration_set, tags: &tags };
+            let tags = match &outbound {
+                Outbound::Forward(_) => {
+                    let places = destinations.iter().enumerate();
+                    let places = places.filter(|(_, one)| unnamed.contains(*one)).map(|(place, _)| place);
+                    let places: Vec<usize> = places.collect();
+                    feedback::tags(&message.notification.message_id, message.received.date(), &places)
+                }
+                // What becomes of an answer is told to who wrote it.
+                Outbound::Answer(_) => Vec::new(),
+            };
+            let envelope = Envelope {
+                from: &from,
+                to: &destinations,
+                configuration_set,
+                tags: &tags,
+                feedback: bounces.as_deref(),
+            };
             let sent = match draft.stubs {
                 Some(StubRequest { words, .. }) => {
                     let stub = self.stub(message, draft, &outgoing, Why::MailboxTooSmall, words);
                     mailer.send(&stub, envelope).await.map(|message_id| (message_id, true))
                 }
                 None => match mailer.send(&outgoing, envelope).await {
-                    Err(refusal) if self.is_for_stub(message, &refusal) => {
+                    Err(refusal) if outbound.may_be_stub() && self.is_for_stub(message, &refusal) => {
                         let why = if outgoing.is_too_large() { Why::TooLarge } else { Why::Content };
                         let stub = self.stub(message, draft, &outgoing, why, &refusal.message);
                         match mailer.send(&stub, envelope).await {

@@ -9,9 +9,11 @@
 //! and every send recorded.
 
 mod asked;
+mod draft;
 mod failure;
 mod forwarding;
 mod holding;
+mod replying;
 mod report;
 mod routing;
 
@@ -39,6 +41,7 @@ use self::{
     asked::{Asked, StubRequest},
     forwarding::Message,
     holding::Holding,
+    replying::Replying,
     report::Report,
     routing::Routing,
 };
@@ -52,6 +55,7 @@ pub struct Handler {
     bouncer: Bouncer,
     routing: Routing,
     holding: Holding,
+    replying: Replying,
     ledger: Ledger,
 }
 
@@ -103,6 +107,7 @@ impl Handler {
             bouncer: Bouncer::new(clients::ses_v1(configuration), Deadline::after(Duration::ZERO)),
             routing: Routing::new(&settings),
             holding: Holding::default(),
+            replying: Replying::new(settings.replies),
             ledger: Ledger::default(),
             settings,
         }

@@ -11,7 +11,10 @@ use ses_forwarder::outcome::Status;
 use ses_forwarder_aws::function::log_line;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::forwarding::{Ending, Message};
+use crate::{
+    forwarding::{Ending, Message},
+    replying::OVER_THE_LIMIT,
+};
 
 const NAMESPACE: &str = "SesForwarder";
 
@@ -69,6 +72,11 @@ impl Report {
             Status::Dropped => Some("Dropped"),
             Status::Held => Some("Held"),
             Status::Rejected => Some("Rejected"),
+            Status::Failed
+                if ending.failure.as_ref().is_some_and(|failure| failure.name == OVER_THE_LIMIT) =>
+            {
+                Some(OVER_THE_LIMIT)
+            }
             // It may come through yet: handle-dead-letter counts what does not.
             Status::Failed | Status::Sending => None,
         };

@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = std::time::Instant::now();
     let mut written = 0;
     for _ in 0..times {
-        written += messages::rewritten(std::hint::black_box(&message), &deliveries);
+        written += messages::rewritten(std::hint::black_box(&message), &deliveries, None);
     }
     println!(
         "{} bytes became {} in {:?}",

@@ -73,6 +73,11 @@ impl Address {
         &self.domain
     }
 
+    /// Another local part, without quotes, at the same domain.
+    pub(crate) fn with_local(&self, local: String) -> Address {
+        Address { local, domain: self.domain.clone() }
+    }
+
     /// The same local part at another domain, which has to be in the form of [`Address::domain`].
     pub(crate) fn at(&self, domain: &str) -> Address {
         Address { local: self.local.clone(), domain: domain.to_owned() }

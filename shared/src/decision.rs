@@ -406,7 +406,7 @@ fn is_made_of(local: &str, address: &Address) -> bool {
 /// From an ordinary sender, only `auto-replied` and `auto-notified` (RFC 3834 section
 /// 5, RFC 5436 section 2.7.1) count: `auto-generated` is on much mail that people want. The older
 /// [`Marks`] stand in where these fields say nothing.
-fn answer_of_a_machine(notification: &Notification, header: &HeaderFacts) -> Option<Reason> {
+pub(crate) fn answer_of_a_machine(notification: &Notification, header: &HeaderFacts) -> Option<Reason> {
     let Marks { bounce, auto_reply, bulk } = header.marks;
     let is_bounce = if is_of_ses(notification, header) { Reason::Bounce } else { Reason::UnverifiedBounce };
     match (header.report_type.as_deref(), header.auto_submitted.as_deref()) {
@@ -438,15 +438,16 @@ fn from_a_mail_system(notification: &Notification) -> bool {
 }
 
 /// Of several reasons, the one to tell of.
-fn gravest(left_out: &[LeftOut]) -> Option<Reason> {
+pub(crate) fn gravest(left_out: &[LeftOut]) -> Option<Reason> {
     use Reason::{
         AutoReply, Bounce, Discarded, Dkim, Dmarc, Loop, NoRoute, Refused, Sender, Spam, Spf,
-        Unauthenticated, UnverifiedBounce, Virus,
+        Unauthenticated, UnverifiedAnswer, UnverifiedBounce, Virus,
     };
     [
         Bounce,
         Loop,
         NoRoute,
+        UnverifiedAnswer,
         UnverifiedBounce,
         AutoReply,
         Spam,

@@ -57,13 +57,15 @@ pub enum Reason {
     Bounce,
     /// What looks like one, but SES did not send it: anybody could have.
     UnverifiedBounce,
-    /// An automatic reply to a message we forwarded.
+    /// An automatic reply to a message we forwarded, or a machine's answer.
     AutoReply,
+    /// An answer that says it is the owner's, and nobody vouches for that.
+    UnverifiedAnswer,
 }
 
 impl Reason {
     /// All of them.
-    const ALL: [Reason; 15] = [
+    const ALL: [Reason; 16] = [
         Reason::Spam,
         Reason::Virus,
         Reason::Dmarc,
@@ -79,6 +81,7 @@ impl Reason {
         Reason::Bounce,
         Reason::UnverifiedBounce,
         Reason::AutoReply,
+        Reason::UnverifiedAnswer,
     ];
 
     /// As records, logs and `X-Forwarder-Verdict` write it.
@@ -99,6 +102,7 @@ impl Reason {
             Reason::Bounce => "bounce",
             Reason::UnverifiedBounce => "unverified-bounce",
             Reason::AutoReply => "auto-reply",
+            Reason::UnverifiedAnswer => "unverified-answer",
         }
     }
 
@@ -121,7 +125,8 @@ impl Reason {
             | Reason::Discarded
             | Reason::Bounce
             | Reason::UnverifiedBounce
-            | Reason::AutoReply => false,
+            | Reason::AutoReply
+            | Reason::UnverifiedAnswer => false,
         }
     }
 

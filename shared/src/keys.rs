@@ -1,9 +1,28 @@
-//! Where things are in the bucket. Keys hold the messageId and a date, never text from the mail.
+//! Where things are in the bucket. Keys hold the messageId and a date, or a hash, never text from the mail.
 
+use sha2::{Digest, Sha256};
 use time::Date;
+
+use crate::address::Address;
 
 /// The destinations that mail is held for, written with `If-Match`.
 pub const SUSPENDED: &str = "state/destinations.json";
+
+/// The keys that sign addresses: beside the routes, and made by `handle-email` itself.
+pub const REPLY_KEYS: &str = "config/reply-keys.json";
+
+/// `contacts/<name>.json`: whom a signed address stands for that does not say so itself.
+pub fn contact(name: &str) -> String {
+    format!("contacts/{name}.json")
+}
+
+/// `state/answers/<hash>.json`: how many answers have gone out from an alias in an hour. By a hash, as an alias may
+/// hold what an address may.
+pub fn answers_of(alias: &Address) -> String {
+    let hash = Sha256::digest(alias.to_string().to_ascii_lowercase());
+    let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("state/answers/{hex}.json")
+}
 
 /// The object prefixes of the two functions, each ending in `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! to AWS are in the crate `ses-forwarder-aws`.
 
 pub mod address;
+pub mod answers;
 pub mod body;
 pub mod decision;
 pub mod delivery;
@@ -17,6 +18,7 @@ pub mod keys;
 pub mod notice;
 pub mod notification;
 pub mod outcome;
+pub mod replies;
 pub mod routes;
 mod sender;
 pub mod sends;

@@ -36,6 +36,9 @@ pub struct Outcome {
     /// The recipients that nothing goes out for, each with its own reason; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// The aliases that it goes out from, as an answer; absent where it is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// What SES accepted, one entry a send.
     pub sent: Vec<Sent>,
     /// The bounces that told the sender of recipients who refuse its mail; absent where there are none.
@@ -112,6 +115,7 @@ impl Outcome {
             destinations: Vec::new(),
             tags: Vec::new(),
             left_out: Vec::new(),
+            aliases: Vec::new(),
             sent: Vec::new(),
             refused: Vec::new(),
             released: None,
@@ -167,7 +171,7 @@ impl Outcome {
     fn standing(&self) -> impl Ord + '_ {
         let time = (self.status, self.claimed_until, self.next_try);
         let knowledge = (self.bytes, self.reencoded, &self.destinations, &self.error, &self.reason);
-        let rest = (&self.tags, &self.left_out, &self.recipients, &self.request_id);
+        let rest = (&self.tags, &self.left_out, &self.aliases, &self.recipients, &self.request_id);
         (time, knowledge, rest, &self.timestamp, &self.message_id)
     }
 }
@@ -467,6 +471,7 @@ mod tests {
         let outcome = Outcome {
             tags: vec!["spam".to_owned()],
             left_out: vec![LeftOut { recipient: "x@in.example".to_owned(), reason: "loop".to_owned() }],
+            aliases: vec!["info@in.example".to_owned()],
             refused: vec![Refusal {
                 message_id: "b1".to_owned(),
                 recipients: vec!["x@in.example".to_owned()],
@@ -488,7 +493,7 @@ mod tests {
         let line = concat!(
             r#"{"messageId":"m1","timestamp":"2026-11-23T10:00:00Z","status":"sending","reason":null,"#,
             r#""recipients":["info@in.example"],"destinations":[],"tags":["spam"],"#,
-            r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"sent":[],"#,
+            r#""leftOut":[{"recipient":"x@in.example","reason":"loop"}],"aliases":["info@in.example"],"sent":[],"#,
             r#""refused":[{"messageId":"b1","recipients":["x@in.example"]}],"released":"spam","error":null,"#,
             r#""requestId":"r1","bytes":null,"reencoded":true,"forwardMillis":null,"claimedUntil":"2026-11-23T10:02:00Z","#,
             r#""tries":3,"doubts":1,"nextTry":"2026-11-23T10:02:00Z","delivery":[{"at":"2026-11-23T10:02:00Z","#,

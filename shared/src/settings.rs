@@ -50,6 +50,10 @@ pub mod names {
     pub const HIDE_DESTINATIONS: &str = "HIDE_DESTINATIONS";
     /// What the reader of a message gets that SES refuses.
     pub const ON_REFUSED: &str = "ON_REFUSED";
+    /// Whether forwarded mail can be answered from the alias.
+    pub const REPLIES: &str = "REPLIES";
+    /// What becomes of the owner's address in the body of an answer.
+    pub const REPLY_BODY: &str = "REPLY_BODY";
     /// SES configuration set of forwarded mail.
     pub const CONFIGURATION_SET: &str = "CONFIGURATION_SET";
     /// Where notices go by mail.
@@ -118,6 +122,10 @@ pub struct EmailSettings {
     pub hide_destinations: bool,
     /// `ON_REFUSED`.
     pub on_refused: OnRefused,
+    /// `REPLIES`: forwarded mail can be answered from the alias that it came for.
+    pub replies: bool,
+    /// `REPLY_BODY`.
+    pub reply_body: ReplyBody,
     /// `CONFIGURATION_SET`.
     pub configuration_set: Option<String>,
 }
@@ -129,6 +137,16 @@ pub enum OnRefused {
     Stub,
     /// `notice`: the operator is told.
     Notice,
+}
+
+/// What becomes of the body of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyBody {
+    /// `keep`: it stays byte for byte, with what it quotes.
+    Keep,
+    /// `clean`: the alias takes the place of the owner's address in text and HTML, unless that is signed or
+    /// encrypted.
+    Clean,
 }
 
 impl EmailSettings {
@@ -173,6 +191,8 @@ impl EmailSettings {
             lookup.optional(names::SUBJECT_PREFIX, SUBJECT, subject_prefix).unwrap_or_default();
         let hide_destinations = lookup.or_default(names::HIDE_DESTINATIONS, "false", FLAG, flag);
         let on_refused = lookup.or_default(names::ON_REFUSED, "stub", REFUSED, on_refused);
+        let replies = lookup.or_default(names::REPLIES, "off", SWITCH, switch);
+        let reply_body = lookup.or_default(names::REPLY_BODY, "keep", REPLY_BODY, reply_body);
         let configuration_set = lookup.optional(names::CONFIGURATION_SET, CONFIGURATION, configuration_set);
         lookup.finish()?;
         let common = common.expect("finish reports what is missing");
@@ -184,6 +204,8 @@ impl EmailSettings {
             subject_prefix,
             hide_destinations,
             on_refused,
+            replies,
+            reply_body,
             configuration_set,
         })
     }
@@ -307,6 +329,8 @@ const KEY: &str = "an S3 key such as config/routes.toml, without a slash at its 
 const ACTION: &str = "forward, tag or drop";
 const REFUSED: &str = "stub or notice";
 const FLAG: &str = "true or false";
+const SWITCH: &str = "on or off";
+const REPLY_BODY: &str = "keep or clean";
 const SUBJECT: &str = "at most 64 characters of text without line breaks";
 const CONFIGURATION: &str =
     "the name of a configuration set: 1 to 64 letters, digits, hyphens and underscores";
@@ -342,6 +366,18 @@ fn on_refused(value: &str) -> Option<OnRefused> {
 
 fn flag(value: &str) -> Option<bool> {
     value.parse().ok()
+}
+
+fn switch(value: &str) -> Option<bool> {
+    [("on", true), ("off", false)]
+        .into_iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(value))
+        .map(|(_, on)| on)
+}
+
+fn reply_body(value: &str) -> Option<ReplyBody> {
+    let words = [("keep", ReplyBody::Keep), ("clean", ReplyBody::Clean)];
+    words.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(value)).map(|(_, body)| body)
 }
 
 fn subject_prefix(value: &str) -> Option<String> {
@@ -390,6 +426,8 @@ mod tests {
             subject_prefix: String::new(),
             hide_destinations: false,
             on_refused: OnRefused::Stub,
+            replies: false,
+            reply_body: ReplyBody::Keep,
             configuration_set: None,
         }
     }

@@ -127,6 +127,7 @@ mod tests {
             hide_destinations: false,
             subject_prefix: "[x]",
             tags: &[],
+            replies: None,
         };
         let mut written = 0;
         let steps = steps(|| {
@@ -175,6 +176,7 @@ mod tests {
             hide_destinations: false,
             subject_prefix: "",
             tags: &[],
+            replies: None,
         };
         let size = |length: usize| {
             let message = format!("Content-Type: a; {}={}\r\n\r\n", "n".repeat(length), "é".repeat(length));

@@ -574,6 +574,7 @@ fn ok_every_rewritten_from_is_known_again() {
             hide_destinations: false,
             subject_prefix: "",
             tags: &[],
+            replies: None,
         };
         let made_up = header::rewrite(&header::split(message.as_bytes()), &how).from;
         let bounce = Notification { source: None, ..message_to(&[&made_up]) };

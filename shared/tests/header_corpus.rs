@@ -107,6 +107,7 @@ fn every_message_in_every_form() {
                 hide_destinations: false,
                 subject_prefix,
                 tags,
+                replies: None,
             };
             checked += 1;
             for violation in check(&message, &how) {

@@ -18,6 +18,7 @@ fn rewritten_with(from: &[u8], fields: &str, envelope_sender: Option<&str>) -> (
         hide_destinations: false,
         subject_prefix: "",
         tags: &[],
+        replies: None,
     };
     let rewritten = rewrite(&split(&message), &how);
     let header = String::from_utf8(rewritten.header).expect("the header is ASCII");

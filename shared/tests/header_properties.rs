@@ -188,6 +188,7 @@ proptest! {
             hide_destinations: false,
             subject_prefix,
             tags: &tags,
+            replies: None,
         };
         let mut message = message;
         let mut sizes = Vec::new();

@@ -16,6 +16,7 @@ const PLAIN: Rewrite<'static> = Rewrite {
     hide_destinations: false,
     subject_prefix: "",
     tags: &[],
+    replies: None,
 };
 
 fn address(text: &str) -> Address {

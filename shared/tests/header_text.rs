@@ -12,6 +12,7 @@ const HOW: Rewrite<'static> = Rewrite {
     hide_destinations: false,
     subject_prefix: "",
     tags: &[],
+    replies: None,
 };
 
 /// The new header block, with its fields on one line each.

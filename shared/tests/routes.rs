@@ -308,7 +308,7 @@ abuse.x = "ann@out.example"
 "x" = "y"
 "#;
     let expected = [
-        r#"1:1: "title" stands outside of the tables [routes] and [senders]"#.to_owned(),
+        r#"1:1: "title" stands outside of the tables [routes], [senders] and [replies]"#.to_owned(),
         format!(
             r#"3:1: expected an address, but "a b@in.example" has a local part with a character that is only allowed in quotes, or not at all; {keys}"#
         ),
@@ -332,7 +332,7 @@ abuse.x = "ann@out.example"
         r#"14:11: "x@in.example" leads back into in.example, so mail would go round; allowed is any other domain"#.to_owned(),
         r#"15:21: "@IN.example" leads back into in.example, so mail would go round; allowed is any other domain"#.to_owned(),
         format!(r#"16:1: found a table (a key with a dot or @ needs quotes); {allowed}"#),
-        r#"17:2: unknown table "other"; there are [routes] and [senders]"#.to_owned(),
+        r#"17:2: unknown table "other"; there are [routes], [senders] and [replies]"#.to_owned(),
     ];
     let found = errors(file.as_bytes());
     for (found, expected) in found.iter().zip(&expected) {

@@ -26,6 +26,7 @@ fn stub_of(message: &[u8]) -> Vec<u8> {
         hide_destinations: false,
         subject_prefix: "",
         tags: &[],
+        replies: None,
     };
     let block = split(message);
     let about = About {

@@ -143,6 +143,7 @@ async fn send(
         to: &to,
         configuration_set: Some("set"),
         tags: &[("a", "b".to_owned())],
+        feedback: None,
     };
     let mailer = Mailer::new(endpoint.client(), Deadline::after(within));
     mailer.send(message, envelope).await.map_err(|error| (error.code, error.kind, error.message))
@@ -266,7 +267,8 @@ async fn throttling_is_waited_out_and_who_did_so_in_vain_asks_once_until_it_is_h
     let mailer = Mailer::new(endpoint.client(), Deadline::after(MINUTE));
     let message = message(10, 10);
     let to = ["jane@out.example".to_owned()];
-    let envelope = Envelope { from: "a_b@in.example", to: &to, configuration_set: None, tags: &[] };
+    let envelope =
+        Envelope { from: "a_b@in.example", to: &to, configuration_set: None, tags: &[], feedback: None };
     let mut attempts = Vec::new();
     for _ in 0..6 {
         let before = endpoint.seen().len();

@@ -4,10 +4,11 @@ use ses_forwarder::{
     address::Address,
     delivery::Delivery,
     header::{Rewrite, rewrite, split},
+    replies::Replies,
 };
 
 /// Rewrites a message as the function does that forwards it; how long the new header block is.
-pub(crate) fn rewritten(message: &[u8], deliveries: &[Delivery]) -> usize {
+pub(crate) fn rewritten(message: &[u8], deliveries: &[Delivery], replies: Option<Replies<'_>>) -> usize {
     let how = Rewrite {
         email_domain: "in.example",
         envelope_sender: Some("sender@envelope.example"),
@@ -16,6 +17,7 @@ pub(crate) fn rewritten(message: &[u8], deliveries: &[Delivery]) -> usize {
         hide_destinations: false,
         subject_prefix: "",
         tags: &[],
+        replies,
     };
     rewrite(&split(message), &how).header.len()
 }

@@ -7,10 +7,13 @@
 //! of the message is walked ([`mime`]), and a [`Recoding`] made: which runs of the body stay, and which
 //! go through a [`coding`] while they are sent. Nothing is copied.
 //!
+//! An answer's text may also go through a [`Cleaner`], which takes its owner's address out.
+//!
 //! Not touched, long lines or not: what is signed or encrypted (`multipart/signed`,
 //! `multipart/encrypted`, S/MIME, PGP in the text), since a signature covers the encoding; parts in an
 //! encoding that is not MIME's; headers of parts, and what stands between parts.
 
+mod cleaning;
 pub(crate) mod coding;
 pub(crate) mod mime;
 
@@ -18,6 +21,7 @@ use std::ops::Range;
 
 use memchr::{memmem, memrchr};
 
+pub use self::cleaning::Cleaner;
 use self::{
     coding::{Coding, Progress},
     mime::{Leaf, Leaves, Media, Transfer},
@@ -41,6 +45,8 @@ pub struct Recoding {
     /// What the header of the message has to declare, if the body is a single part.
     declared: Option<&'static str>,
     len: u64,
+    /// What goes through the text of an answer.
+    cleaner: Option<Cleaner>,
 }
 
 /// A run of what is sent.
@@ -50,6 +56,8 @@ enum Piece {
     Stored(Range<usize>),
     /// Of the stored body, in another form.
     Coded(Range<usize>, Coding),
+    /// Of the stored body, a text without its owner's address.
+    Cleaned(Range<usize>, Transfer),
     /// New.
     Text(&'static str),
 }
@@ -59,38 +67,58 @@ enum Piece {
 pub struct Cursor {
     piece: usize,
     progress: Progress,
+    cleaning: cleaning::State,
 }
 
 impl Recoding {
     /// What a message needs whose body, behind `block`, is `body`; `None` if it can go as it is, or no
     /// part with a line that is too long may be touched.
     pub fn of(block: &HeaderBlock<'_>, body: &[u8]) -> Option<Recoding> {
-        let mut long = long_line(body, 0)?;
-        let mut recoding = Recoding { pieces: Vec::new(), declared: None, len: 0 };
+        long_line(body, 0)?;
+        Recoding::make(block, body, None)
+    }
+
+    /// The same for an answer, whose text parts a cleaner goes through besides.
+    pub fn cleaned(block: &HeaderBlock<'_>, body: &[u8], cleaner: Cleaner) -> Option<Recoding> {
+        Recoding::make(block, body, Some(cleaner))
+    }
+
+    fn make(block: &HeaderBlock<'_>, body: &[u8], cleaner: Option<Cleaner>) -> Option<Recoding> {
+        let mut long = long_line(body, 0);
+        let mut recoding = Recoding { pieces: Vec::new(), declared: None, len: 0, cleaner };
         let mut kept = 0;
         let mut parts = 0;
         for leaf in Leaves::of(block, body) {
-            if long < leaf.body.start {
+            if long.is_some_and(|long| long < leaf.body.start) {
                 // In the header of a part, or between parts.
-                let Some(next) = long_line(body, leaf.body.start) else { break };
-                long = next;
+                long = long_line(body, leaf.body.start);
             }
-            if long >= leaf.body.end {
-                continue;
+            if parts == PARTS || (long.is_none() && recoding.cleaner.is_none()) {
+                break;
             }
-            if let Some(coding) = coding_for(&leaf, body) {
+            let is_long = long.is_some_and(|long| long < leaf.body.end);
+            let coded = if recoding.cleans(&leaf, body) {
+                Some(Piece::Cleaned(leaf.body.clone(), leaf.transfer))
+            } else {
+                let coding = is_long.then(|| coding_for(&leaf, body)).flatten();
+                coding.map(|coding| Piece::Coded(leaf.body.clone(), coding))
+            };
+            if let Some(piece) = coded {
                 recoding.keep(kept..leaf.header.start);
-                recoding.declare(&leaf, body, coding);
+                let (encoding, in_base64) = match &piece {
+                    Piece::Coded(_, coding) => (coding.declaration(), *coding == Coding::Base64),
+                    _ => (cleaning::declaration(leaf.transfer), leaf.transfer == Transfer::Base64),
+                };
+                recoding.declare(&leaf, body, encoding);
                 kept = leaf.body.end;
-                recoding.push(Piece::Coded(leaf.body.clone(), coding), body);
-                if coding == Coding::Base64 && kept == body.len() {
+                recoding.push(piece, body);
+                if in_base64 && kept == body.len() {
                     recoding.push(Piece::Text("\r\n"), body);
                 }
                 parts += 1;
             }
-            match long_line(body, leaf.body.end) {
-                Some(next) if parts < PARTS => long = next,
-                _ => break,
+            if is_long {
+                long = long_line(body, leaf.body.end);
             }
         }
         if parts == 0 {
@@ -98,6 +126,21 @@ impl Recoding {
         }
         recoding.keep(kept..body.len());
         Some(recoding)
+    }
+
+    /// Whether a part is text that a cleaner finds something in: not a file, and neither signed nor encrypted.
+    fn cleans(&self, leaf: &Leaf, body: &[u8]) -> bool {
+        let Some(cleaner) = &self.cleaner else { return false };
+        let is_file = || {
+            let block = header::split(&body[leaf.header.clone()]);
+            let mut disposition = block.fields().filter(|field| field.is("Content-Disposition"));
+            disposition
+                .any(|field| field.value.trim_ascii_start().to_ascii_lowercase().starts_with(b"attachment"))
+        };
+        leaf.media == Media::Text
+            && leaf.transfer != Transfer::Other
+            && !is_file()
+            && cleaner.finds(&body[leaf.body.clone()], leaf.transfer)
     }
 
     /// Bytes of the body as it is sent.
@@ -140,11 +183,15 @@ impl Recoding {
                 Piece::Coded(range, coding) => {
                     coding.encode(&body[range.clone()], &mut cursor.progress, out, until)
                 }
+                Piece::Cleaned(range, transfer) => {
+                    let cleaner = self.cleaner.as_ref().expect("it has made the piece");
+                    cleaner.clean(&body[range.clone()], *transfer, &mut cursor.cleaning, out, until)
+                }
             };
             if !done {
                 return true;
             }
-            *cursor = Cursor { piece: cursor.piece + 1, progress: Progress::default() };
+            *cursor = Cursor { piece: cursor.piece + 1, ..Cursor::default() };
             if out.len() >= until {
                 return true;
             }
@@ -164,13 +211,17 @@ impl Recoding {
             Piece::Stored(range) => range.len() as u64,
             Piece::Text(text) => text.len() as u64,
             Piece::Coded(range, coding) => coding.length(&body[range.clone()]),
+            Piece::Cleaned(range, transfer) => {
+                let cleaner = self.cleaner.as_ref().expect("it has made the piece");
+                cleaner.length(&body[range.clone()], *transfer)
+            }
         };
         self.pieces.push(piece);
     }
 
     /// The header of a part, with the encoding that it gets.
-    fn declare(&mut self, leaf: &Leaf, body: &[u8], coding: Coding) {
-        let Some(encoding) = coding.declaration() else {
+    fn declare(&mut self, leaf: &Leaf, body: &[u8], encoding: Option<&'static str>) {
+        let Some(encoding) = encoding else {
             return self.keep(leaf.header.start..leaf.body.start);
         };
         if leaf.is_message {

@@ -118,29 +118,43 @@ impl Author {
         part
     }
 
-    /// The mailbox at our domain, for a From field.
-    pub(super) fn local_mailbox(&self, email_domain: &str) -> Vec<u8> {
+    /// The author's own address, if SES takes it.
+    pub(super) fn own_address(&self) -> Option<&HeaderAddress> {
+        self.address.as_ref().filter(|address| address.is_sendable())
+    }
+
+    /// The display name, decoded.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The mailbox for a From field, with the address that stands for the author's at our domain.
+    pub(super) fn mailbox_at(&self, address: &str) -> Vec<u8> {
         let name = match &self.address {
             _ if !self.name.is_empty() => self.name.clone(),
             Some(HeaderAddress { local, domain }) => format!("{local} at {domain}"),
             None => UNKNOWN.to_owned(),
         };
         let mut out = Vec::new();
-        let address = self.local_address(email_domain);
-        phrase::append_mailbox(&mut out, "From: ".len(), harmless(&name).trim(), &address);
+        phrase::append_mailbox(&mut out, "From: ".len(), harmless(&name).trim(), address);
         out
     }
 
     /// The authors' own mailboxes, for a Reply-To field: all that From names and SES takes; else the author's.
-    /// `None` if there is none, as an answer to an address that nobody named would reach nobody.
-    pub(super) fn own_mailboxes(&self, from: Option<&[u8]>) -> Option<Vec<u8>> {
+    /// `None` if there is none, as an answer to an address that nobody named would reach nobody. `written` says
+    /// what stands there for an address.
+    pub(super) fn own_mailboxes(
+        &self,
+        from: Option<&[u8]>,
+        written: impl Fn(&HeaderAddress) -> String,
+    ) -> Option<Vec<u8>> {
         let column = "Reply-To: ".len();
         let mut out = Vec::new();
         let mut add = |name: &str, address: &HeaderAddress| {
             if !out.is_empty() {
                 out.extend_from_slice(b", ");
             }
-            phrase::append_mailbox(&mut out, column, name.trim(), &address.to_string());
+            phrase::append_mailbox(&mut out, column, name.trim(), &written(address));
         };
         let mut seen = HashSet::new();
         let text = from.unwrap_or_default();
@@ -152,9 +166,7 @@ impl Author {
                 add(&name_of(text, &mailbox).text, &mailbox.address);
             }
         }
-        if let Some(address) =
-            self.address.as_ref().filter(|address| seen.is_empty() && address.is_sendable())
-        {
+        if let Some(address) = self.own_address().filter(|_| seen.is_empty()) {
             add(&self.name, address);
         }
         (!out.is_empty()).then_some(out)

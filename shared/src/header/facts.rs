@@ -33,6 +33,10 @@ pub struct HeaderFacts {
     pub author: Option<Address>,
     /// How many authors there are.
     pub authors: usize,
+    /// The author, if nobody can take another for it: one From field, in it one address, and no `@` beside.
+    pub sole_author: Option<Address>,
+    /// The author's domain as SES has looked at it for DMARC, in lower case.
+    pub header_from: Option<String>,
     /// The domains whose signatures hold, as SES found.
     pub signers: Vec<String>,
 }
@@ -54,7 +58,7 @@ impl HeaderFacts {
     /// Collects the facts in one walk.
     pub fn of(block: &HeaderBlock<'_>) -> HeaderFacts {
         let mut facts = HeaderFacts::default();
-        let (mut any_from, mut results) = (false, None);
+        let (mut froms, mut results) = (0_usize, None);
         for field in block.fields() {
             if field.is("Received") {
                 facts.received += 1;
@@ -67,13 +71,15 @@ impl HeaderFacts {
             } else if field.is(notice::HEADER) {
                 facts.notice = true;
             } else if field.is("From") {
-                if !any_from {
-                    any_from = true;
+                if froms == 0 {
                     facts.from_ses = is_of_ses(&unfolded(&field));
+                    facts.sole_author = sole_author(&clean(&field));
                 }
+                froms += 1;
                 facts.authored_by(&field);
             } else if field.is("Authentication-Results") && results.is_none() {
                 results = Some(signers::of(&unfolded(&field)).unwrap_or_default());
+                facts.header_from = signers::author_domain(&unfolded(&field));
             } else if field.is("In-Reply-To") || field.is("References") {
                 facts.is_answer = true;
             } else if field.is("X-Failed-Recipients") {
@@ -89,6 +95,7 @@ impl HeaderFacts {
             }
         }
         facts.signers = results.unwrap_or_default();
+        facts.sole_author = facts.sole_author.filter(|_| froms == 1);
         facts
     }
 
@@ -101,6 +108,19 @@ impl HeaderFacts {
             }
         }
     }
+}
+
+/// The one address of a From field, where every `@` in the field is one of it.
+fn sole_author(text: &[u8]) -> Option<Address> {
+    let mut entries = Entries::of(text);
+    let (Some(Entry::Mailbox(mailbox)), None) = (entries.next(), entries.next()) else { return None };
+    let address = Address::parse(&mailbox.address.to_string()).ok().filter(|_| !mailbox.loses)?;
+    let lower = text.to_ascii_lowercase();
+    let written = address.to_string().to_ascii_lowercase();
+    let signs = memchr::memchr_iter(b'@', &lower).count();
+    let times = memchr::memmem::find_iter(&lower, &written).count();
+    steps::count(2 * lower.len());
+    (signs == times).then_some(address)
 }
 
 /// Fields of [`Marks::auto_reply`]; their values are free.
@@ -158,6 +178,8 @@ mod tests {
             notice: true,
             author: Address::parse("bob@x.example").ok(),
             authors: 3,
+            sole_author: None,
+            header_from: None,
             signers: vec!["x.example".into()],
         };
         assert_eq!(HeaderFacts::of(&split(message)), facts);

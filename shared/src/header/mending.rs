@@ -5,6 +5,7 @@
 //! person can read is written anew; what is none goes.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     hash::{BuildHasher, RandomState},
     ops::Range,
@@ -36,12 +37,20 @@ pub(super) enum Mended {
     Nothing,
 }
 
+/// What is written in the place of an address.
+#[derive(Debug)]
+pub(super) struct Replacement<'d> {
+    pub(super) address: Cow<'d, Address>,
+    /// Whether the display name beside it stays.
+    pub(super) named: bool,
+}
+
 /// Mends a list in clean UTF-8 text whose first line begins at `column`. `replacement` says what is written in
 /// the place of an address, if not itself.
 pub(super) fn mend<'d>(
     text: &[u8],
     column: usize,
-    replacement: impl Fn(&HeaderAddress) -> Option<&'d Address>,
+    replacement: impl Fn(&HeaderAddress) -> Option<Replacement<'d>>,
 ) -> Mended {
     let mut list = List {
         text,
@@ -173,7 +182,7 @@ impl List<'_> {
         &mut self,
         gap: Range<usize>,
         mailbox: &Mailbox,
-        replacement: impl Fn(&HeaderAddress) -> Option<&'d Address>,
+        replacement: impl Fn(&HeaderAddress) -> Option<Replacement<'d>>,
     ) -> bool {
         if !mailbox.address.is_sendable() {
             self.drop_entry(gap, true);
@@ -181,9 +190,9 @@ impl List<'_> {
         }
         let replacement = replacement(&mailbox.address);
         let HeaderAddress { local, domain } = &mailbox.address;
-        let key = replacement.map_or_else(
+        let key = replacement.as_ref().map_or_else(
             || address_spec::key(local, domain),
-            |address| address_spec::key(address.local(), address.domain()),
+            |new| address_spec::key(new.address.local(), new.address.domain()),
         );
         let hash = self.hasher.hash_one(key);
         if self.seen.contains(&hash) {
@@ -196,10 +205,15 @@ impl List<'_> {
         self.separate(gap);
         self.last = Some(Last::Member);
         self.loses |= mailbox.loses;
-        let replacement = replacement.map(ToString::to_string);
+        let named = replacement.as_ref().is_none_or(|replacement| replacement.named);
+        let replacement = replacement.map(|replacement| replacement.address.to_string());
         let Mailbox { span, written, .. } = mailbox;
         let around = span.len() - written.len();
         match replacement {
+            Some(address) if !named => {
+                self.changed = true;
+                self.out.extend_from_slice(address.as_bytes());
+            }
             None if mailbox.readable => self.out.extend_from_slice(&self.text[span.clone()]),
             Some(address) if mailbox.readable && around + address.len() <= MAILBOX_OCTETS => {
                 self.changed = true;

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cell::{Cell, RefCell},
     collections::HashSet,
     hash::{Hash, Hasher},
 };
@@ -16,14 +17,20 @@ use super::{
     charset::Reader,
     encoded_word::{self, EncodedWord, text_of},
     folding::{LINE_OCTETS, Unfoldable, append_field, column_of},
+    ids::{PREFERRED_LINE_OCTETS, ids, list},
     mailbox::{Entries, Entry},
-    mending::{Mended, mend},
+    mending::{Mended, Replacement, mend},
     rules::{Action, Rule, Syntax, rule},
     text::{clean, is_white, trim, unfold},
 };
 use crate::{
     address::Address,
     delivery::{Delivery, Reason},
+    domains::Domains,
+    replies::{
+        Replies,
+        signed::{Contact, Purpose},
+    },
     steps,
 };
 
@@ -31,8 +38,10 @@ use crate::{
 const NOTES: usize = 20;
 /// How much of a field's name is noted: the longest line that text should have (RFC 5322 section 2.1.1).
 const NAME_OCTETS: usize = 78;
-/// Longest line that the Message-ID is appended to (RFC 5322 section 2.1.1).
-const PREFERRED_LINE_OCTETS: usize = 78;
+/// How many recipients are looked at that may be signed: as many as SES takes in a message.
+const RECIPIENTS: usize = 50;
+/// How many addresses of a message are signed at most, and how many hidden ids revealed.
+const SIGNED: usize = 16;
 
 /// How to rewrite.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +62,9 @@ pub struct Rewrite<'a> {
     pub subject_prefix: &'a str,
     /// The checks that asked for a tag.
     pub tags: &'a [Reason],
+    /// `REPLIES=on`: From and Reply-To can be answered. Then the send is for one recipient, the alias that an
+    /// answer is from.
+    pub replies: Option<Replies<'a>>,
 }
 
 /// The new header block; what follows it on the wire is the body as it was.
@@ -64,6 +76,8 @@ pub struct Rewritten {
     pub from: String,
     /// What was dropped for the log: names of fields and why, no values.
     pub notes: Vec<String>,
+    /// Whom addresses of it stand for that do not say so themselves. They have to be kept before it is sent.
+    pub contacts: Vec<Contact>,
 }
 
 /// Rewrites a header block.
@@ -86,6 +100,7 @@ pub struct Rewritten {
 ///     hide_destinations: false,
 ///     subject_prefix: "",
 ///     tags: &[],
+///     replies: None,
 /// };
 /// let block = split(message);
 /// let rewritten = rewrite(&block, &how);
@@ -96,11 +111,17 @@ pub struct Rewritten {
 /// ```
 pub fn rewrite(block: &HeaderBlock<'_>, how: &Rewrite<'_>) -> Rewritten {
     let reader = Reader::of(block);
-    let survey = Survey::of(block, &reader);
+    let survey = Survey::of(block, &reader, how.replies.as_ref());
     let from = survey.from.as_ref().map(|field| reader.text(field));
     let author = Author::find(from.as_deref(), how.envelope_sender);
+    let signer = Signer::of(how);
+    let signed = author.own_address().and_then(|address| signer.sign(address));
+    let local_address =
+        signed.map_or_else(|| author.local_address(how.email_domain), |signed| signed.to_string());
     let mut writer = Writer {
         how,
+        signer,
+        local_address,
         prefix: prefix(how),
         author,
         message_id: survey.message_id.as_ref().map(clean),
@@ -136,6 +157,23 @@ pub fn named(block: &HeaderBlock<'_>, deliveries: &[Delivery]) -> Vec<bool> {
     named
 }
 
+/// The addresses at these domains that To and Cc name, up to [`RECIPIENTS`].
+pub fn recipients_at(block: &HeaderBlock<'_>, domains: &Domains) -> Vec<Address> {
+    let reader = Reader::of(block);
+    let mut found = Vec::new();
+    for field in block.fields().filter(|field| rule(field.name).action == Action::Recipients) {
+        for entry in Entries::of(&reader.text(&field)) {
+            let Entry::Mailbox(mailbox) = entry else { continue };
+            let address = Address::parse(&mailbox.address.to_string()).ok();
+            found.extend(address.filter(|address| domains.contains(address.domain())));
+            if found.len() >= RECIPIENTS {
+                return found;
+            }
+        }
+    }
+    found
+}
+
 fn is_recipient(recipient: &Address, HeaderAddress { local, domain }: &HeaderAddress) -> bool {
     recipient.domain().eq_ignore_ascii_case(domain) && recipient.local().eq_ignore_ascii_case(local)
 }
@@ -151,12 +189,26 @@ struct Survey<'a> {
     references: Option<bool>,
     in_reply_to: Option<Field<'a>>,
     subject: bool,
+    /// Whether it came by a mailing list (RFC 2369, RFC 2919).
+    from_list: bool,
+    /// Ids in References that an answer of ours has hidden.
+    hidden: Vec<Hidden>,
     /// An earlier pass wrote these: a forwarder like this one, maybe this one.
     forwarded_before: bool,
 }
 
+/// An id that an answer of ours has hidden.
+struct Hidden {
+    /// As it stands there.
+    hidden: Vec<u8>,
+    /// What it means.
+    revealed: Vec<u8>,
+    /// The id behind it, which SES gave the answer.
+    given: Option<Vec<u8>>,
+}
+
 impl<'a> Survey<'a> {
-    fn of(block: &HeaderBlock<'a>, reader: &Reader<'a>) -> Survey<'a> {
+    fn of(block: &HeaderBlock<'a>, reader: &Reader<'a>, replies: Option<&Replies<'_>>) -> Survey<'a> {
         let mut survey = Survey::default();
         let (mut looped, mut original_from) = (false, false);
         for field in block.fields() {
@@ -173,7 +225,11 @@ impl<'a> Survey<'a> {
                     }
                 }
                 Action::References => {
-                    survey.references.get_or_insert_with(|| !trim(&clean(&field)).is_empty());
+                    if survey.references.is_none() {
+                        let text = clean(&field);
+                        survey.references = Some(!trim(&text).is_empty());
+                        survey.hidden = replies.map(|replies| hidden(&text, replies)).unwrap_or_default();
+                    }
                 }
                 Action::Subject => survey.subject = true,
                 Action::Loop => looped = true,
@@ -181,6 +237,7 @@ impl<'a> Survey<'a> {
                 Action::Keep if field.is("In-Reply-To") => {
                     survey.in_reply_to.get_or_insert(field);
                 }
+                Action::Keep if field.is("List-Id") || field.is("List-Post") => survey.from_list = true,
                 Action::Remove | Action::Rename | Action::Recipients | Action::Keep => {}
             }
         }
@@ -189,8 +246,66 @@ impl<'a> Survey<'a> {
     }
 }
 
+/// The ids in References that are hidden, each with what stands behind it.
+fn hidden(references: &[u8], replies: &Replies<'_>) -> Vec<Hidden> {
+    let mut ids = ids(references).peekable();
+    let mut found = Vec::new();
+    while let Some(id) = ids.next() {
+        if let Some(revealed) = replies.keys.reveal_id(id) {
+            let given = ids.peek().filter(|next| **next != revealed).map(|next| next.to_vec());
+            found.push(Hidden { hidden: id.to_vec(), revealed, given });
+        }
+        if found.len() == SIGNED {
+            break;
+        }
+    }
+    found
+}
+
+/// Signs addresses for the alias that a send is for.
+#[derive(Default)]
+struct Signer<'a> {
+    alias: Option<(Replies<'a>, &'a Address)>,
+    signed: Cell<usize>,
+    contacts: RefCell<Vec<Contact>>,
+}
+
+impl<'a> Signer<'a> {
+    fn of(how: &Rewrite<'a>) -> Signer<'a> {
+        let alias = match how.recipients {
+            [alias] => how.replies.map(|replies| (replies, alias)),
+            _ => None,
+        };
+        Signer { alias, ..Signer::default() }
+    }
+
+    /// The address to write instead, if there is one.
+    fn sign(&self, address: &HeaderAddress) -> Option<Address> {
+        let (replies, alias) = self.alias.as_ref().filter(|_| self.signed.get() < SIGNED)?;
+        let address = Address::parse(&address.to_string()).ok()?;
+        let signed = replies.sign(Purpose::Answer, alias, &address)?;
+        self.signed.set(self.signed.get() + 1);
+        let mut contacts = self.contacts.borrow_mut();
+        if let Some(contact) = signed.contact.filter(|contact| !contacts.contains(contact)) {
+            contacts.push(contact);
+        }
+        Some(signed.address)
+    }
+
+    /// The same for an address that somebody wants answers to: those at our domains come here anyway.
+    fn sign_reply_to(&self, address: &HeaderAddress) -> Option<Replacement<'static>> {
+        let (replies, _) = self.alias?;
+        let is_foreign = !replies.domains.contains(&address.domain.to_ascii_lowercase());
+        let signed = is_foreign.then(|| self.sign(address)).flatten()?;
+        Some(Replacement { address: Cow::Owned(signed), named: true })
+    }
+}
+
 struct Writer<'a> {
     how: &'a Rewrite<'a>,
+    signer: Signer<'a>,
+    /// The rewritten From's addr-spec.
+    local_address: String,
     reader: Reader<'a>,
     survey: Survey<'a>,
     /// The first From, clean.
@@ -264,6 +379,9 @@ impl<'a> Writer<'a> {
             Action::Ours if self.survey.forwarded_before => {}
             Action::Loop if self.is_added_loop(field) => {}
             Action::ReplyTo => self.reply_to(field),
+            Action::Keep if !self.survey.hidden.is_empty() && field.is("In-Reply-To") => {
+                self.in_reply_to(field);
+            }
             Action::Subject | Action::Ours | Action::Loop | Action::Keep => {
                 self.put(field.name, &self.text(field, syntax), syntax);
             }
@@ -293,8 +411,9 @@ impl<'a> Writer<'a> {
         }
         Rewritten {
             header: self.out,
-            from: self.author.local_address(self.how.email_domain),
+            from: self.local_address,
             notes: self.notes,
+            contacts: self.signer.contacts.into_inner(),
         }
     }
 
@@ -322,12 +441,16 @@ impl<'a> Writer<'a> {
 
     /// From, and Reply-To if the message has none.
     fn write_from(&mut self) {
-        let mailbox = self.author.local_mailbox(self.how.email_domain);
+        let mailbox = self.author.mailbox_at(&self.local_address);
         self.put(b"From", &[b" ", &*mailbox].concat(), Syntax::Mailboxes);
         if self.survey.reply_to.is_some() {
             return;
         }
-        if let Some(mailboxes) = self.author.own_mailboxes(self.from.as_deref()) {
+        let signer = &self.signer;
+        let written = |address: &HeaderAddress| {
+            signer.sign(address).map_or_else(|| address.to_string(), |signed| signed.to_string())
+        };
+        if let Some(mailboxes) = self.author.own_mailboxes(self.from.as_deref(), written) {
             self.put(b"Reply-To", &[b" ", &*mailboxes].concat(), Syntax::Mailboxes);
         }
     }
@@ -340,16 +463,24 @@ impl<'a> Writer<'a> {
             let delivery =
                 how.deliveries.iter().find(|delivery| is_recipient(&delivery.recipient, address))?;
             match delivery.destinations.as_slice() {
-                [destination] if !how.hide_destinations => Some(destination),
+                [destination] if !how.hide_destinations => {
+                    Some(Replacement { address: Cow::Borrowed(destination), named: true })
+                }
                 _ => None,
             }
         });
     }
 
-    /// Reply-To: the one that holds an address. Where none does, the first is kept by another name.
+    /// Reply-To: the one that holds an address, signed unless a mailing list wants its answers. Where none does, the
+    /// first is kept by another name.
     fn reply_to(&mut self, field: &Field<'a>) {
         match self.survey.reply_to {
-            Some(kept) if std::ptr::eq(kept.value, field.value) => self.mailboxes(field, |_| None),
+            Some(kept) if std::ptr::eq(kept.value, field.value) => {
+                let signer = std::mem::take(&mut self.signer);
+                let signs = !self.survey.from_list;
+                self.mailboxes(field, |address| signs.then(|| signer.sign_reply_to(address)).flatten());
+                self.signer = signer;
+            }
             Some(_) => {}
             None if self.seen.insert(Name(b"Reply-To")) => self.keep_as_original(field),
             None => {}
@@ -360,7 +491,7 @@ impl<'a> Writer<'a> {
     fn mailboxes<'d>(
         &mut self,
         field: &Field<'a>,
-        replacement: impl Fn(&HeaderAddress) -> Option<&'d Address>,
+        replacement: impl Fn(&HeaderAddress) -> Option<Replacement<'d>>,
     ) {
         let text = self.reader.text(field);
         match mend(&text, field.name.len() + 1, replacement) {
@@ -388,29 +519,46 @@ impl<'a> Writer<'a> {
     /// In-Reply-To only where there are no References (RFC 5256).
     fn parents(&self) -> Vec<u8> {
         let Some(field) = &self.survey.in_reply_to else { return Vec::new() };
+        list("References:".len(), ids(&clean(field)))
+    }
+
+    /// In-Reply-To of an answer to an answer of ours: by the id that the owner's mail program gave that.
+    fn in_reply_to(&mut self, field: &Field<'a>) {
         let text = clean(field);
-        let mut out: Vec<u8> = Vec::new();
-        let mut column = "References:".len();
-        let ids = text.split(|&byte| byte == b'<').skip(1).filter_map(|rest| {
-            steps::count(rest.len());
-            let id = &rest[..rest.iter().position(|&byte| byte == b'>')?];
-            (!id.is_empty() && !id.iter().any(|&byte| is_white(byte))).then_some(id)
-        });
-        for id in ids {
-            let folds = column + id.len() + 3 > PREFERRED_LINE_OCTETS && !out.is_empty();
-            column = if folds { 1 } else { column + 1 } + id.len() + 2;
-            out.extend_from_slice(if folds { b"\r\n " } else { b" " });
-            out.push(b'<');
-            out.extend_from_slice(id);
-            out.push(b'>');
+        let known = |id: &&'_ [u8]| self.survey.hidden.iter().any(|one| one.given.as_deref() == Some(*id));
+        if !ids(&text).any(|id| known(&id)) {
+            return self.put(field.name, &text, Syntax::Tokens);
         }
-        out
+        let hidden = &self.survey.hidden;
+        let revealed = ids(&text).map(|id| {
+            let it = hidden.iter().find(|one| one.given.as_deref() == Some(id));
+            it.map_or(id, |one| &*one.revealed)
+        });
+        let text = list(field.name.len() + 1, revealed);
+        self.put(field.name, &text, Syntax::Tokens);
+    }
+
+    /// References with what their hidden ids mean behind each, so that the owner's mail program finds what it sent.
+    fn revealed(&self, name: &[u8], text: &[u8]) -> Vec<u8> {
+        let mut all: Vec<&[u8]> = Vec::new();
+        for id in ids(text) {
+            if all.last() == Some(&id) {
+                continue;
+            }
+            all.push(id);
+            let hidden = self.survey.hidden.iter().find(|one| one.hidden == id);
+            all.extend(hidden.map(|one| &*one.revealed));
+        }
+        list(name.len() + 1, all)
     }
 
     /// References with the Message-ID at its end, so that replies still find their thread: SES gives
     /// the message another one.
     fn references(&mut self, name: &[u8], text: &[u8]) {
         let mut text = Cow::Borrowed(text);
+        if !self.survey.hidden.is_empty() {
+            text = Cow::Owned(self.revealed(name, &text));
+        }
         if let Some(id) = self.message_id.as_ref().map(|id| unfold(id)).filter(|id| !trim(id).is_empty()) {
             let id = trim(&id);
             if !holds(&unfold(&text), id) {

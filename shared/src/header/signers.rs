@@ -33,6 +33,17 @@ pub(super) fn of(value: &str) -> Option<Vec<String>> {
     Some(domains.take(SIGNERS_MAX).collect())
 }
 
+/// The domain of From that DMARC was looked up for, in lower case, if the field is SES's and says so.
+pub(super) fn author_domain(value: &str) -> Option<String> {
+    let plain = without_quotes_and_comments(value);
+    let mut results = plain.split(';').map(str::trim);
+    results.next().filter(|authority| authority.eq_ignore_ascii_case(AUTHORITY))?;
+    let mut dmarc = results.filter(|result| result.starts_with("dmarc="));
+    let properties = dmarc.next()?.split_ascii_whitespace();
+    let domain = properties.filter_map(|property| property.strip_prefix("header.from=")).next()?;
+    Some(domain.to_ascii_lowercase())
+}
+
 /// Each quoted string and comment (RFC 5322 section 3.2) as one character that means nothing here.
 fn without_quotes_and_comments(value: &str) -> String {
     steps::count(value.len());

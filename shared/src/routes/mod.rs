@@ -15,13 +15,17 @@
 //!
 //! [senders."info@in.example"]
 //! "jane@x.example" = "forward"            # past the verdicts
+//!
+//! [replies]
+//! per-hour = 100                          # answers from an alias
 //! ```
 //!
 //! For `user+tag@domain` the first line that is there decides, of `user+tag@domain`, `user@domain`,
 //! `user+tag`, `user`, `@domain`, `@*.parent` (the longest parent first), `@`. Addresses compare
 //! case-insensitively, and quotes around a local part are not part of it. A destination
 //! `@other.example` keeps the recipient's local part as the sender wrote it, tag included; any other
-//! destination is taken as it stands. How senders are found is told by [`senders`].
+//! destination is taken as it stands. How senders are found is told by [`senders`], what
+//! may stand in `[replies]` by [`replies`].
 //!
 //! Not supported, and in that unlike virtual(5): chains (a destination is never looked up again; one
 //! inside `EMAIL_DOMAIN` is refused, as SES would bring it back here), wildcards other than `@*.`,
@@ -33,6 +37,7 @@ mod odd;
 mod pattern;
 mod problem;
 mod read;
+pub mod replies;
 pub mod senders;
 mod table;
 

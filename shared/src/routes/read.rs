@@ -14,6 +14,7 @@ use super::{
     odd,
     pattern::{Pattern, whole_domain},
     problem::{Found, PROBLEMS_MAX, Places, Problem, Problems, quoted},
+    replies::{PER_HOUR_MAX, ReplyRules},
     senders::{SenderAction, Senders, Table},
     table::{Destination, Leads, Line, Routes},
 };
@@ -41,8 +42,14 @@ const SENDERS: &str = r#""user@domain", "@domain", "@*.domain" or "@""#;
 /// What may stand behind it.
 const ACTIONS: &str = r#"allowed are "forward", "tag", "drop" and "refuse""#;
 
+/// The tables of a file.
+const TABLES: &str = "[routes], [senders] and [replies]";
+
 /// What may stand in the table.
 const LINES: &str = r#"; a line is such as "user@domain" = "user@domain", each key once"#;
+
+/// What may stand in `[replies]`.
+const REPLIES: &str = r#"there are "enabled", "per-hour" and "allow""#;
 
 /// The route that refuses, which is no address.
 const REFUSE: &str = "refuse";
@@ -108,6 +115,7 @@ fn check(file: &[u8], domains: &Domains, destination_domain: Option<&str>) -> Ch
     let tables = reader.tables(&document);
     let lines = tables.routes.map(|table| reader.lines(table)).unwrap_or_default();
     let senders = tables.senders.map(|table| reader.senders(table)).unwrap_or_default();
+    let replies = tables.replies.map(|table| reader.replies(table)).unwrap_or_default();
     for found in odd::lines(&lines, domains).chain(odd::senders(&senders)) {
         reader.warning(found.at, found.message);
     }
@@ -116,7 +124,7 @@ fn check(file: &[u8], domains: &Domains, destination_domain: Option<&str>) -> Ch
     if !errors.is_empty() {
         return Checked { routes: Err(errors), warnings };
     }
-    let mut routes = Routes { lines, senders };
+    let mut routes = Routes { lines, senders, replies };
     routes.close(domains, destination_domain);
     Checked { routes: Ok(routes), warnings }
 }
@@ -141,6 +149,7 @@ fn text(file: &[u8]) -> Result<&str, Problem> {
 struct Tables<'d, 'a> {
     routes: Option<&'d DeTable<'a>>,
     senders: Option<&'d DeTable<'a>>,
+    replies: Option<&'d DeTable<'a>>,
 }
 
 struct Reader<'a> {
@@ -184,7 +193,7 @@ impl<'a> Reader<'a> {
         document.into_inner()
     }
 
-    /// The tables `[routes]` and `[senders]`, and nothing else beside them.
+    /// The tables `[routes]`, `[senders]` and `[replies]`, and nothing else beside them.
     fn tables<'d>(&mut self, document: &'d DeTable<'a>) -> Tables<'d, 'a> {
         let mut tables = Tables::default();
         for (key, value) in in_order(document) {
@@ -193,13 +202,14 @@ impl<'a> Reader<'a> {
             match (&**key.get_ref(), value.get_ref()) {
                 ("routes", DeValue::Table(table)) => tables.routes = Some(table),
                 ("senders", DeValue::Table(table)) => tables.senders = Some(table),
-                (own @ ("routes" | "senders"), other) => {
+                ("replies", DeValue::Table(table)) => tables.replies = Some(table),
+                (own @ ("routes" | "senders" | "replies"), other) => {
                     self.error(at, format!("{own} is {}; it has to be one table, [{own}]", kind(other)));
                 }
                 (_, DeValue::Table(_)) => {
-                    self.error(at, format!("unknown table {name}; there are [routes] and [senders]"));
+                    self.error(at, format!("unknown table {name}; there are {TABLES}"));
                 }
-                _ => self.error(at, format!("{name} stands outside of the tables [routes] and [senders]")),
+                _ => self.error(at, format!("{name} stands outside of the tables {TABLES}")),
             }
         }
         if tables.routes.is_none() && self.errors.found.is_empty() {
@@ -288,6 +298,50 @@ impl<'a> Reader<'a> {
             }
         }
         Senders::new(everyone, of_recipients)
+    }
+
+    /// What is said of answers. What is wrong with it leaves the default.
+    fn replies(&mut self, table: &DeTable<'a>) -> ReplyRules {
+        let mut rules = ReplyRules::default();
+        for (key, value) in in_order(table) {
+            let (at, found) = (value.span().start, value.get_ref());
+            match (&**key.get_ref(), found) {
+                ("enabled", DeValue::Boolean(enabled)) => rules.enabled = *enabled,
+                ("enabled", other) => {
+                    self.error(at, format!("found {}; allowed are true and false", kind(other)));
+                }
+                ("per-hour", DeValue::Integer(number)) => match number.as_str().parse() {
+                    Ok(number) if (1..=PER_HOUR_MAX).contains(&number) => rules.per_hour = number,
+                    _ => self.error(at, format!("found {number}; allowed is 1 to {PER_HOUR_MAX}")),
+                },
+                ("per-hour", other) => {
+                    self.error(at, format!("found {}; allowed is 1 to {PER_HOUR_MAX}", kind(other)));
+                }
+                ("allow", DeValue::Array(list)) => {
+                    list.iter().for_each(|item| self.allowed(&mut rules, item));
+                }
+                ("allow", _) => self.allowed(&mut rules, value),
+                _ => {
+                    let message = format!("unknown key {}; {REPLIES}", quoted(key.get_ref()));
+                    self.error(key.span().start, message);
+                }
+            }
+        }
+        rules
+    }
+
+    /// One who may answer from every alias.
+    fn allowed(&mut self, rules: &mut ReplyRules, item: &Spanned<DeValue<'a>>) {
+        const ALLOWED: &str = r#"allowed is "user@domain" or a list of these"#;
+        let at = item.span().start;
+        let read = match item.get_ref() {
+            DeValue::String(text) => Address::parse(text).map_err(|error| error.to_string()),
+            other => Err(format!("found {}", kind(other))),
+        };
+        match read {
+            Ok(address) => rules.allow.push(address),
+            Err(why) => self.error(at, format!("{why}; {ALLOWED}")),
+        }
     }
 
     fn sender(&mut self, table: &mut Table, key: &Spanned<DeString<'a>>, value: &Spanned<DeValue<'a>>) {

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     pattern::{How, Pattern, candidates, without_tag},
+    replies::ReplyRules,
     senders::Senders,
 };
 use crate::{
@@ -23,6 +24,7 @@ pub const RECIPIENTS_MAX: usize = 100;
 pub struct Routes {
     pub(super) lines: HashMap<Pattern, Line>,
     pub(super) senders: Senders,
+    pub(super) replies: ReplyRules,
 }
 
 /// The line that decided, and where it leads.
@@ -106,14 +108,19 @@ impl Routes {
     /// The same without a word on senders: for what the owner has asked for.
     #[must_use]
     pub fn without_senders(&self) -> Routes {
-        Routes { lines: self.lines.clone(), senders: Senders::default() }
+        Routes { senders: Senders::default(), ..self.clone() }
     }
 
     /// The same with the line `"SENDER" = "forward"` for everyone, in place of one for the same sender: what
     /// would become of mail if the file had it.
     #[must_use]
     pub fn letting_past(&self, sender: &Address) -> Routes {
-        Routes { lines: self.lines.clone(), senders: self.senders.letting_past(sender) }
+        Routes { senders: self.senders.letting_past(sender), ..self.clone() }
+    }
+
+    /// What is said of answers.
+    pub fn replies(&self) -> &ReplyRules {
+        &self.replies
     }
 
     /// The keys that match a recipient, as a file writes them, in the order in which they are looked up.

@@ -144,6 +144,22 @@ pub enum Command {
         #[command(subcommand)]
         command: RoutesCommand,
     },
+    /// Print the address to write to for a conversation that the other side sees as coming from an alias
+    Contact {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+        /// The alias, such as info@in.example
+        alias: Address,
+        /// Whom to write to
+        correspondent: Address,
+    },
+    /// List or add the keys of the addresses that can be answered
+    ReplyKeys {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ReplyKeysCommand,
+    },
     /// Show what would be decided on a message and what its header would become, without sending it
     Explain {
         /// The message.
@@ -229,6 +245,23 @@ pub struct DnsQuestion {
     /// Where they are to be put
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
+}
+
+/// What to do with the reply keys.
+#[derive(Debug, Subcommand)]
+pub enum ReplyKeysCommand {
+    /// Print their ids
+    List {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Add a key, which signs from now on; addresses signed with former ones stay valid
+    Rotate {
+        /// The stack.
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// The stack, and where it is.

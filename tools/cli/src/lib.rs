@@ -2,7 +2,8 @@
 //! files. A command a module: what is wrong with a stack ([`doctor`]), make it the one that gets the
 //! mail ([`activate`]) or take it away ([`remove`]), where a message is ([`trace`], [`find`]), try messages
 //! again ([`replay`]), send one that was dropped ([`release`]) or what was held ([`resume`]), save notifications as
-//! events ([`events`]), the routes file ([`routes`]).
+//! events ([`events`]), the routes file ([`routes`]),
+//! answering from an alias ([`replies`]).
 //!
 //! Which DNS records the domains need, [`dns`] prints.
 //!
@@ -25,6 +26,7 @@ pub mod orphan;
 pub mod release;
 pub mod remove;
 pub mod replay;
+pub mod replies;
 pub mod resume;
 pub mod routes;
 pub mod selection;
@@ -35,7 +37,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::{
-    arguments::{Arguments, Command, Target},
+    arguments::{Arguments, Command, ReplyKeysCommand, Target},
     clients::Clients,
     deployed::Deployed,
 };
@@ -85,6 +87,20 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             events::run(&clients, &deployed, limit, &folder, json).await?
         }
         Command::Dns { question } => dns::run(&question, json).await?,
+        Command::Contact { target, alias, correspondent } => {
+            let (clients, deployed) = open(&target).await?;
+            replies::contact(&clients, &deployed, &alias, &correspondent, json).await?
+        }
+        Command::ReplyKeys { command } => match command {
+            ReplyKeysCommand::List { target } => {
+                let (clients, deployed) = open(&target).await?;
+                replies::list(&clients, &deployed, json).await?
+            }
+            ReplyKeysCommand::Rotate { target } => {
+                let (clients, deployed) = open(&target).await?;
+                replies::rotate(&clients, &deployed, json).await?
+            }
+        },
         Command::Routes { command } => routes::run(&command, json).await?,
         Command::Explain { question, routes, assumed } => {
             routes::explain_message(&question, routes.as_ref(), &assumed, json).await?

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use ses_forwarder::{
     address::Address,
+    answers::owners,
     routes::{RECIPIENTS_MAX, Routes},
 };
 use ses_forwarder_explain::{
@@ -35,7 +36,11 @@ pub async fn run(command: &RoutesCommand, json: bool) -> anyhow::Result<bool> {
         RoutesCommand::Explain { address, from, routes, assumed } => {
             let source = assumed::read(assumed, Some(address.domain())).await?;
             let Some(routes) = load(routes.as_ref(), &source).await? else { return Ok(false) };
-            print(&routes::explain(&routes, address, from.as_ref()), json);
+            let mut explained = routes::explain(&routes, address, from.as_ref());
+            if source.settings.replies && routes.replies().enabled {
+                explained.owners = owners(&routes, address).iter().map(ToString::to_string).collect();
+            }
+            print(&explained, json);
             Ok(true)
         }
         RoutesCommand::Get { target, output } => get(target, output.as_deref(), json).await,

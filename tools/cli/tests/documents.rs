@@ -38,7 +38,9 @@ fn commands(text: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_documents_works_on_the_local_stack() {
-    let stack = Stack::start(Config::default()).await.unwrap();
+    let mut config = Config::default();
+    config.parameters.insert("Replies".to_owned(), "on".to_owned());
+    let stack = Stack::start(config).await.unwrap();
     let operator = Operator::of(&stack);
     support::confirm(&stack, &operator).await;
     let message = b"Subject: Hello\r\n\r\nHi\r\n";

@@ -505,3 +505,61 @@ async fn a_stack_in_a_rule_set_that_was_there_leaves_it_to_its_owner() {
     );
     assert_eq!(stack.services().active_rule_set().as_deref(), Some("company"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_is_begun_and_keys_are_added() {
+    let mut config = Config::default();
+    config.parameters.insert("Replies".to_owned(), "on".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    let operator = Operator::of(&stack);
+    let (code, said) = operator.run(&["reply-keys", "list"]);
+    assert!(code == 1 && said.starts_with("There are no reply keys yet"), "{said}");
+    let refused = |arguments: &[&str]| {
+        let output = operator.output(arguments);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = refused(&["contact", "info@in.example", "jane@example.com"]);
+    assert!(code == Some(1) && said.contains("there are no reply keys yet"), "{said}");
+    assert_eq!(stack.settled(&send(&stack).await.unwrap()).await, End::Returned);
+
+    let (code, first) = operator.run(&["contact", "info@in.example", "jane@example.com"]);
+    let address = first.lines().next().unwrap().to_owned();
+    assert!(code == 0 && address.starts_with("info+jane=example.com+a"), "{first}");
+    assert!(
+        first.ends_with("Mail to it from info@out.example goes to jane@example.com from info@in.example.\n")
+    );
+    assert_eq!(operator.run(&["reply-keys", "rotate"]), (0, "b signs\na is still valid\n".to_owned()));
+    assert_eq!(operator.run(&["reply-keys", "list", "--json"]), (0, "{\"ids\":[\"a\",\"b\"]}\n".to_owned()));
+    let (_, second) = operator.run(&["contact", "info@in.example", "jane@example.com"]);
+    assert!(second.starts_with("info+jane=example.com+b"), "{second}");
+    let (code, kept) = operator.run(&["contact", "info@in.example", "\"jane doe\"@example.com"]);
+    let kept = kept.lines().next().unwrap().to_owned();
+    assert_eq!((code, kept.len(), stack.keys("contacts/").await.len()), (0, "info@in.example".len() + 27, 1));
+    let (code, said) = refused(&["contact", "info@else.example", "jane@example.com"]);
+    assert!(code == Some(1) && said.contains("can't be answered from"), "{said}");
+
+    // The function has the former key, learns of the new one, and reads what is kept.
+    for (to, correspondent) in [(&address, "jane@example.com"), (&kept, "\"jane doe\"@example.com")] {
+        let letter = format!("From: info@out.example\r\nTo: {to}\r\nSubject: Hello\r\n\r\nHi\r\n");
+        let before = stack.sent().len();
+        let id = stack.send(Some("info@out.example"), &[to], letter.as_bytes()).await.unwrap();
+        stack.settled(&id).await;
+        let sent = &stack.sent()[before];
+        assert_eq!((&*sent.from, &*sent.destinations[0]), ("info@in.example", correspondent));
+    }
+    let (_, explained) = operator.run(&["routes", "explain", "info@in.example"]);
+    assert!(explained.ends_with("  answered by info@out.example\n"), "{explained}");
+    let dns = nameserver(zone(MX));
+    let states = |findings: Vec<Value>| {
+        let of = |finding: &Value| (finding["check"].clone(), finding["state"].clone());
+        findings
+            .iter()
+            .map(of)
+            .filter(|(check, _)| check.to_string().contains("repl") || check.to_string().contains("who"))
+            .collect::<Vec<_>>()
+    };
+    let sound = vec![(json!("reply keys"), json!("ok")), (json!("DMARC of who answers"), json!("warning"))];
+    assert_eq!(states(operator.findings(dns).1), sound);
+    stack.put_object("config/reply-keys.json", "{}".to_owned()).await;
+    assert_eq!(states(operator.findings(nameserver(zone(MX))).1)[0].1, "wrong");
+}

@@ -117,6 +117,7 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
                     hide_destinations: settings.hide_destinations,
                     subject_prefix: &settings.subject_prefix,
                     tags,
+                    replies: None,
                 };
                 explained.sends.push(rewritten(destinations.clone(), &message, &block, &how));
             }

@@ -69,6 +69,9 @@ pub struct Explained {
     /// What the lines for senders say; absent if no sender was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<SenderExplained>,
+    /// Who may answer from it; absent where answering is off.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
 }
 
 /// Which lines decide on mail from a sender.
@@ -190,7 +193,7 @@ pub fn explain(routes: &Routes, recipient: &Address, from: Option<&Address>) -> 
         authenticated: line(from, true).map(SenderKey::from),
         unauthenticated: line(from, false).map(SenderKey::from),
     });
-    Explained { address: recipient.to_string(), keys, destinations, dropped, sender }
+    Explained { address: recipient.to_string(), keys, destinations, dropped, sender, owners: Vec::new() }
 }
 
 impl From<SenderMatch<'_>> for SenderKey {
@@ -279,8 +282,12 @@ impl fmt::Display for Explained {
             write!(f, "{sender}")?;
         }
         match self.dropped {
-            Some(why) => writeln!(f, "  dropped: {why}"),
-            None => writeln!(f, "  goes to {}", self.destinations.join(", ")),
+            Some(why) => writeln!(f, "  dropped: {why}")?,
+            None => writeln!(f, "  goes to {}", self.destinations.join(", "))?,
+        }
+        match self.owners.as_slice() {
+            [] => Ok(()),
+            owners => writeln!(f, "  answered by {}", owners.join(", ")),
         }
     }
 }

@@ -30,6 +30,7 @@ pub fn check(message: &[u8], envelope_sender: Option<&str>) {
         hide_destinations: false,
         subject_prefix: "",
         tags: &[],
+        replies: None,
     };
     let mut message = message.to_vec();
     let mut before: Vec<_> = Vec::new();

@@ -64,6 +64,8 @@ pub struct Envelope<'a> {
     pub configuration_set: Option<&'a str>,
     /// `EmailTags`, which SES repeats in the events of this send.
     pub tags: &'a [(&'a str, String)],
+    /// `FeedbackForwardingEmailAddress`: where bounces of it go, if not to `from`.
+    pub feedback: Option<&'a str>,
 }
 
 /// SES v2, for the time of an invocation.
@@ -124,6 +126,7 @@ impl Mailer {
                 .destination(Destination::builder().set_to_addresses(Some(envelope.to.to_vec())).build())
                 .set_configuration_set_name(envelope.configuration_set.map(str::to_owned))
                 .set_email_tags(tags(envelope.tags))
+                .set_feedback_forwarding_email_address(envelope.feedback.map(str::to_owned))
                 .content(EmailContent::builder().raw(raw).build())
                 .customize()
                 .interceptor(Swap { message: message.clone(), attempt })

@@ -8,6 +8,7 @@ mod domains;
 mod functions;
 mod notices;
 mod receiving;
+mod replies;
 mod reputation;
 mod routes;
 mod sending;
@@ -114,6 +115,8 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
         check(notices::TOPIC, notices::topic(clients, deployed)),
         check(notices::ALARMS, notices::alarms(clients, deployed)),
         check(notices::QUEUE, notices::queue(clients, deployed)),
+        check(replies::KEYS, replies::reply_keys(clients, deployed)),
+        check(replies::OWNER, replies::owner(deployed, dns)),
     );
     let mut findings = vec![before.0, before.1, before.2, before.3];
     findings.extend(before.4);
@@ -121,6 +124,7 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     findings.extend(after.0);
     findings.extend(after.1);
     findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8, after.9]);
+    findings.extend([after.10, after.11]);
     findings
 }
 

@@ -23,7 +23,7 @@ use ses_forwarder_local_aws::auth::{OPERATOR_KEY, OPERATOR_SECRET};
 use ses_forwarder_local_stack::Stack;
 
 /// All checks of `doctor` where all goes well, in order.
-const CHECKS: [&str; 27] = [
+const CHECKS: [&str; 29] = [
     "stack",
     "outputs",
     "settings",
@@ -51,6 +51,8 @@ const CHECKS: [&str; 27] = [
     "notice topic",
     "alarms",
     "dead letters",
+    "reply keys",
+    "DMARC of who answers",
 ];
 
 /// Who operates a stack, and where.

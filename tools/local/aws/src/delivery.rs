@@ -49,6 +49,8 @@ pub(super) struct Outgoing {
     pub(super) destinations: Vec<String>,
     /// Those of them that do not take it.
     pub(super) refusing: Vec<String>,
+    /// Where bounces of it go, if the request says so.
+    pub(super) feedback: Option<String>,
     /// As it was sent.
     pub(super) raw: Vec<u8>,
     /// As SES sends it on.
@@ -91,8 +93,10 @@ impl Delivery {
         tokio::fs::write(&path, &message.raw)
             .await
             .with_context(|| format!("can't write {}", path.display()))?;
-        let Outgoing { ses_id, message_id, from, mut destinations, refusing, outgoing, .. } = message;
-        let event = Event::Sent { ses_id: ses_id.clone(), from, destinations: destinations.clone(), path };
+        let Outgoing { ses_id, message_id, from, mut destinations, refusing, feedback, outgoing, .. } =
+            message;
+        let event =
+            Event::Sent { ses_id: ses_id.clone(), from, destinations: destinations.clone(), feedback, path };
         self.0.journal.note(message_id.as_deref(), event);
         destinations.retain(|destination| !refusing.contains(destination));
         if destinations.is_empty() {

@@ -89,6 +89,8 @@ pub enum Event {
         from: String,
         /// Envelope.
         destinations: Vec<String>,
+        /// `FeedbackForwardingEmailAddress`, if there is one.
+        feedback: Option<String>,
         /// Where a copy of the raw outgoing message is kept.
         path: std::path::PathBuf,
     },

@@ -380,6 +380,7 @@ impl Sender {
             from,
             destinations,
             refusing,
+            feedback: request.feedback_forwarding_email_address,
             raw,
         };
         let told = configuration_set.map(|set| feedback::Told::of(&outgoing, &set, tags));

@@ -5,6 +5,7 @@ mod bench;
 mod deployed;
 mod dictionary;
 mod explain;
+mod forgery;
 mod load;
 mod reliability;
 mod routes;
@@ -44,6 +45,8 @@ enum Command {
     Dictionary(dictionary::Arguments),
     /// Makes docs/reliability.md: every fault at every call of both functions. Takes minutes.
     Reliability,
+    /// Tries addresses that nobody has signed: none may be taken for one that can be answered.
+    Forgery(forgery::Arguments),
     /// Checks a routes file, or explains what it does with an address.
     Routes(routes::Arguments),
     /// Measures what forwarding costs: start, time, processor time and memory by size of message.
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Backlog(arguments) => backlog::run(&arguments).await,
         Command::Dictionary(arguments) => dictionary::run(&arguments).await,
         Command::Reliability => reliability::run().await,
+        Command::Forgery(arguments) => forgery::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Bench(arguments) => bench::run(arguments).await,
     };

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use bytes::Bytes;
+use mail_parser::{HeaderName, MessageParser};
 use serde::Deserialize;
 use ses_forwarder::delivery::Reason;
 use ses_forwarder_local_aws::{faults::Fault, receiving::Envelope};
@@ -114,6 +115,61 @@ fn event(notification: &[u8], virus: bool) -> Bytes {
     let ses = String::from_utf8_lossy(notification);
     let record = format!(r#"{{"eventSource":"aws:ses","eventVersion":"1.0","ses":{}}}"#, ses.trim_end());
     format!(r#"{{"release":true,"virus":{virus},"Records":[{record}]}}"#).into()
+}
+
+/// An answer to something that was sent.
+#[derive(Deserialize)]
+pub(super) struct AnswerForm {
+    ses_id: String,
+    text: String,
+}
+
+/// Has SES receive what the reader of a forwarded message answers.
+pub(super) async fn answer(
+    State(page): Shared,
+    Path(id): Path<String>,
+    Form(AnswerForm { ses_id, text }): Form<AnswerForm>,
+) -> Response {
+    let Some((sent, destinations)) = message::sent_as(&page, &id, &ses_id).await else {
+        return problem(StatusCode::NOT_FOUND, "Nothing was sent under this id.");
+    };
+    let parsed = MessageParser::default().parse_headers(&*sent);
+    let (Some(parsed), Some(owner)) = (parsed, destinations.first()) else {
+        return problem(StatusCode::CONFLICT, "What was sent has no header to answer to.");
+    };
+    let to = parsed.reply_to().or(parsed.from()).into_iter().flat_map(|list| list.clone().into_list());
+    let to: Vec<String> = to.filter_map(|mailbox| Some(mailbox.address?.into_owned())).collect();
+    let accepted = to.iter().filter(|to| page.access.receiving.accepts(to, true).is_ok());
+    let recipients: Vec<String> = accepted.cloned().collect();
+    if recipients.is_empty() {
+        let message = "An answer goes to an address that this stack receives no mail for.";
+        return problem(StatusCode::CONFLICT, message);
+    }
+    let (_, domain) = owner.rsplit_once('@').unwrap_or(("", owner));
+    let given = match page.access.deployment.region.as_str() {
+        "us-east-1" => format!("<{ses_id}@email.amazonses.com>"),
+        region => format!("<{ses_id}@{region}.amazonses.com>"),
+    };
+    let references = parsed.header_raw(HeaderName::References).unwrap_or_default().trim_end();
+    let subject = parsed.header_raw(HeaderName::Subject).unwrap_or_default().trim();
+    let subject =
+        if subject.to_ascii_lowercase().starts_with("re:") { "" } else { "Re: " }.to_owned() + subject;
+    let number = page.access.journal.entries().len();
+    let letter = format!(
+        "From: {owner}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <{number}@laptop.{domain}>\r\n\
+         In-Reply-To: {given}\r\nReferences:{references}\r\n {given}\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nUser-Agent: the local stack's page\r\n\r\n{text}\r\n",
+        to = to.join(",\r\n "),
+    );
+    let envelope = Envelope {
+        from: Some(owner.clone()),
+        recipients,
+        helo: format!("mail.{domain}"),
+        peer: "192.0.2.25".to_owned(),
+        tls: true,
+    };
+    let id = page.access.receiving.receive(envelope, letter.as_bytes()).await;
+    Redirect::to(&format!("/messages/{id}")).into_response()
 }
 
 #[derive(Deserialize)]

@@ -72,6 +72,7 @@ fn router(access: Access, live: Arc<Live>) -> Router {
         .route("/mail/{ses_id}", get(mail::page))
         .route("/notices", get(mail::notices))
         .route("/notices/digest", post(mail::run_schedules))
+        .route("/messages/{id}/answer", post(actions::answer))
         .route("/stack", get(stack_page))
         .route("/samples", post(actions::send_sample))
         .route("/faults", post(actions::inject_fault))

@@ -25,7 +25,7 @@ const NOTICES: usize = 100;
 pub(super) async fn page(State(page): Shared, Path(ses_id): Path<String>) -> Response {
     let entries = page.access.journal.entries();
     let sent = entries.iter().find_map(|entry| match &entry.event {
-        Event::Sent { ses_id: found, from, destinations, path } if *found == ses_id => {
+        Event::Sent { ses_id: found, from, destinations, path, .. } if *found == ses_id => {
             Some((entry, from, destinations, path))
         }
         _ => None,

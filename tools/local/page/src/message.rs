@@ -61,6 +61,7 @@ pub(super) async fn page(State(page): Shared, Path(id): Path<String>) -> Respons
         index: record(&page, &entries, "INDEX_PREFIX").await,
         outcome: record(&page, &entries, "OUTCOME_PREFIX").await,
         releasable: releasable(&page, &id).await,
+        answerable: answerable(&page.access.deployment),
         refused: refused_key(&page, &entries, &id).is_some(),
     })
     .into_response()
@@ -73,16 +74,19 @@ pub(super) async fn original(State(page): Shared, Path(id): Path<String>) -> Res
 
 /// What was sent.
 pub(super) async fn outgoing(State(page): Shared, Path((id, ses_id)): Path<(String, String)>) -> Response {
-    let entries = page.access.journal.of(&id);
-    let path = entries.iter().find_map(|entry| match &entry.event {
-        Event::Sent { ses_id: found, path, .. } if *found == ses_id => Some(path.clone()),
+    download(sent_as(&page, &id, &ses_id).await.map(|(body, _)| body), &ses_id)
+}
+
+/// What was sent about a message under an id of SES, and whom to.
+pub(super) async fn sent_as(page: &Page, id: &str, ses_id: &str) -> Option<(Bytes, Vec<String>)> {
+    let entries = page.access.journal.of(id);
+    let (path, destinations) = entries.iter().find_map(|entry| match &entry.event {
+        Event::Sent { ses_id: found, path, destinations, .. } if *found == ses_id => {
+            Some((path.clone(), destinations.clone()))
+        }
         _ => None,
-    });
-    let body = match path {
-        Some(path) => tokio::fs::read(path).await.ok().map(Bytes::from),
-        None => None,
-    };
-    download(body, &ses_id)
+    })?;
+    Some((tokio::fs::read(path).await.ok()?.into(), destinations))
 }
 
 /// What SES refused.
@@ -117,6 +121,12 @@ pub(super) async fn releasable(page: &Page, id: &str) -> Option<Reason> {
     let (bucket, key) = record_key(page, &entries, "OUTCOME_PREFIX")?;
     let outcome: Outcome = serde_json::from_slice(&read(page, bucket, key).await?).ok()?;
     outcome.releasable()
+}
+
+/// Whether what is forwarded can be answered from the alias.
+fn answerable(deployment: &Deployment) -> bool {
+    let replies = deployment.functions.iter().find_map(|function| function.environment.get("REPLIES"));
+    replies.is_some_and(|replies| replies == "on")
 }
 
 /// The function that a receipt rule invokes.
@@ -177,7 +187,7 @@ async fn sent(entries: &[Arc<Entry>]) -> (Vec<Outgoing<'_>>, Vec<Outgoing<'_>>) 
                 }
             }
             Event::DeadLettered { .. } => dead_letter = true,
-            Event::Sent { ses_id, from, destinations, path } => {
+            Event::Sent { ses_id, from, destinations, path, .. } => {
                 let outgoing = Outgoing { ses_id, from, destinations, head: head(path).await };
                 let to = if dead_letter && invoked != forwarder { &mut notices } else { &mut forwarded };
                 to.push(outgoing);
@@ -192,7 +202,7 @@ async fn sent(entries: &[Arc<Entry>]) -> (Vec<Outgoing<'_>>, Vec<Outgoing<'_>>) 
 async fn shared_notices<'e>(others: &'e [Arc<Entry>], id: &str) -> Vec<Outgoing<'e>> {
     let mut notices = vec![];
     let sent = others.iter().rev().filter_map(|entry| match &entry.event {
-        Event::Sent { ses_id, from, destinations, path } => Some((ses_id, from, destinations, path)),
+        Event::Sent { ses_id, from, destinations, path, .. } => Some((ses_id, from, destinations, path)),
         _ => None,
     });
     for (ses_id, from, destinations, path) in sent.take(NOTICES) {

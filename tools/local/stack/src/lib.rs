@@ -66,6 +66,8 @@ pub struct SentMail {
     pub from: String,
     /// Envelope.
     pub destinations: Vec<String>,
+    /// `FeedbackForwardingEmailAddress`.
+    pub feedback: Option<String>,
     /// The message as the function sent it.
     pub raw: Vec<u8>,
 }
@@ -381,11 +383,12 @@ impl Parts {
     /// What SES accepted from the functions, oldest first.
     pub fn sent(&self) -> Vec<SentMail> {
         let sent = |entry: &Arc<Entry>| match &entry.event {
-            Event::Sent { ses_id, from, destinations, path } => Some(SentMail {
+            Event::Sent { ses_id, from, destinations, feedback, path } => Some(SentMail {
                 ses_id: ses_id.clone(),
                 message_id: entry.message_id.clone(),
                 from: from.clone(),
                 destinations: destinations.clone(),
+                feedback: feedback.clone(),
                 raw: std::fs::read(path).expect("what was sent is kept"),
             }),
             _ => None,

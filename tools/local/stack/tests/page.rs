@@ -121,3 +121,39 @@ async fn a_day_s_digest_is_read_as_a_mail() {
     let (status, _) = ask(&stack, "GET /mail/none", "");
     assert!(status.ends_with("404 Not Found"), "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_answered_by_a_button() {
+    let mut config = Config::default();
+    config.parameters.insert("Replies".to_owned(), "on".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    let message = b"From: Jane <jane@example.com>\r\nTo: info@in.example\r\nSubject: Hello\r\n\
+                    Message-ID: <m1@example.com>\r\n\r\nHi\r\n";
+    let id = stack.send(Some("jane@example.com"), &["info@in.example"], message).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    let ses_id = stack.sent()[0].ses_id.clone();
+    let (_, page) = ask(&stack, &format!("GET /messages/{id}"), "");
+    assert!(page.contains(&format!("action=\"/messages/{id}/answer\"")), "{page}");
+    let (status, page) =
+        ask(&stack, &format!("POST /messages/{id}/answer"), &format!("ses_id={ses_id}&text=Gladly."));
+    assert!(status.contains(" 303 "), "{status}\n{page}");
+    let (_, answer) = page.split_once("/messages/").unwrap();
+    let answer = answer.split_ascii_whitespace().next().unwrap();
+    assert_eq!(stack.settled(answer).await, End::Returned);
+    let sent = stack.sent();
+    assert_eq!(
+        (&*sent[1].from, &sent[1].destinations[..]),
+        ("info@in.example", &["jane@example.com".to_owned()][..])
+    );
+    let text = String::from_utf8(sent[1].raw.clone()).unwrap();
+    assert!(
+        text.ends_with("\r\n\r\nGladly.\r\n") && text.contains("In-Reply-To: <m1@example.com>"),
+        "{text}"
+    );
+    assert!(!text.contains("out.example"), "{text}");
+    let (_, page) = ask(&stack, &format!("GET /messages/{answer}"), "");
+    assert!(page.contains("jane@example.com"), "what Jane gets is shown: {page}");
+
+    let (status, _) = ask(&stack, &format!("POST /messages/{id}/answer"), "ses_id=none&text=x");
+    assert!(status.contains(" 404 "), "{status}");
+}

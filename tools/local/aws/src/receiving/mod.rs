@@ -97,6 +97,7 @@ impl Receiving {
                 envelope: &envelope,
                 recipient: &recipients[0],
                 verdicts: &verdicts,
+                author_domain: notification::author_domain(message).as_deref(),
                 at: now,
             });
             let stored = Bytes::from([stamped.as_slice(), message].concat());

@@ -156,6 +156,12 @@ pub(super) fn subject(message: &[u8]) -> String {
     subject.map(|field| String::from_utf8_lossy(field.value.trim_ascii()).into_owned()).unwrap_or_default()
 }
 
+/// The domain of the first author, in lower case.
+pub(super) fn author_domain(message: &[u8]) -> Option<String> {
+    let author = ses_forwarder::header::HeaderFacts::of(&ses_forwarder::header::split(message)).author;
+    author.map(|author| author.domain().to_owned())
+}
+
 /// Fields as they came, unfolded, up to the limit, and whether there were more.
 fn fields(header: &[u8]) -> (Vec<Field>, bool) {
     let mut fields: Vec<Field> = Vec::new();

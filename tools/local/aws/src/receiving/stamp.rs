@@ -15,16 +15,19 @@ pub(super) struct Arrival<'a> {
     /// The first recipient the rule matches.
     pub(super) recipient: &'a str,
     pub(super) verdicts: &'a Verdicts,
+    /// The domain of From, if it can be told: DMARC is about that one.
+    pub(super) author_domain: Option<&'a str>,
     pub(super) at: OffsetDateTime,
 }
 
 /// The fields, each with its line end.
 pub(super) fn stamp(arrival: &Arrival<'_>) -> Vec<u8> {
-    let Arrival { id, host, envelope, recipient, verdicts, at } = arrival;
+    let Arrival { id, host, envelope, recipient, verdicts, author_domain, at } = arrival;
     let from = envelope.from.as_deref().unwrap_or_default();
     let Envelope { peer, helo, .. } = envelope;
     let date = at.format(&Rfc2822).expect("the year has four digits");
     let domain = from.rsplit_once('@').map_or(helo.as_str(), |(_, domain)| domain);
+    let author_domain = author_domain.unwrap_or(domain);
     let protocol = if envelope.tls { "SMTPS" } else { "SMTP" };
     let (spf, spf_says) = match verdicts.get("spf") {
         "PASS" => ("pass", format!("domain of {domain} designates {peer} as permitted sender")),
@@ -44,7 +47,7 @@ pub(super) fn stamp(arrival: &Arrival<'_>) -> Vec<u8> {
          X-SES-Spam-Verdict: {spam}\r\n\
          X-SES-Virus-Verdict: {virus}\r\n\
          Received-SPF: {spf} {spf_detail}\r\n\
-         Authentication-Results: amazonses.com;\r\n spf={spf} {spf_detail}\r\n dkim={dkim} header.i=@{domain};\r\n dmarc={dmarc} header.from={domain};\r\n\
+         Authentication-Results: amazonses.com;\r\n spf={spf} {spf_detail}\r\n dkim={dkim} header.i=@{domain};\r\n dmarc={dmarc} header.from={author_domain};\r\n\
          X-SES-RECEIPT: AEFBQUFBQUFBQUF{receipt}==\r\n\
          X-SES-DKIM-SIGNATURE: a=rsa-sha256; q=dns/txt; b={signature}=; c=relaxed/simple; s=local; d=amazonses.com; t={time}; v=1; bh={body_hash}=; h=From:To:Cc:Bcc:Subject:Date:Message-ID:MIME-Version:Content-Type:X-SES-RECEIPT;\r\n",
         spam = verdicts.get("spam"),
@@ -87,6 +90,7 @@ mod tests {
             envelope: &envelope,
             recipient: "info@in.example",
             verdicts: &verdicts,
+            author_domain: Some("shop.example"),
             at: datetime!(2026-11-25 01:02:03 UTC),
         });
         let fields = String::from_utf8(fields).unwrap();
@@ -104,7 +108,7 @@ mod tests {
              Authentication-Results: amazonses.com;\r\n \
              spf=fail (spfCheck: domain of else.example does not designate 127.0.0.1 as permitted sender) \
              client-ip=127.0.0.1; envelope-from=ann@else.example; helo=mx.else.example;\r\n \
-             dkim=pass header.i=@else.example;\r\n dmarc=pass header.from=else.example;\r\n"
+             dkim=pass header.i=@else.example;\r\n dmarc=pass header.from=shop.example;\r\n"
         );
         assert!(known.1.contains("\r\nX-SES-DKIM-SIGNATURE: a=rsa-sha256; q=dns/txt; b="), "{fields}");
         assert!(fields.split("\r\n").all(|line| line.len() <= 998), "{fields}");
@@ -120,6 +124,7 @@ mod tests {
             envelope: &envelope,
             recipient: "r@in.example",
             verdicts: &Verdicts::default(),
+            author_domain: None,
             at: datetime!(2026-01-02 03:04:05 UTC),
         });
         assert!(

@@ -84,6 +84,7 @@ impl Sender {
             from,
             destinations: vec![source],
             refusing: Vec::new(),
+            feedback: None,
             raw: message.into_bytes(),
         };
         self.accept(outgoing).await?;

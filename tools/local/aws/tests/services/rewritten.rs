@@ -25,6 +25,7 @@ fn forwarded(message: &[u8], envelope_sender: Option<&str>) -> Vec<u8> {
         hide_destinations: false,
         subject_prefix: "",
         tags: &[],
+        replies: None,
     };
     let block = split(message);
     [&rewrite(&block, &how).header, &message[block.body_at..]].concat()

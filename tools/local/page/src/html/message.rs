@@ -56,6 +56,8 @@ pub(crate) struct View<'a> {
     pub(crate) outcome: Option<Record>,
     /// What keeps it back, if its owner may have it sent all the same.
     pub(crate) releasable: Option<Reason>,
+    /// Whether it can be answered from the alias that it came for.
+    pub(crate) answerable: bool,
     /// Whether SES refused it and it is kept.
     pub(crate) refused: bool,
 }
@@ -91,7 +93,10 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
                 }
             }
             @if let Some(original) = view.original {
-                @for outgoing in view.forwarded { (comparison(row, original, outgoing)) }
+                @for outgoing in view.forwarded {
+                    (comparison(row, original, outgoing))
+                    @if view.answerable { (answer(row, outgoing)) }
+                }
                 @if view.forwarded.is_empty() { (header_only(original)) }
             }
             section.card #records {
@@ -357,6 +362,26 @@ fn comparison(row: &Row, original: &[u8], outgoing: &Outgoing<'_>) -> Markup {
                         @for row in run { (pair(row)) }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// What answers a message as its reader's mail program would.
+fn answer(row: &Row, outgoing: &Outgoing<'_>) -> Markup {
+    let field = format!("answer-{}", outgoing.ses_id);
+    html! {
+        section.card.answer {
+            h2 { "Answer" }
+            p.quiet {
+                "As " (Hostile(outgoing.destinations.first().map_or("", String::as_str), FIELD))
+                " would, by a mail program that sends to Reply-To. What the other side gets is shown then."
+            }
+            form method="post" action={ "/messages/" (row.id) "/answer" } {
+                input type="hidden" name="ses_id" value=(outgoing.ses_id);
+                label for=(field) { "Text" }
+                textarea id=(field) name="text" rows="4" required {}
+                button { "Answer" }
             }
         }
     }

@@ -1,0 +1,178 @@
+"""Conversations through an alias that can be answered, read as both sides' mail programs do.
+
+    .ci/conversation          with Dovecot and the packages that it needs
+
+Mail comes in by SMTP and is read from the Maildir of the local stack. Each side also files what it has sent, as
+mail programs do, so a thread is whole only if the ids of both sides are told.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from email.message import EmailMessage
+from email.utils import make_msgid
+from pathlib import Path
+
+from others import LocalStack, wait_for
+
+JANE = "jane@example.com"
+OWNER = "info@out.example"
+ALIAS = "info@in.example"
+SUBJECT = "Opening hours"
+PREFIX = "[in.example]"
+ROUNDS = 5
+# A user that may read mail: Dovecot does not run as root.
+READER = os.getuid() or 65534
+
+
+class Side:
+    """Somebody who writes and reads: a mail program with its folder of all mail."""
+
+    def __init__(self, address, domain, come):
+        self.address = address
+        self.domain = domain
+        self.all = []
+        # How many messages have come for it.
+        self.come = come
+
+    def file(self, mail):
+        self.all.append(mail)
+        return mail
+
+    def write(self, to, text):
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = self.address, to, SUBJECT
+        mail["Message-ID"] = make_msgid(domain=self.domain)
+        mail.set_content(text)
+        return self.file(mail)
+
+    def answer(self, received, text):
+        """As RFC 5322 section 3.6.4 says."""
+        mail = EmailMessage()
+        mail["From"] = self.address
+        mail["To"] = str(received["Reply-To"] or received["From"])
+        subject = str(received["Subject"])
+        mail["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
+        mail["Message-ID"] = make_msgid(domain=self.domain)
+        mail["In-Reply-To"] = received["Message-ID"]
+        mail["References"] = f"{received['References'] or ''} {received['Message-ID']}".strip()
+        mail.set_content(text)
+        return self.file(mail)
+
+
+def base_subject(mail):
+    """Without what RFC 5256 section 2.1 takes off: mail services put together only what agrees in this."""
+    subject = " ".join(str(mail["Subject"]).split())
+    return re.sub(r"^((re|aw|sv|fwd?):\s*)+", "", subject, flags=re.IGNORECASE)
+
+
+def ids(mail, *names):
+    return {found for name in names for found in re.findall(r"<[^>]+>", mail[name] or "")}
+
+
+def threads_of_dovecot(mails):
+    """How many threads the algorithm REFERENCES of RFC 5256 makes of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        maildir = Path(folder, "mail")
+        for name in ("cur", "new", "tmp", "base"):
+            (maildir / name).mkdir(parents=True)
+        for number, mail in enumerate(mails):
+            (maildir / "new" / f"{number}.mail").write_bytes(bytes(mail))
+        configuration = Path(folder, "dovecot.conf")
+        configuration.write_text(
+            f"mail_location = maildir:{maildir}\nmail_uid = {READER}\nmail_gid = {READER}\nfirst_valid_uid = 0\n"
+            f"first_valid_gid = 0\nssl = no\nlog_path = /dev/stderr\nbase_dir = {maildir}/base\n"
+            f"state_dir = {maildir}/base\n"
+        )
+        os.chmod(folder, 0o755)
+        if os.getuid() == 0:
+            subprocess.run(["chown", "-R", f"{READER}:{READER}", folder], check=True)
+        said = subprocess.run(
+            ["doveadm", "-c", str(configuration), "exec", "imap"],
+            input="a SELECT INBOX\r\nb THREAD REFERENCES UTF-8 ALL\r\nc LOGOUT\r\n",
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": folder, "USER": "reader"},
+        )
+    found = re.search(r"^\* THREAD (.*)$", said.stdout, re.MULTILINE)
+    assert found, said.stdout + said.stderr
+    depth = count = 0
+    for character in found.group(1):
+        count += character == "(" and depth == 0
+        depth += {"(": 1, ")": -1}.get(character, 0)
+    return count
+
+
+class Conversations(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = LocalStack(Replies="on", SubjectPrefix=PREFIX)
+        cls.addClassCleanup(cls.stack.stop)
+
+    def send(self, side, mail, to):
+        with self.stack.smtp() as smtp:
+            smtp.sendmail(side.address, [to], bytes(mail).replace(b"\n", b"\r\n"))
+
+    def received(self, side):
+        """The next message that comes for a side, which files it."""
+
+        def next_one():
+            return self.stack.mailbox(side.address)[side.come :]
+
+        mail = wait_for(f"mail for {side.address}", next_one)[0]
+        side.come += 1
+        return side.file(mail)
+
+    def answer(self, side, to_what, text):
+        mail = side.answer(to_what, text)
+        self.send(side, mail, mail["To"].addresses[0].addr_spec)
+
+    def converse(self, owner_begins, domain_of_jane, domain_of_owner):
+        jane = Side(JANE, domain_of_jane, len(self.stack.mailbox(JANE)))
+        owner = Side(OWNER, domain_of_owner, len(self.stack.mailbox(OWNER)))
+        self.send(jane, jane.write(ALIAS, "Hello"), ALIAS)
+        newest = self.received(owner)
+        if owner_begins:
+            # Her address is known from earlier mail.
+            to = newest["From"].addresses[0].addr_spec
+            jane.all.clear()
+            owner.all.clear()
+            self.send(owner, owner.write(to, "Good morning"), to)
+        else:
+            self.answer(owner, newest, "Hello Jane")
+        newest = self.received(jane)
+        for number in range(ROUNDS - 1):
+            self.answer(jane, newest, f"Question {number}")
+            self.answer(owner, self.received(owner), f"Answer {number}")
+            newest = self.received(jane)
+            self.assertEqual(newest["From"].addresses[0].addr_spec, ALIAS)
+            self.assertNotIn("out.example", str(newest))
+        for side in (jane, owner):
+            self.assertGreaterEqual(len(side.all), 2 * ROUNDS - 1)
+            self.assertEqual(threads_of_dovecot(side.all), 1, side.address)
+            # By the subject and by ids that are known, as Gmail files; by the message that is answered, as Outlook
+            # does; by either field, as Apple Mail does.
+            known = set()
+            for mail in side.all:
+                self.assertEqual(base_subject(mail).removeprefix(PREFIX).strip(), SUBJECT)
+                if known:
+                    self.assertTrue(ids(mail, "References") & known, f"{side.address}: {mail.items()}")
+                    self.assertTrue(ids(mail, "In-Reply-To") & known, f"{side.address}: {mail.items()}")
+                known |= ids(mail, "Message-ID")
+        self.assertEqual({base_subject(mail) for mail in jane.all}, {SUBJECT})
+
+    def test_five_rounds(self):
+        self.converse(False, "mail.example.com", "laptop.out.example")
+
+    def test_five_rounds_of_two_customers_of_one_provider(self):
+        self.converse(False, "mail.provider.example", "mail.provider.example")
+
+    def test_five_rounds_that_the_owner_begins(self):
+        self.converse(True, "mail.example.com", "laptop.out.example")
+
+
+if __name__ == "__main__":
+    unittest.main()

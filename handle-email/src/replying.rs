@@ -1,0 +1,247 @@
+//! What answering from an alias needs of the bucket: the keys that sign addresses, whom an address stands for that
+//! does not say so itself, and how many answers have gone out in this hour.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use ses_forwarder::{
+    address::Address,
+    domains::Domains,
+    header::{self, HeaderBlock},
+    keys,
+    replies::{
+        keys::{ReplyKeys, SECRET_OCTETS},
+        signed::{Contact, contact_name},
+    },
+};
+use ses_forwarder_aws::{
+    bucket::{Bucket, Fetched, Precondition},
+    call::{ATTEMPT, CallError, Kind, Persistence},
+};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::Failure;
+
+/// How long keys are used without asking whether there are others. A new one signs from then on; the former ones stay
+/// valid, so nothing hangs on the time.
+const FRESH: Duration = Duration::from_secs(60 * 60);
+
+/// How long keys are used if an address may be signed with another one: a new key is known at once.
+const KNOWN: Duration = Duration::from_secs(1);
+
+/// How long to ask, while there are keys to go on with.
+const PATIENCE: Duration = ATTEMPT.saturating_mul(2).saturating_add(Duration::from_secs(1));
+
+/// Addresses of a message that are looked for among the contacts: one more than SES has recipients in a message.
+const CONTACTS: usize = 51;
+
+/// Names of contacts known to be kept: a bound on memory.
+const KEPT: usize = 1_000;
+
+/// How often a count is written again because others were quicker.
+const ROUNDS: usize = 16;
+
+const JSON: &str = "application/json";
+
+/// Reads and keeps it.
+#[derive(Debug)]
+pub(crate) struct Replying {
+    is_on: bool,
+    cached: Mutex<Option<Cached>>,
+    kept: Mutex<HashSet<String>>,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    keys: Arc<ReplyKeys>,
+    etag: Option<String>,
+    checked: Instant,
+}
+
+/// The answers of an alias in an hour: `state/answers/….json`.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Hour {
+    /// Its beginning, in hours since 1970.
+    hour: i64,
+    /// The messages that they were, so that one that is tried again counts once.
+    messages: Vec<String>,
+}
+
+impl Replying {
+    pub(crate) fn new(is_on: bool) -> Replying {
+        Replying { is_on, cached: Mutex::default(), kept: Mutex::default() }
+    }
+
+    /// The keys; `None` with `REPLIES=off`. Without a file one is made. What can't be read is a failure, unless there
+    /// are keys from before: mail must not go out under an address that can't be answered.
+    pub(crate) async fn keys(
+        &self,
+        bucket: &Bucket,
+        recipients: &[String],
+    ) -> Result<Option<Arc<ReplyKeys>>, Failure> {
+        if !self.is_on {
+            return Ok(None);
+        }
+        let cached = locked(&self.cached).clone();
+        let is_fresh = |cached: &&Cached| {
+            let another = |recipient: &String| {
+                Address::parse_bare(recipient).is_ok_and(|address| cached.keys.is_of_another(&address))
+            };
+            let age = cached.checked.elapsed();
+            age < KNOWN || (age < FRESH && !recipients.iter().any(another))
+        };
+        if let Some(cached) = cached.as_ref().filter(is_fresh) {
+            return Ok(Some(cached.keys.clone()));
+        }
+        let fresh = match self.fetch(bucket, cached.as_ref()).await {
+            Ok(fresh) => fresh,
+            Err(failure) => {
+                let kept = cached.ok_or_else(|| failure.clone())?;
+                tracing::error!("the reply keys in use stay the ones read before: {failure}");
+                Cached { checked: Instant::now(), ..kept }
+            }
+        };
+        *locked(&self.cached) = Some(fresh.clone());
+        Ok(Some(fresh.keys))
+    }
+
+    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, Failure> {
+        let etag = cached.and_then(|cached| cached.etag.as_deref());
+        let asked = if cached.is_some() { bucket.within(PATIENCE) } else { bucket.clone() };
+        for _ in 0..ROUNDS {
+            let checked = Instant::now();
+            match (asked.get_if_changed(keys::REPLY_KEYS, etag).await?, cached) {
+                (Fetched::Unchanged, Some(cached)) => return Ok(Cached { checked, ..cached.clone() }),
+                (Fetched::Changed { content, etag }, _) => {
+                    let keys = ReplyKeys::parse(&content).map_err(|error| {
+                        let address = bucket.address(keys::REPLY_KEYS);
+                        Failure::new("InvalidReplyKeys", format!("{address}: {error}"))
+                    })?;
+                    return Ok(Cached { keys: Arc::new(keys), etag, checked });
+                }
+                (Fetched::Absent | Fetched::Unchanged, _) => {
+                    let mut secret = [0; SECRET_OCTETS];
+                    getrandom::fill(&mut secret)
+                        .map_err(|error| Failure::new("NoRandomNumbers", error.to_string()))?;
+                    let keys = ReplyKeys::first(secret);
+                    let (absent, usual) = (Precondition::Absent, Persistence::Usual);
+                    let written = asked.put_if(keys::REPLY_KEYS, JSON, keys.to_json(), absent, usual).await?;
+                    // Who was not the first takes the other's.
+                    if let Some(etag) = written {
+                        return Ok(Cached { keys: Arc::new(keys), etag: Some(etag), checked });
+                    }
+                }
+            }
+        }
+        Err(contested(bucket, keys::REPLY_KEYS).into())
+    }
+
+    /// The contacts that recipients, To and Cc of a message name, as far as they are kept.
+    pub(crate) async fn contacts(
+        &self,
+        bucket: &Bucket,
+        recipients: &[String],
+        block: &HeaderBlock<'_>,
+        domains: &Domains,
+    ) -> Result<Vec<Contact>, CallError> {
+        let recipients: Vec<Address> =
+            recipients.iter().flat_map(|recipient| Address::parse_bare(recipient)).collect();
+        // Anybody else's mail has nothing to do with it.
+        if !recipients.iter().any(|recipient| recipient.local().contains('+')) {
+            return Ok(Vec::new());
+        }
+        let named = header::recipients_at(block, domains);
+        let mut names: Vec<String> = Vec::new();
+        for address in recipients.iter().chain(&named) {
+            let address = address.to_string().to_ascii_lowercase();
+            let name =
+                Address::parse(&address).ok().and_then(|address| contact_name(&address).map(str::to_owned));
+            names.extend(name.filter(|name| !names.contains(name)));
+        }
+        let mut contacts = Vec::new();
+        for name in names.into_iter().take(CONTACTS) {
+            let Some(content) = bucket.get(&keys::contact(&name)).await? else { continue };
+            // What is none can't be answered; its tag would not be right either.
+            if let Ok(contact) = serde_json::from_slice(&content) {
+                contacts.push(Contact { name, ..contact });
+            }
+        }
+        Ok(contacts)
+    }
+
+    /// Keeps whom addresses stand for, before anybody gets to see them.
+    pub(crate) async fn keep(&self, bucket: &Bucket, contacts: &[Contact]) -> Result<(), CallError> {
+        for contact in contacts {
+            if locked(&self.kept).contains(&contact.name) {
+                continue;
+            }
+            let content = serde_json::to_vec(contact).expect("a contact is JSON");
+            let (absent, usual) = (Precondition::Absent, Persistence::Usual);
+            bucket.put_if(&keys::contact(&contact.name), JSON, content, absent, usual).await?;
+            let mut kept = locked(&self.kept);
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
+            kept.insert(contact.name.clone());
+        }
+        Ok(())
+    }
+
+    /// Counts an answer of an alias in this hour. The error is transient: there have been as many as `per_hour`.
+    pub(crate) async fn admit(
+        &self,
+        bucket: &Bucket,
+        alias: &Address,
+        message_id: &str,
+        per_hour: u32,
+    ) -> Result<(), CallError> {
+        let key = keys::answers_of(alias);
+        let now = OffsetDateTime::now_utc().unix_timestamp().div_euclid(60 * 60);
+        for _ in 0..ROUNDS {
+            let object = bucket.read(&key).await?;
+            let (mut hour, etag) = match object {
+                None => (Hour::default(), None),
+                // What can't be read counts nothing: it is this function's own.
+                Some(object) => (serde_json::from_slice(&object.content).unwrap_or_default(), object.etag),
+            };
+            if hour.hour != now {
+                hour = Hour { hour: now, messages: Vec::new() };
+            }
+            if hour.messages.iter().any(|known| known == message_id) {
+                return Ok(());
+            }
+            if hour.messages.len() >= per_hour as usize {
+                let step = format!("answer from {alias}");
+                let message = format!(
+                    "{per_hour} answers have gone out in this hour, as many as [replies] per-hour allows; it is \
+                     tried again"
+                );
+                return Err(CallError::new(step, Kind::Transient, OVER_THE_LIMIT, message));
+            }
+            hour.messages.push(message_id.to_owned());
+            let content = serde_json::to_vec(&hour).expect("a count is JSON");
+            let precondition = etag.as_deref().map_or(Precondition::Absent, Precondition::Unchanged);
+            if bucket.put_if(&key, JSON, content, precondition, Persistence::Usual).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(contested(bucket, &key))
+    }
+}
+
+/// The code of an answer that is one too many for the hour.
+pub(crate) const OVER_THE_LIMIT: &str = "AnswersOverLimit";
+
+fn contested(bucket: &Bucket, key: &str) -> CallError {
+    let step = format!("PutObject {}", bucket.address(key));
+    CallError::new(step, Kind::Transient, "Contested", "others were quicker each time")
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

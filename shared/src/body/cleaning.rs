@@ -1,0 +1,307 @@
+//! The text of an answer without its owner's address: `REPLY_BODY=clean`.
+//!
+//! A part is decoded, searched and encoded again a byte at a time, so it may have any size. What is found is an
+//! address as a whole: `joann@out.example` holds no `ann@out.example`. HTML writes `@` as `&#64;` too, and links to
+//! addresses as `%40`.
+//!
+//! Not found: an address in a charset that does not write ASCII as ASCII, as UTF-16, or with tags inside.
+
+use super::mime::Transfer;
+use crate::address::{Address, is_atext};
+
+/// Octets on an encoded line, without its end (RFC 2045 sections 6.7 and 6.8).
+const ENCODED_LINE: usize = 76;
+
+/// What comes before a message or signature of OpenPGP (RFC 9580 section 6.2).
+const PGP: &[u8] = b"-----begin pgp ";
+
+/// What is put in the place of whose addresses.
+#[derive(Debug, Clone)]
+pub struct Cleaner {
+    pairs: Vec<Pair>,
+}
+
+/// An address in lower case, and what replaces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pair {
+    private: Vec<u8>,
+    alias: Vec<u8>,
+}
+
+/// How far a part has been cleaned.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct State {
+    decoder: Decoder,
+    /// The octet before; 0 at the beginning.
+    last: u8,
+    /// Octets on the line that is being written.
+    column: usize,
+    /// What waits for the octets behind it: white space and CR for quoted-printable, up to two octets for base64.
+    held: [u8; 3],
+    holds: usize,
+}
+
+/// How far a part has been decoded.
+#[derive(Debug, Clone, Copy, Default)]
+struct Decoder {
+    /// Offset of the next byte.
+    at: usize,
+    /// Bits of base64 that make no octet yet, and how many.
+    bits: u32,
+    count: u32,
+}
+
+impl Cleaner {
+    /// Puts an alias in the place of these addresses.
+    pub fn new(private: &[Address], alias: &Address) -> Cleaner {
+        let mut pairs: Vec<Pair> = Vec::new();
+        for address in private {
+            for at in ["@", "&#64;", "%40"] {
+                let written = |address: &Address| address.to_string().replace('@', at);
+                let private = written(address).to_ascii_lowercase().into_bytes();
+                let pair = Pair { private, alias: written(alias).into_bytes() };
+                if !pairs.contains(&pair) {
+                    pairs.push(pair);
+                }
+            }
+        }
+        Cleaner { pairs }
+    }
+
+    /// Whether a part holds one of the addresses, and nothing that is signed or encrypted.
+    pub(super) fn finds(&self, source: &[u8], transfer: Transfer) -> bool {
+        let (mut state, mut found) = (State::default(), false);
+        loop {
+            let at_line = matches!(state.last, 0 | b'\n');
+            if at_line && state.decoder.begins(source, transfer, PGP).is_some() {
+                return false;
+            }
+            if let Some((behind, pair)) = self.find(&state, source, transfer) {
+                found = true;
+                state.last = *pair.private.last().expect("an address is not empty");
+                state.decoder = behind;
+            } else if let Some(byte) = state.decoder.next(source, transfer) {
+                state.last = byte;
+            } else {
+                return found;
+            }
+        }
+    }
+
+    /// The address that begins here, and what follows it.
+    fn find(&self, state: &State, source: &[u8], transfer: Transfer) -> Option<(Decoder, &Pair)> {
+        if is_atext(state.last) && state.last != b'=' || state.last == b'.' {
+            return None;
+        }
+        self.pairs.iter().find_map(|pair| {
+            let behind = state.decoder.begins(source, transfer, &pair.private)?;
+            let mut rest = behind;
+            let goes_on = match rest.next(source, transfer) {
+                Some(b'.') => rest.next(source, transfer).is_some_and(|byte| byte.is_ascii_alphanumeric()),
+                Some(byte) => byte.is_ascii_alphanumeric() || byte == b'-',
+                None => false,
+            };
+            (!goes_on).then_some((behind, pair))
+        })
+    }
+
+    /// Bytes that it makes of a part.
+    pub(super) fn length(&self, source: &[u8], transfer: Transfer) -> u64 {
+        let (mut state, mut out, mut length) = (State::default(), Vec::with_capacity(4096), 0);
+        loop {
+            out.clear();
+            let done = self.clean(source, transfer, &mut state, &mut out, 2048);
+            length += out.len() as u64;
+            if done {
+                return length;
+            }
+        }
+    }
+
+    /// Appends what it makes of the next bytes until `out` has a length of `until` or little more; `true` if
+    /// that was all.
+    pub(super) fn clean(
+        &self,
+        source: &[u8],
+        transfer: Transfer,
+        state: &mut State,
+        out: &mut Vec<u8>,
+        until: usize,
+    ) -> bool {
+        let put = if transfer == Transfer::Base64 { State::put_base64 } else { State::put_quoted };
+        while out.len() < until {
+            if let Some((behind, Pair { alias, .. })) = self.find(state, source, transfer) {
+                alias.iter().for_each(|byte| put(state, *byte, out));
+                state.last = *alias.last().expect("an address is not empty");
+                state.decoder = behind;
+            } else if let Some(byte) = state.decoder.next(source, transfer) {
+                put(state, byte, out);
+                state.last = byte;
+            } else {
+                state.finish(transfer, out);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The field that a cleaned part has to declare; `None` if its own stays true.
+pub(super) fn declaration(transfer: Transfer) -> Option<&'static str> {
+    (transfer == Transfer::Identity).then_some("Content-Transfer-Encoding: quoted-printable\r\n")
+}
+
+impl Decoder {
+    /// The next octet.
+    fn next(&mut self, source: &[u8], transfer: Transfer) -> Option<u8> {
+        match transfer {
+            Transfer::Base64 => self.next_of_base64(source),
+            Transfer::QuotedPrintable => self.next_of_quoted(source),
+            Transfer::Identity | Transfer::Other => {
+                let byte = *source.get(self.at)?;
+                self.at += 1;
+                Some(byte)
+            }
+        }
+    }
+
+    fn next_of_base64(&mut self, source: &[u8]) -> Option<u8> {
+        loop {
+            if self.count >= 8 {
+                self.count -= 8;
+                return Some((self.bits >> self.count) as u8);
+            }
+            let byte = *source.get(self.at)?;
+            self.at += 1;
+            let sextet = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                b'=' => {
+                    self.count = 0;
+                    continue;
+                }
+                // RFC 2045 section 6.8: anything else is passed over.
+                _ => continue,
+            };
+            self.bits = (self.bits << 6 | u32::from(sextet)) & 0xffff;
+            self.count += 6;
+        }
+    }
+
+    fn next_of_quoted(&mut self, source: &[u8]) -> Option<u8> {
+        loop {
+            let rest = source.get(self.at..)?;
+            let digit = |byte: u8| (byte as char).to_digit(16);
+            let (byte, length) = match rest {
+                [b'=', b'\r', b'\n', ..] => {
+                    self.at += 3;
+                    continue;
+                }
+                [b'=', b'\n', ..] => {
+                    self.at += 2;
+                    continue;
+                }
+                [b'=', high, low, ..] => match (digit(*high), digit(*low)) {
+                    (Some(high), Some(low)) => ((high * 16 + low) as u8, 3),
+                    _ => (b'=', 1),
+                },
+                [byte, ..] => (*byte, 1),
+                [] => return None,
+            };
+            self.at += length;
+            return Some(byte);
+        }
+    }
+
+    /// What stands behind a text in lower case, if the source goes on with it.
+    fn begins(mut self, source: &[u8], transfer: Transfer, text: &[u8]) -> Option<Decoder> {
+        let is_next =
+            |byte: &u8| self.next(source, transfer).is_some_and(|next| next.to_ascii_lowercase() == *byte);
+        text.iter().all(is_next).then_some(self)
+    }
+}
+
+impl State {
+    /// Writes an octet in quoted-printable (RFC 2045 section 6.7); line ends stay.
+    fn put_quoted(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if self.holds == 1 {
+            self.holds = 0;
+            match (self.held[0], byte) {
+                (b'\r', b'\n') => {
+                    out.extend_from_slice(b"\r\n");
+                    self.column = 0;
+                    return;
+                }
+                (b'\r', _) => self.hex(b'\r', out),
+                // White space at the end of a line is lost (rule 3).
+                (white, b'\r' | b'\n') => self.hex(white, out),
+                (white, _) => self.plain(white, out),
+            }
+        }
+        match byte {
+            b' ' | b'\t' | b'\r' => {
+                self.held[0] = byte;
+                self.holds = 1;
+            }
+            b'\n' => {
+                out.push(b'\n');
+                self.column = 0;
+            }
+            b'=' => self.hex(byte, out),
+            byte if byte.is_ascii_graphic() => self.plain(byte, out),
+            byte => self.hex(byte, out),
+        }
+    }
+
+    fn plain(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.make_room(1, out);
+        out.push(byte);
+    }
+
+    fn hex(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.make_room(3, out);
+        let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble)];
+        out.extend_from_slice(&[b'=', digit(byte >> 4), digit(byte & 15)]);
+    }
+
+    /// Breaks the line unless there is room for so many octets and the `=` of a soft line break.
+    fn make_room(&mut self, octets: usize, out: &mut Vec<u8>) {
+        if self.column + octets > ENCODED_LINE - 1 {
+            out.extend_from_slice(b"=\r\n");
+            self.column = 0;
+        }
+        self.column += octets;
+    }
+
+    /// Writes an octet in base64 (RFC 2045 section 6.8).
+    fn put_base64(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.held[self.holds] = byte;
+        self.holds += 1;
+        if self.holds == self.held.len() {
+            self.group(out);
+        }
+    }
+
+    /// Writes what is held of a group of three octets.
+    fn group(&mut self, out: &mut Vec<u8>) {
+        if self.column == ENCODED_LINE {
+            out.extend_from_slice(b"\r\n");
+            self.column = 0;
+        }
+        base64_simd::STANDARD.encode_append(&self.held[..self.holds], out);
+        self.column += 4;
+        self.holds = 0;
+    }
+
+    fn finish(&mut self, transfer: Transfer, out: &mut Vec<u8>) {
+        if self.holds > 0 && transfer == Transfer::Base64 {
+            self.group(out);
+        } else if self.holds > 0 {
+            self.hex(self.held[0], out);
+            self.holds = 0;
+        }
+    }
+}

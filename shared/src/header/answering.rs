@@ -1,0 +1,333 @@
+//! The header of an answer that goes out from an alias: by an allow-list, so that nothing of the owner's mail
+//! system is in it that this does not know.
+//!
+//! Kept are From, To, Cc, Subject, Date, what keeps threads together, and what a reader needs of MIME. The owner's
+//! own address stands in none of them: where it is a mailbox the alias takes its place, and in text too.
+//!
+//! In References an id is
+//!
+//! - kept if SES gave it, or if SES's own follows it: that is a message that was forwarded, and its author's id;
+//! - left out where a hidden id stands before it that means the same: forwarding [put it there](super::rewriting);
+//! - hidden if it looks like one of the owner's mail system: at the domain of the owner's address or of this
+//!   message's own id, and not at a correspondent's;
+//! - kept otherwise, as it came with mail of others.
+//!
+//! Behind them stands this message's own id, hidden. In-Reply-To names what the correspondent knows the answered
+//! message by: where the owner's mail program names SES's id of it, the author's own.
+
+use super::{
+    address_spec::HeaderAddress,
+    ascii::ascii,
+    author::Author,
+    block::{Field, HeaderBlock},
+    charset::Reader,
+    encoded_word,
+    folding::{Unfoldable, append_field},
+    ids::{ids, list},
+    mending::{Mended, Replacement, mend},
+    phrase,
+    rewriting::Rewritten,
+    rules::Syntax,
+    text::{clean, unfold},
+};
+use crate::{
+    address::Address,
+    domains::is_at_or_below,
+    replies::{Replies, signed::Purpose},
+};
+
+/// The domain of the ids that SES gives, and those of its regions.
+const SES: &str = "amazonses.com";
+
+/// How many ids of References are looked at, from the end: as many as the longest conversation has.
+const IDS: usize = 200;
+
+/// How to write an answer's header.
+#[derive(Debug, Clone, Copy)]
+pub struct AnswerHeader<'a> {
+    /// Whom it is from, for everyone who reads it.
+    pub alias: &'a Address,
+    /// Whom it goes to.
+    pub correspondents: &'a [Address],
+    /// Who wrote it, and whoever else reads the alias's mail: nobody's business.
+    pub private: &'a [Address],
+    /// What signed addresses mean.
+    pub replies: Replies<'a>,
+    /// `SUBJECT_PREFIX`, which forwarding has put before the subject.
+    pub subject_prefix: &'a str,
+}
+
+/// Writes an answer's header.
+pub fn answer(block: &HeaderBlock<'_>, how: &AnswerHeader<'_>) -> Rewritten {
+    let mut writer =
+        Writer { how, reader: Reader::of(block), out: Vec::with_capacity(block.len()), seen: Vec::new() };
+    let mut thread = Thread::default();
+    for field in block.fields() {
+        let name = field.name.to_ascii_lowercase();
+        let name = &*name;
+        // A second copy of a field that there is once only (FACTS: SES refuses both).
+        if ALLOWED.contains(&name) && !matches!(name, b"to" | b"cc") {
+            if writer.seen.iter().any(|seen| *seen == name) {
+                continue;
+            }
+            writer.seen.push(name.to_vec());
+        }
+        match name {
+            b"from" => writer.from(&field),
+            b"to" | b"cc" => writer.recipients(&field),
+            b"subject" => writer.subject(&field),
+            b"thread-topic" => writer.text(&field),
+            b"references" => thread.references = ids(&clean(&field)).map(<[u8]>::to_vec).collect(),
+            b"in-reply-to" => thread.in_reply_to = ids(&clean(&field)).next().map(<[u8]>::to_vec),
+            b"message-id" => thread.own = ids(&clean(&field)).next().map(<[u8]>::to_vec),
+            b"content-type" | b"content-disposition" => {
+                let text = writer.reader.text(&field).into_owned();
+                writer.put(field.name, &text, Syntax::Parameters);
+            }
+            b"date"
+            | b"thread-index"
+            | b"mime-version"
+            | b"content-transfer-encoding"
+            | b"content-language" => {
+                let text = clean(&field);
+                if !writer.tells(&String::from_utf8_lossy(&text)) {
+                    writer.put(field.name, &text, Syntax::Tokens);
+                }
+            }
+            _ => {}
+        }
+    }
+    writer.thread(&thread);
+    writer.out.extend_from_slice(b"\r\n");
+    Rewritten { header: writer.out, from: how.alias.to_string(), notes: Vec::new(), contacts: Vec::new() }
+}
+
+/// The fields that an answer keeps, or something of them.
+const ALLOWED: [&[u8]; 15] = [
+    b"from",
+    b"to",
+    b"cc",
+    b"subject",
+    b"date",
+    b"in-reply-to",
+    b"references",
+    b"message-id",
+    b"thread-topic",
+    b"thread-index",
+    b"mime-version",
+    b"content-type",
+    b"content-transfer-encoding",
+    b"content-disposition",
+    b"content-language",
+];
+
+/// What the answer says about its place in a conversation.
+#[derive(Default)]
+struct Thread {
+    references: Vec<Vec<u8>>,
+    in_reply_to: Option<Vec<u8>>,
+    own: Option<Vec<u8>>,
+}
+
+struct Writer<'a> {
+    how: &'a AnswerHeader<'a>,
+    reader: Reader<'a>,
+    out: Vec<u8>,
+    seen: Vec<Vec<u8>>,
+}
+
+impl Writer<'_> {
+    fn put(&mut self, name: &[u8], text: &[u8], syntax: Syntax) {
+        let text = ascii(text, name.len() + 1, syntax);
+        // What can't be folded is lost, and tells its reader nothing that could be read.
+        append_field(&mut self.out, name, &text, Unfoldable::Drop);
+    }
+
+    /// The alias, by the name that its owner goes by.
+    fn from(&mut self, field: &Field<'_>) {
+        let text = self.reader.text(field).into_owned();
+        let author = Author::find(Some(&text), None);
+        // A name that holds an address is one, and so is one that holds its domain.
+        let lower = author.name().to_ascii_lowercase();
+        let is_address =
+            lower.contains('@') || self.how.private.iter().any(|address| lower.contains(address.domain()));
+        let name = if is_address { "" } else { author.name() };
+        let mut mailbox = vec![b' '];
+        let address = self.how.alias.to_string();
+        phrase::append_mailbox(&mut mailbox, "From: ".len(), name.trim(), &address);
+        self.put(b"From", &mailbox, Syntax::Mailboxes);
+    }
+
+    /// To or Cc: whom a signed address stands for in its place, and the alias in that of its owner.
+    fn recipients(&mut self, field: &Field<'_>) {
+        let text = self.reader.text(field).into_owned();
+        let column = field.name.len() + 1;
+        let how = self.how;
+        let mended = mend(&text, column, |address| how.replacement(address));
+        let text = match mended {
+            Mended::Same => text,
+            Mended::Anew { text, .. } => text,
+            Mended::Nothing => return,
+        };
+        if !self.tells(&encoded_word::decode(&unfold(&text))) {
+            return self.put(field.name, &text, Syntax::Mailboxes);
+        }
+        // A display name repeats the address.
+        let bare = |address: &HeaderAddress| {
+            let address = Address::parse(&address.to_string()).ok()?;
+            Some(Replacement { address: std::borrow::Cow::Owned(address), named: false })
+        };
+        if let Mended::Anew { text, .. } = mend(&text, column, bare)
+            && !self.tells(&encoded_word::decode(&unfold(&text)))
+        {
+            self.put(field.name, &text, Syntax::Mailboxes);
+        }
+    }
+
+    /// The subject without what forwarding has put before it: mail programs file by it too.
+    fn subject(&mut self, field: &Field<'_>) {
+        let text = self.reader.text(field).into_owned();
+        let decoded = encoded_word::decode(&unfold(&text));
+        let plain = unprefixed(&decoded, self.how.subject_prefix);
+        let shown = self.without_private(&plain);
+        if shown == decoded {
+            self.put(field.name, &text, Syntax::Text);
+        } else {
+            self.put(field.name, format!(" {}", shown.trim()).as_bytes(), Syntax::Text);
+        }
+    }
+
+    fn text(&mut self, field: &Field<'_>) {
+        let text = self.reader.text(field).into_owned();
+        let decoded = encoded_word::decode(&unfold(&text));
+        if self.tells(&decoded) {
+            let shown = self.without_private(&decoded);
+            self.put(field.name, format!(" {}", shown.trim()).as_bytes(), Syntax::Text);
+        } else {
+            self.put(field.name, &text, Syntax::Text);
+        }
+    }
+
+    /// Whether a text holds an address that is nobody's business.
+    fn tells(&self, text: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        self.how.private.iter().any(|address| text.contains(&address.to_string().to_ascii_lowercase()))
+    }
+
+    /// A text with the alias in the place of each such address.
+    fn without_private(&self, text: &str) -> String {
+        let alias = self.how.alias.to_string();
+        let mut text = text.to_owned();
+        for address in self.how.private {
+            let (private, mut from) = (address.to_string().to_ascii_lowercase(), 0);
+            while let Some(at) = text.to_ascii_lowercase()[from..].find(&private) {
+                text.replace_range(from + at..from + at + private.len(), &alias);
+                from += at + alias.len();
+            }
+        }
+        text
+    }
+
+    /// In-Reply-To and References, as the correspondents know the messages.
+    fn thread(&mut self, thread: &Thread) {
+        let how = self.how;
+        let hide = |id: &[u8]| how.replies.keys.hide_id(id, how.alias.domain()).map(String::into_bytes);
+        let known = how.known(thread);
+        let parent = thread.in_reply_to.as_deref().and_then(|id| {
+            // The one before SES's id of a forwarded message is its author's.
+            let at = known.iter().position(|known| known == id).filter(|at| *at > 0 && is_of_ses(id));
+            let original = at.and_then(|at| known.get(at - 1)).filter(|before| !is_of_ses(before));
+            let original = original.filter(|before| how.replies.keys.reveal_id(before).is_none());
+            match original {
+                Some(original) => Some(original.clone()),
+                None if how.is_own(id, thread) => hide(id),
+                None => Some(id.to_vec()),
+            }
+        });
+        if let Some(parent) = &parent {
+            self.put(b"In-Reply-To", &list("In-Reply-To:".len(), [&**parent]), Syntax::Tokens);
+        }
+        let own = thread.own.as_deref().and_then(hide);
+        let all: Vec<&[u8]> = known.iter().chain(&own).map(Vec::as_slice).collect();
+        if !all.is_empty() {
+            self.put(b"References", &list("References:".len(), all), Syntax::Tokens);
+        }
+    }
+}
+
+impl AnswerHeader<'_> {
+    /// What takes the place of an address in To or Cc.
+    fn replacement(&self, address: &HeaderAddress) -> Option<Replacement<'_>> {
+        let address = Address::parse(&address.to_string()).ok()?;
+        if self.private.contains(&address) {
+            return Some(Replacement { address: std::borrow::Cow::Borrowed(self.alias), named: false });
+        }
+        let meaning = self.replies.read(&address).filter(|meaning| meaning.purpose == Purpose::Answer)?;
+        Some(Replacement { address: std::borrow::Cow::Owned(meaning.correspondent), named: true })
+    }
+
+    /// The ids of a conversation, as the correspondents know them.
+    fn known(&self, thread: &Thread) -> Vec<Vec<u8>> {
+        let keys = self.replies.keys;
+        let parent = thread.in_reply_to.as_slice();
+        let ids = if thread.references.is_empty() { parent } else { &thread.references };
+        let ids = &ids[ids.len().saturating_sub(IDS)..];
+        let mut known: Vec<Vec<u8>> = Vec::with_capacity(ids.len() + 1);
+        for (at, id) in ids.iter().enumerate() {
+            let hidden = known.last().and_then(|before| keys.reveal_id(before));
+            let is_private = self.is_at_owner(id);
+            let is_original = !is_private && ids.get(at + 1).is_some_and(|next| is_of_ses(next));
+            if hidden.is_some_and(|hidden| hidden == *id) {
+                continue;
+            }
+            if is_original || is_of_ses(id) || !self.is_own(id, thread) || keys.reveal_id(id).is_some() {
+                known.push(id.clone());
+            } else {
+                known.extend(keys.hide_id(id, self.alias.domain()).map(String::into_bytes));
+            }
+        }
+        known
+    }
+
+    /// Whether an id is one of the owner's mail system.
+    fn is_own(&self, id: &[u8], Thread { own, .. }: &Thread) -> bool {
+        let as_own = own.as_deref().is_some_and(|own| domain_of(own) == domain_of(id) || own == id);
+        let is_theirs = self.correspondents.iter().any(|address| is_at(id, address.domain()));
+        self.is_at_owner(id) || (as_own && !is_theirs)
+    }
+
+    /// Whether an id is at the domain of an address that is nobody's business, and at no correspondent's.
+    fn is_at_owner(&self, id: &[u8]) -> bool {
+        let is_theirs = self.correspondents.iter().any(|address| is_at(id, address.domain()));
+        !is_theirs && self.private.iter().any(|address| is_at(id, address.domain()))
+    }
+}
+
+/// The domain of an id, in lower case.
+fn domain_of(id: &[u8]) -> String {
+    let at = id.iter().rposition(|&byte| byte == b'@').map_or(0, |at| at + 1);
+    String::from_utf8_lossy(&id[at..]).to_ascii_lowercase()
+}
+
+fn is_at(id: &[u8], domain: &str) -> bool {
+    is_at_or_below(&domain_of(id), domain)
+}
+
+fn is_of_ses(id: &[u8]) -> bool {
+    is_at(id, SES)
+}
+
+/// A subject without the prefix and tags that forwarding puts before it, behind any `Re:`.
+fn unprefixed(subject: &str, prefix: &str) -> String {
+    let mut subject = subject.to_owned();
+    for part in [prefix.trim(), "[SPAM]", "[VIRUS]", "[TAGGED]", "[UNVERIFIED]"] {
+        let Some(at) = subject.find(part).filter(|_| !part.is_empty()) else { continue };
+        // Behind words such as `Re:` and `AW:` only, and nothing else.
+        let is_first = subject[..at].split_ascii_whitespace().all(|word| word.ends_with(':'));
+        if is_first {
+            let rest = subject[at + part.len()..].trim_start().to_owned();
+            subject.replace_range(at.., &rest);
+        }
+    }
+    subject
+}

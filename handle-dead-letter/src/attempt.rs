@@ -53,7 +53,11 @@ pub(crate) async fn attempt(
     (continues, tries): (Option<&str>, u32),
     time: Duration,
 ) -> Attempt {
-    let event = event(message, continues, tries);
+    ask(client, function, event(message, continues, tries), time).await
+}
+
+/// Invokes the function with an event, and waits for its answer for as long as `time`.
+pub(crate) async fn ask(client: &Client, function: &str, event: String, time: Duration) -> Attempt {
     let call = client.invoke().function_name(function).payload(Blob::new(event));
     let Ok(result) = tokio::time::timeout(time, call.send()).await else {
         let sentence = "Invoke failed: Timeout: the function gave no answer in time";

@@ -6,7 +6,8 @@
 //! 2. The list of those whose mail is held is written, once for the batch and before anything else, so that no
 //!    more mail goes to a name that does not exist than need be.
 //! 3. The events are added to the outcomes.
-//! 4. The operator is told: who is held, once and at once, if a line of the routes names him; what else was
+//! 4. Who did not take a message for its size gets a stub of it ([`stubs`](crate::stubs)).
+//! 5. The operator is told: who is held, once and at once, if a line of the routes names him; what else was
 //!    refused, once an hour at most.
 //!
 //! An event whose outcome is not there yet, or that could not be recorded, stays in the queue. One about mail
@@ -22,7 +23,7 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use ses_forwarder::{
-    feedback::{Event, Feedback, address_in},
+    feedback::{About, Event, Feedback, about, address_in},
     keys::SUSPENDED,
     notification::{self, Record as Received},
     outcome::{DeliveryEvent, DeliveryKind, Outcome, Sent},
@@ -42,7 +43,7 @@ use crate::{
 const CONCURRENCY: usize = 16;
 
 /// How long an outcome may be missing: SES may be quicker than the record of a send.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Events kept of a message. Of delays there may be many, of all else one a destination and copy.
 const EVENTS_MAX: usize = 400;
@@ -55,16 +56,16 @@ const DELAYS_MAX: usize = 3;
 pub(crate) struct Heard<'a> {
     queue_id: &'a str,
     /// Since it was put on the queue.
-    age: Duration,
-    feedback: Feedback,
+    pub(crate) age: Duration,
+    pub(crate) feedback: Feedback,
 }
 
 /// The events of a batch about one message.
-struct Case<'a> {
-    message_id: String,
-    day: Date,
-    heard: Vec<Heard<'a>>,
-    record: Result<Record<Outcome>, Unknown>,
+pub(crate) struct Case<'a> {
+    pub(crate) message_id: String,
+    pub(crate) day: Date,
+    pub(crate) heard: Vec<Heard<'a>>,
+    pub(crate) record: Result<Record<Outcome>, Unknown>,
     /// Those that are not on record yet, by the addresses that it was sent to.
     new: Vec<DeliveryEvent>,
     /// The destinations of them that no line of the routes names.
@@ -110,9 +111,16 @@ impl Run<'_> {
         for (recorded, case) in recorded {
             match recorded {
                 Ok(new) => {
+                    let Ok(stubs) = self.stand_in(case).await else {
+                        kept.extend(case.heard.iter().map(|heard| heard.queue_id));
+                        continue;
+                    };
                     for event in new {
                         *counts.entry(event.event).or_default() += 1;
-                        if event.event == DeliveryKind::Bounced && effect(&event) == Effect::Nothing {
+                        let is_told =
+                            event.event == DeliveryKind::Bounced && effect(&event) == Effect::Nothing;
+                        // Who has a stub knows.
+                        if is_told && !(about(&event) == About::Size && stubs.contains(&event.destination)) {
                             let (message_id, day) = (case.message_id.clone(), case.day);
                             refused.push(Refusal { event, message_id, day });
                         }

@@ -35,6 +35,7 @@ mod record;
 pub mod refusals;
 pub mod schedule;
 pub mod settings;
+mod stubs;
 mod telling;
 pub mod text;
 

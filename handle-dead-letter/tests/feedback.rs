@@ -295,3 +295,37 @@ async fn a_list_that_can_not_be_read_holds_nothing() {
     let id = send(&stack, "info@in.example", 10).await;
     assert_eq!(stack.outcome(&id).await.unwrap()["status"], "held");
 }
+
+#[tokio::test]
+async fn who_did_not_take_a_message_for_its_size_gets_a_stub_once() {
+    for (on_refused, stubs) in [("stub", 1), ("notice", 0)] {
+        let stack = stack_with(&[("OnRefused", on_refused)]).await;
+        stack
+            .put_object(
+                "config/routes.toml",
+                "[routes]\n\"info\" = [\"large@out.example\", \"ann@out.example\"]\n",
+            )
+            .await;
+        let id = stack
+            .send(Some("jane@x.example"), &["info@in.example"], b"Subject: Film\r\n\r\nHi\r\n")
+            .await
+            .unwrap();
+        assert_eq!(stack.settled(&id).await, End::Returned);
+        // The mailbox takes no stub either, which is told.
+        stack.told(1).await;
+        stack.emptied().await;
+        let sent: Vec<Vec<String>> = forwarded(&stack).into_iter().map(|mail| mail.destinations).collect();
+        let mut expected = vec![vec!["large@out.example".to_owned(), "ann@out.example".to_owned()]];
+        expected.extend((0..stubs).map(|_| vec!["large@out.example".to_owned()]));
+        assert_eq!(sent, expected, "{}", stack.story(&id));
+        let outcome = stack.outcome(&id).await.unwrap();
+        assert_eq!(outcome["status"], "forwarded");
+        let marked = outcome["sent"].as_array().unwrap().iter().filter(|sent| sent["stub"] == true).count();
+        let bounced = outcome["delivery"].as_array().unwrap().len();
+        assert_eq!((marked, bounced), (stubs, 1 + stubs), "{outcome:#}");
+        let stub = forwarded(&stack).pop().unwrap().raw;
+        let stub = String::from_utf8_lossy(&stub).into_owned();
+        assert_eq!(stub.starts_with("X-Forwarder-Stub: too-large-for-mailbox\r\n"), stubs == 1, "{stub}");
+        assert!(stack.published()[0].text.contains("It refused a message as too large."));
+    }
+}

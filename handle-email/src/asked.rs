@@ -115,6 +115,11 @@ impl Asked {
         !deliveries.is_empty()
     }
 
+    /// Whether it asks for something beside what a forwarded message has come to.
+    pub(crate) fn is_extra(&self, earlier: &Outcome) -> bool {
+        matches!(self, Asked::Release { .. } | Asked::Stub(_)) && is_forwarded(Some(earlier))
+    }
+
     /// Whether it is stubs that are to go out, and to whom.
     pub(crate) fn stubs(&self, earlier: Option<&Outcome>) -> Option<&StubRequest> {
         match self {

@@ -556,6 +556,15 @@ impl Handler {
         if in_doubt {
             outcome.doubts = outcome.doubts.saturating_add(1);
         }
+        if let Some(forwarded) = entry.outcome.clone().filter(|earlier| asked.is_extra(earlier))
+            && (hindered.is_some() || refused.is_some())
+        {
+            // What was forwarded stays so: what more was asked for did not come of it.
+            let extra = Outcome { sent: outcome.sent, doubts: outcome.doubts, ..forwarded };
+            self.ledger.write_after_send(records, entry, &extra).await.map_err(not_recorded)?;
+            let failure = hindered.or(refused.map(|(error, _)| error)).map(Failure::from);
+            return Ok(Ending { outcome: Some(extra), repeated: false, failure });
+        }
         match (hindered, refused) {
             (None, None) => {
                 (outcome.status, outcome.reason) = match held.first() {

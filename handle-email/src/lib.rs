@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use ses_forwarder::{
     notification::{Record, records},
-    settings::EmailSettings,
+    settings::{EmailSettings, OnRefused},
 };
 use ses_forwarder_aws::{
     bucket::Bucket,
@@ -119,7 +119,9 @@ impl Handler {
         let Origin { continues, tries, release, virus, stub, resumes, records: as_ses_makes_it } =
             Origin::of(&event);
         let asked = match (stub, resumes) {
-            (Some(stub), _) => Asked::Stub(stub),
+            // Where none are wanted, nothing is left to do.
+            (Some(stub), _) if self.settings.on_refused == OnRefused::Stub => Asked::Stub(stub),
+            (Some(_), _) => Asked::Nothing,
             (None, Some(destination)) => Asked::Resume(destination),
             (None, None) if release => Asked::Release { virus },
             (None, None) => Asked::Nothing,

@@ -18,6 +18,8 @@
 //! <https://docs.aws.amazon.com/ses/latest/dg/monitoring-eventbridge.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html>
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use time::{Date, Month, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
@@ -264,6 +266,21 @@ pub fn is_refused(outcome: &Outcome, destination: &str) -> bool {
     let refusals =
         refusals.filter(|event| event.event == DeliveryKind::Bounced && is_it(&event.destination)).count();
     copies > 0 && refusals >= copies
+}
+
+/// The destinations that did not take a message for its size, each with the code: of those that got the message
+/// itself, and no stub of it yet.
+pub fn lacking_stubs(outcome: &Outcome) -> BTreeMap<&str, &str> {
+    let too_large = outcome
+        .delivery
+        .iter()
+        .filter(|event| event.event == DeliveryKind::Bounced && about(event) == About::Size);
+    let has = |destination: &str, stub: bool| {
+        let mut sent = outcome.sent.iter().filter(|sent| sent.stub == stub);
+        sent.any(|sent| sent.destinations.iter().any(|one| one.eq_ignore_ascii_case(destination)))
+    };
+    let lacking = too_large.filter(|event| has(&event.destination, false) && !has(&event.destination, true));
+    lacking.map(|event| (&*event.destination, event.code.as_deref().unwrap_or_default())).collect()
 }
 
 /// The address in `Name <address>`, or the whole text.

@@ -7,6 +7,7 @@ use std::{
 
 use ses_forwarder::{
     delivery::Reason,
+    feedback::is_refused,
     outcome::{DeliveryKind, Outcome, Status},
 };
 use time::{Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339};
@@ -200,8 +201,13 @@ fn entries(outcome: &Outcome, day: Date, from: OffsetDateTime) -> Vec<Entry> {
     // A report that came by mail is about another message, which has it too.
     if outcome.status != Status::Dropped {
         let is_bounce = |kind| matches!(kind, DeliveryKind::Bounced | DeliveryKind::Complained);
-        let recent =
-            outcome.delivery.iter().filter(|event| is_bounce(event.event) && event.at >= from - LATE);
+        // Who has a stub stands above, unless that came back too.
+        let has_stub = |destination: &String| {
+            let mut stubs = outcome.sent.iter().filter(|sent| sent.stub);
+            stubs.any(|sent| sent.destinations.contains(destination)) && !is_refused(outcome, destination)
+        };
+        let bounces = outcome.delivery.iter().filter(|event| is_bounce(event.event));
+        let recent = bounces.filter(|event| event.at >= from - LATE && !has_stub(&event.destination));
         let of_destination: BTreeMap<&str, _> = recent.map(|event| (&*event.destination, event)).collect();
         for (destination, event) in of_destination.into_iter().take(OF_A_MESSAGE) {
             let reason = match (event.event, event.code.as_deref()) {

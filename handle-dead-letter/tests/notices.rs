@@ -372,6 +372,7 @@ fn alarms_tell_only_what_no_notice_can() {
         &["SUM(PublishFailure) FROM \"AWS/SES\""],
         &["SUM(PublishExpired) FROM \"AWS/SES\""],
         &["Send"],
+        &["AnswersOverLimit", "HandleEmailFunction"],
         &["Reputation.BounceRate"],
         &["Reputation.ComplaintRate"],
         &["HandleEmailFunction", "Invocations"],

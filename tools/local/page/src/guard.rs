@@ -16,9 +16,10 @@ use crate::problem::problem;
 /// Names of this machine for itself.
 const HOSTS: &[&str] = &["localhost", "127.0.0.1", "[::1]"];
 
-/// Only what this page serves itself: no inline script or style, no other site, no frame, no plug-in.
+/// Only what this page serves itself: no inline script or style, no other site, no plug-in, no frame
+/// but of a message's HTML.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+     img-src 'self'; connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 const ADDED: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -37,7 +38,8 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
         None => next.run(request).await,
     };
     for (name, value) in ADDED {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // The HTML of a message has a stricter policy of its own.
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -5,9 +5,9 @@
 //! what would hide is made visible ([`text`]), and [`guard`] lets the browser run nothing but the
 //! page's own script and answers nobody but the person at this machine.
 //!
-//! [`list`], [`way`] and [`headers`] are what is shown, read from the journal and from messages without
-//! I/O; [`live`] keeps the list up to date, [`events`] tells browsers of changes, [`actions`] are the buttons, and [`mail`] shows what was sent
-//! as its reader sees it.
+//! [`list`], [`search`], [`way`], [`headers`] and [`reader`] are what is shown, read from the journal and from
+//! messages; [`live`] keeps the list up to date, [`events`] tells browsers of changes, [`actions`] are the buttons, and
+//! [`mail`] shows a mail that was sent by itself.
 
 mod access;
 mod actions;
@@ -20,7 +20,9 @@ mod live;
 mod mail;
 mod message;
 mod problem;
+mod reader;
 mod samples;
+mod search;
 mod text;
 mod way;
 
@@ -42,6 +44,7 @@ use self::{
     access::{PAGE, Page, Shared},
     live::Live,
     problem::problem,
+    search::Search,
 };
 
 /// Entries about no message that are shown.
@@ -66,6 +69,8 @@ fn router(access: Access, live: Arc<Live>) -> Router {
         .route("/messages/{id}/live", get(events::message))
         .route("/messages/{id}/original", get(message::original))
         .route("/messages/{id}/outgoing/{ses_id}", get(message::outgoing))
+        .route("/messages/{id}/outgoing/{ses_id}/html", get(reader::html))
+        .route("/messages/{id}/outgoing/{ses_id}/attachments/{number}", get(reader::attachment))
         .route("/messages/{id}/refused", get(message::refused))
         .route("/messages/{id}/try-again", post(actions::try_again))
         .route("/messages/{id}/release", post(actions::release))
@@ -94,13 +99,18 @@ struct Before {
     before: Option<String>,
 }
 
-async fn list_page(State(page): Shared, Query(Before { before }): Query<Before>) -> Markup {
+async fn list_page(
+    State(page): Shared,
+    Query(Before { before }): Query<Before>,
+    Query(search): Query<Search>,
+) -> Markup {
     let faults = page.access.services.faults().list();
     let list = page.live.list();
-    let (rows, older) = list.page(before.as_deref(), PAGE);
+    let (rows, older) = list.page(before.as_deref(), PAGE, &search);
     html::list::page(&html::list::View {
         stack: &page.access.deployment,
-        rows,
+        search: &search,
+        rows: &rows,
         older,
         total: list.len(),
         newest: before.is_none(),

@@ -6,6 +6,8 @@ use mail_parser::MessageParser;
 use serde::Deserialize;
 use ses_forwarder_local_aws::journal::{Entry, Event};
 
+use crate::search::Search;
+
 /// Bytes of a subject that are decoded: more than any line shows.
 const SUBJECT: usize = 4_000;
 
@@ -125,12 +127,17 @@ impl List {
         self.rows.get(place.checked_sub(self.forgotten)?)
     }
 
-    /// The latest so many messages, older than the one given, and whether there are still older ones.
-    pub(super) fn page(&self, before: Option<&str>, length: usize) -> (&[Row], bool) {
+    /// The latest so many messages that are looked for, older than the one given, oldest first, and whether there are
+    /// still older ones.
+    pub(super) fn page(&self, before: Option<&str>, length: usize, search: &Search) -> (Vec<&Row>, bool) {
         let end =
             before.and_then(|id| self.places.get(id)).map_or(self.rows.len(), |place| place - self.forgotten);
-        let start = end.saturating_sub(length);
-        (&self.rows[start..end], start > 0)
+        let found = self.rows[..end].iter().rev().filter(|row| search.is_empty() || search.finds(row));
+        let mut rows: Vec<_> = found.take(length + 1).collect();
+        let older = rows.len() > length;
+        rows.truncate(length);
+        rows.reverse();
+        (rows, older)
     }
 }
 
@@ -231,7 +238,7 @@ mod tests {
         assert_eq!(list.fold(&entry("m0", invoked(1))), None);
         let last = 2 * KEPT - 1;
         assert_eq!(list.fold(&entry(&format!("m{last}"), invoked(1))), Some(last));
-        let (rows, older) = list.page(Some(&format!("m{}", KEPT + 2)), 5);
+        let (rows, older) = list.page(Some(&format!("m{}", KEPT + 2)), 5, &Search::default());
         assert_eq!((rows.len(), older), (2, false));
     }
 
@@ -285,7 +292,7 @@ mod tests {
         let pages =
             [(None, "de", true), (Some("d"), "bc", true), (Some("b"), "a", false), (Some("a"), "", false)];
         for (before, expected, expected_older) in pages {
-            let (rows, older) = list.page(before, 2);
+            let (rows, older) = list.page(before, 2, &Search::default());
             let ids: String = rows.iter().map(|row| row.id.as_str()).collect();
             assert_eq!((ids.as_str(), older), (expected, expected_older), "{before:?}");
         }

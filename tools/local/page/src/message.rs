@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Bytes of an outgoing message that are read to show its header or a notice's text.
-const SHOWN: u64 = 512 * 1024;
+pub(crate) const SHOWN: u64 = 512 * 1024;
 
 /// Notices looked through for one about a message.
 const NOTICES: usize = 50;

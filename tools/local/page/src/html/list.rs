@@ -8,6 +8,7 @@ use super::frame::{Frame, framed};
 use crate::{
     list::{Row, Status},
     samples::SAMPLES,
+    search::{GROUPS, Search},
     text::{Hostile, LINE, clock, grouped, size},
 };
 
@@ -34,8 +35,9 @@ const EFFECTS: [(&str, &str); 13] = [
 /// What the page shows.
 pub(crate) struct View<'a> {
     pub(crate) stack: &'a Deployment,
+    pub(crate) search: &'a Search,
     /// Oldest first.
-    pub(crate) rows: &'a [Row],
+    pub(crate) rows: &'a [&'a Row],
     pub(crate) total: usize,
     /// Whether these are the newest.
     pub(crate) newest: bool,
@@ -50,7 +52,8 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
         title: "Messages · SES Forwarder",
         stack: Some(view.stack),
         tab: "/",
-        live: view.newest.then_some("/live"),
+        // What comes may not be what is looked for.
+        live: (view.newest && view.search.is_empty()).then_some("/live"),
         refresh: false,
     };
     let first = view.rows.first().filter(|_| view.older);
@@ -71,21 +74,39 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
                 h1 { "Messages" }
                 p.total { span #total { (grouped(view.total as u64)) } " received" }
             }
-            div #empty hidden[!view.rows.is_empty()] { (nothing_yet(view.stack)) }
+            (search_form(view.search))
+            div #empty hidden[!view.rows.is_empty()] {
+                @if view.search.is_empty() { (nothing_yet(view.stack)) } @else { p { "No message is like that." } }
+            }
             ol.messages #messages { @for row in view.rows.iter().rev() { (self::row(row)) } }
             nav.pages #pages aria-label="Pages" {
-                @if !view.newest { a href="/" { "Newest" } }
-                @if let Some(first) = first { a rel="next" href={ "/?before=" (first.id) } { "Older" } }
+                @let search = view.search.parameters();
+                @if !view.newest { a href={ "/" (search.replacen('&', "?", 1)) } { "Newest" } }
+                @if let Some(first) = first { a rel="next" href={ "/?before=" (first.id) (search) } { "Older" } }
             }
         },
     )
+}
+
+fn search_form(search: &Search) -> Markup {
+    html! {
+        form.search #search role="search" method="get" action="/" {
+            input type="search" name="q" value=(search.q) aria-label="Address or subject" placeholder="Address or subject";
+            select name="status" aria-label="Status" {
+                option value="" { "any status" }
+                @for (name, words) in GROUPS { option value=(name) selected[search.status == name] { (words) } }
+            }
+            button { "Search" }
+            @if !search.is_empty() { a href="/" { "All messages" } }
+        }
+    }
 }
 
 fn nothing_yet(stack: &Deployment) -> Markup {
     let domain = stack.email_domain().unwrap_or("in.example");
     html! {
         p { "Nothing has come yet. Send a sample, or a message of your own by SMTP to any address at " b { (domain) } ":" }
-        pre { code { "cargo local send MESSAGE.eml --to info@" (domain) } }
+        pre tabindex="0" { code { "cargo local send MESSAGE.eml --to info@" (domain) } }
     }
 }
 

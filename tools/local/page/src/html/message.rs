@@ -10,10 +10,12 @@ use ses_forwarder_local_template::deployment::Deployment;
 use super::{
     frame::{Frame, framed},
     list::{sender, status},
+    reader,
 };
 use crate::{
     headers::{self, Field, Marked, Row as HeaderRow},
     list::{Row, Status},
+    reader::read,
     text::{FIELD, Hostile, clock, length, size},
     way::{Step, Try},
 };
@@ -84,17 +86,18 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
                     @for (topic, subject, text) in view.published {
                         h3 { "By SNS to " code { (topic) } }
                         p { b { (Hostile(subject, FIELD)) } }
-                        pre { (Hostile(text, LONG)) }
+                        pre tabindex="0" { (Hostile(text, LONG)) }
                     }
                     @for notice in view.notices {
                         h3 { "By mail to " (Hostile(&notice.destinations.join(", "), FIELD)) }
-                        pre { (Hostile(&notice_text(&notice.head), LONG)) }
+                        pre tabindex="0" { (Hostile(&notice_text(&notice.head), LONG)) }
                     }
                 }
             }
             @if let Some(original) = view.original {
                 @for outgoing in view.forwarded {
                     (comparison(row, original, outgoing))
+                    (reader::section(&row.id, outgoing.ses_id, &read(&outgoing.head), &outgoing.head))
                     @if view.answerable { (answer(row, outgoing)) }
                 }
                 @if view.forwarded.is_empty() { (header_only(original)) }
@@ -275,7 +278,7 @@ fn a_try(one: &Try<'_>) -> Markup {
 fn ending(result: &Result<String, String>, retry_in: Option<&std::time::Duration>) -> Markup {
     html! {
         @match result {
-            Ok(answer) => details { summary { "Its answer" } pre { (Hostile(&pretty(answer), LONG)) } },
+            Ok(answer) => details { summary { "Its answer" } pre tabindex="0" { (Hostile(&pretty(answer), LONG)) } },
             Err(error) => p.error { (Hostile(error, LONG)) },
         }
         @if let Some(delay) = retry_in { p { "Lambda tries again after " (length(*delay)) "." } }
@@ -310,7 +313,7 @@ fn record(name: &str, record: Option<&Record>, open: bool) -> Markup {
             Some(Record { key, text }) => {
                 details open[open] data-key=(name) {
                     summary { (name) " " code { (key) } }
-                    pre { (Hostile(text, LONG)) }
+                    pre tabindex="0" { (Hostile(text, LONG)) }
                 }
             }
         }

@@ -4,6 +4,7 @@ mod frame;
 pub(crate) mod list;
 pub(crate) mod mail;
 pub(crate) mod message;
+mod reader;
 pub(crate) mod stack;
 
 pub(crate) use frame::problem;

@@ -182,6 +182,22 @@ impl Browser {
         assert!(entries.is_empty(), "the console says: {entries:?}");
     }
 
+    /// axe, which `.ci/test` installs, finds nothing wrong: no control without a name, no text that is too pale, no
+    /// heading left out. It can't look into a frame that may run no script.
+    pub(crate) async fn assert_accessible(&self, page: &str, scheme: Scheme) {
+        self.look(Screen::Desk, scheme).await;
+        let path = std::env::var("AXE").expect("AXE says where axe.min.js is: see .ci/browser");
+        let axe = std::fs::read_to_string(&path).expect("AXE is a file");
+        self.run(&axe).await;
+        let script = "const done = arguments[arguments.length - 1];
+            axe.run(document, {iframes: false}).then(
+                found => done(found.violations.map(one => [one.id, one.help, one.nodes.map(node => node.html)])),
+                error => done(String(error)));";
+        let wrong = self.client.execute_async(script, vec![]).await.expect("axe runs");
+        assert_eq!(wrong, json!([]), "{page}, {scheme:?}");
+        self.look(Screen::Desk, Scheme::Light).await;
+    }
+
     /// Nothing is wider than the window.
     pub(crate) async fn assert_fits(&self, screen: Screen) {
         self.look(screen, Scheme::Light).await;

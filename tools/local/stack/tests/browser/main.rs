@@ -3,6 +3,7 @@
 //! `target/screenshots/*.png`.
 
 mod browser;
+mod reading;
 
 use browser::{Browser, Scheme, Screen};
 use fantoccini::Locator;

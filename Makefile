@@ -1,7 +1,8 @@
 # What `sam build` runs for each function. Architectures in template.yaml says for which processor, whatever this
 # machine has; Cargo.lock says which versions. zig, which comes with cargo-lambda, links against Amazon Linux's libc.
 
-ARCHITECTURE := $(shell sed -n 's/^ *Architectures: *\[ *\([a-z0-9_]*\) *\] *$$/\1/p' template.yaml)
+TEMPLATE := template.yaml
+ARCHITECTURE := $(shell sed -n 's/^ *Architectures: *\[ *\([a-z0-9_]*\) *\] *$$/\1/p' "$(TEMPLATE)")
 TARGET_x86_64 := x86_64-unknown-linux-gnu
 TARGET_arm64 := aarch64-unknown-linux-gnu
 TARGET := $(TARGET_$(ARCHITECTURE))
@@ -10,7 +11,7 @@ build-HandleEmailFunction: BINARY := handle-email
 build-HandleDeadLetterFunction: BINARY := handle-dead-letter
 
 build-HandleEmailFunction build-HandleDeadLetterFunction:
-	$(if $(TARGET),,$(error template.yaml has Architectures: [$(ARCHITECTURE)]; it has to be one of x86_64 and arm64))
+	$(if $(TARGET),,$(error $(TEMPLATE) has Architectures: [$(ARCHITECTURE)]; it has to be one of x86_64 and arm64))
 	cargo lambda build --release --locked --target $(TARGET) --bin $(BINARY) --lambda-dir "$(ARTIFACTS_DIR)" --flatten $(BINARY)
 
 .PHONY: build-HandleEmailFunction build-HandleDeadLetterFunction

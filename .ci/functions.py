@@ -29,6 +29,9 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "EXAMPLE", "AWS_SECRET_ACCESS_KEY": "EXAMPLE
 PROCESSOR = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
 FUNCTIONS = {"HandleEmailFunction": "handle-email", "HandleDeadLetterFunction": "handle-dead-letter"}
 
+# e_machine of ELF: EM_X86_64 and EM_AARCH64.
+MACHINES = {62: "x86_64", 183: "arm64"}
+
 # The server writes a line for each request.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
@@ -104,8 +107,15 @@ def result(text):
     return answer
 
 
+def processor_of(bootstrap):
+    """What a program is built for, as Lambda calls it."""
+    head = bootstrap.read_bytes()[:20]
+    assert head[:4] == b"\x7fELF", bootstrap
+    return MACHINES[int.from_bytes(head[18:20], "little")]
+
+
 class Emulated:
-    """A bootstrap under the emulator."""
+    """A bootstrap under the emulator; one for another processor than this machine's by qemu."""
 
     def __init__(self, bootstrap, logical_id, services):
         template = render(services.parameters)
@@ -113,6 +123,9 @@ class Emulated:
         variables = (
             template["Globals"]["Function"]["Environment"]["Variables"] | body["Environment"]["Variables"]
         )
+        command = [bootstrap]
+        if processor_of(bootstrap) == "arm64" != PROCESSOR:
+            command = ["/usr/bin/qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu", bootstrap]
         port, runtime_port = free_port(), free_port()
         emulator = Path(samcli.__file__).parent / f"local/rapid/aws-lambda-rie-{PROCESSOR}"
         self.url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
@@ -128,7 +141,7 @@ class Emulated:
                     f"127.0.0.1:{runtime_port}",
                     "--log-level",
                     "error",
-                    bootstrap,
+                    *command,
                 ],
                 # A parameter that is a number becomes a text here, as in CloudFormation.
                 env=CREDENTIALS

@@ -88,7 +88,10 @@ fn maker<'i>(scope: &'i Scope<'_>, id: &'i str) -> &'i str {
         let Some(made) = id.strip_prefix(&function.id) else { return false };
         let own = |property: &str| function.properties.get(property);
         (made == "EventInvokeConfig" && own(made).is_some())
-            || own("Events").is_some_and(|events| events.get(made).is_some())
+            || own("Events").is_some_and(|events| {
+                // A schedule's rule has a permission beside it.
+                events.get(made.strip_suffix("Permission").unwrap_or(made)).is_some()
+            })
     };
     let mut functions =
         scope.resources.values().filter(|resource| resource.kind == "AWS::Serverless::Function");

@@ -152,10 +152,19 @@ fn shares(sizes: &[usize], total: usize) -> Vec<usize> {
 
 /// Why a message was dropped that makes no line: what was asked for, or travels in circles.
 fn uncalled_for(outcome: &Outcome) -> Option<Reason> {
+    let reason = dropped_for(outcome)?;
+    (outcome.releasable().is_none() && !takes_a_change(reason)).then_some(reason)
+}
+
+/// Why a message was dropped, if it was.
+fn dropped_for(outcome: &Outcome) -> Option<Reason> {
     let reason = (outcome.status == Status::Dropped).then_some(outcome.reason.as_deref()).flatten();
-    let reason = reason.and_then(Reason::of_word)?;
-    let makes_a_line = outcome.releasable().is_some() || reason == Reason::NoRoute;
-    (!makes_a_line).then_some(reason)
+    reason.and_then(Reason::of_word)
+}
+
+/// Whether a message that was dropped for this goes out once the routes, or who may answer, are other ones.
+fn takes_a_change(reason: Reason) -> bool {
+    matches!(reason, Reason::NoRoute | Reason::UnverifiedAnswer)
 }
 
 /// The lines that an outcome makes.
@@ -178,8 +187,9 @@ fn entries(outcome: &Outcome, day: Date, from: OffsetDateTime) -> Vec<Entry> {
         };
         let command = Command::Release { virus: reason == Reason::Virus };
         entries.push(entry(kind, reason.word(), without(outcome), command));
-    } else if outcome.status == Status::Dropped && outcome.reason.as_deref() == Some(Reason::NoRoute.word()) {
-        entries.push(entry(Kind::ByRoutes, Reason::NoRoute.word(), without(outcome), Command::Replay));
+    } else if let Some(reason) = dropped_for(outcome).filter(|reason| takes_a_change(*reason)) {
+        let kind = if reason == Reason::NoRoute { Kind::ByRoutes } else { Kind::Dropped };
+        entries.push(entry(kind, reason.word(), without(outcome), Command::Replay));
     }
     if outcome.status == Status::Held {
         let has_it =
@@ -297,6 +307,10 @@ mod tests {
             (
                 plain(Status::Dropped, Some("no-route")),
                 vec![line(Kind::ByRoutes, "no-route", "info@in.example", Command::Replay)],
+            ),
+            (
+                plain(Status::Dropped, Some("unverified-answer")),
+                vec![line(Kind::Dropped, "unverified-answer", "info@in.example", Command::Replay)],
             ),
             (plain(Status::Dropped, Some("discarded")), vec![]),
             (plain(Status::Dropped, Some("loop")), vec![]),

@@ -6,11 +6,14 @@ use proptest::prelude::*;
 use ses_forwarder::{
     address::Address,
     delivery::Delivery,
-    header::{Rewrite, rewrite, split},
+    domains::Domains,
+    header::{AnswerHeader, Rewrite, answer, rewrite, split},
+    replies::{Replies, keys::ReplyKeys},
 };
 use ses_forwarder_local_aws::ses_message;
 
-fn forwarded(message: &[u8], envelope_sender: Option<&str>) -> Vec<u8> {
+/// What goes out of a message: forwarded, forwarded so that it can be answered, and as an answer.
+fn outgoing(message: &[u8], envelope_sender: Option<&str>) -> [Vec<u8>; 3] {
     let address = |text: &str| Address::parse(text).unwrap();
     let deliveries = [Delivery {
         recipient: address("info@in.example"),
@@ -28,7 +31,25 @@ fn forwarded(message: &[u8], envelope_sender: Option<&str>) -> Vec<u8> {
         replies: None,
     };
     let block = split(message);
-    [&rewrite(&block, &how).header, &message[block.body_at..]].concat()
+    let (keys, domains) = (ReplyKeys::first([7; 32]), Domains::parse("in.example").unwrap());
+    let replies = Replies { keys: &keys, contacts: &[], domains: &domains };
+    let answered = AnswerHeader {
+        alias: &address("info@in.example"),
+        correspondents: &[address("jane@example.com")],
+        private: &[address("ann@out.example")],
+        replies,
+        subject_prefix: "",
+    };
+    let headers = [
+        rewrite(&block, &how).header,
+        rewrite(&block, &Rewrite { replies: Some(replies), ..how }).header,
+        // A message from nobody is no answer.
+        [&b"From: x@out.example\r\n"[..], message].concat(),
+    ];
+    let [plain, answerable, from_somebody] = headers;
+    let block_of_answer = split(&from_somebody);
+    [plain, answerable, answer(&block_of_answer, &answered).header]
+        .map(|header| [&header, &message[block.body_at..]].concat())
 }
 
 /// What SES says to the header, if it refuses it; the body stays as the sender wrote it.
@@ -84,9 +105,10 @@ fn ses_takes_every_list_of_mailboxes_in_real_mail_wherever_it_stands() {
     let refused: Vec<_> = lists
         .iter()
         .flat_map(|list| ["From", "To", "Cc", "Reply-To"].map(|name| (name, list)))
-        .filter_map(|(name, list)| {
+        .flat_map(|(name, list)| {
             let message = [name.as_bytes(), b":", list, b"\r\n\r\n"].concat();
-            Some((name, list.escape_ascii().to_string(), refusal(&forwarded(&message, None))?))
+            let refused = outgoing(&message, None).into_iter().filter_map(|outgoing| refusal(&outgoing));
+            refused.map(move |refusal| (name, list.escape_ascii().to_string(), refusal))
         })
         .collect();
     assert!(refused.is_empty(), "{} of {} in four fields: {refused:#?}", refused.len(), lists.len());
@@ -97,9 +119,9 @@ fn ses_takes_what_is_forwarded_of_real_mail() {
     let files = real_mail();
     let refused: Vec<_> = files
         .iter()
-        .filter_map(|file| {
-            let outgoing = forwarded(&std::fs::read(file).unwrap(), Some("sender@x.example"));
-            Some((file, refusal(&outgoing)?))
+        .flat_map(|file| {
+            let outgoing = outgoing(&std::fs::read(file).unwrap(), Some("sender@x.example"));
+            outgoing.into_iter().filter_map(move |outgoing| Some((file, refusal(&outgoing)?)))
         })
         .collect();
     assert!(refused.is_empty(), "{} of {}: {refused:#?}", refused.len(), files.len());
@@ -124,8 +146,9 @@ proptest! {
             fields.iter().flat_map(|(name, value)| format!("{name}: {value}\r\n").into_bytes()).collect();
         message.extend(b"\r\n");
         message.extend(body);
-        let outgoing = forwarded(&message, None);
-        prop_assert_eq!(refusal(&outgoing), None, "{}", String::from_utf8_lossy(&outgoing));
+        for outgoing in outgoing(&message, None) {
+            prop_assert_eq!(refusal(&outgoing), None, "{}", String::from_utf8_lossy(&outgoing));
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl<'a> AnswerSend<'a> {
     ) -> Vec<AnswerSend<'a>> {
         let Some((author, replies)) = author.zip(replies) else { return Vec::new() };
         let mut sends: Vec<AnswerSend> = Vec::new();
-        for Answer { alias, correspondent } in answers {
+        for Answer { alias, correspondent, .. } in answers {
             let has_room =
                 |send: &&mut AnswerSend| send.alias == alias && send.correspondents.len() < MAX_DESTINATIONS;
             match sends.iter_mut().find(has_room) {

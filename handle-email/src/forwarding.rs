@@ -262,8 +262,8 @@ impl Handler {
         let EmailSettings { common, subject_prefix, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
-        let contacts = match &keys {
-            None => Vec::new(),
+        let (contacts, named) = match &keys {
+            None => (Vec::new(), Vec::new()),
             Some(_) => {
                 let Notification { recipients, .. } = message.notification;
                 match self.replying.contacts(bucket, recipients, &block, &common.domains).await {
@@ -272,12 +272,16 @@ impl Handler {
                 }
             }
         };
-        let replies =
-            keys.as_deref().map(|keys| Replies { keys, contacts: &contacts, domains: &common.domains });
+        let replies = keys.as_deref().map(|keys| Replies {
+            keys,
+            contacts: &contacts,
+            named: &named,
+            domains: &common.domains,
+        });
         let earlier = entry.outcome.as_ref();
         let policy = asked.policy(self.settings.policy, earlier);
         let routes = if asked.heeds_senders(earlier) { routes } else { Arc::new(routes.without_senders()) };
-        let (mut decision, answers) = answers::decide(
+        let (mut decision, mut answers) = answers::decide(
             message.notification,
             &facts,
             &policy,
@@ -285,6 +289,15 @@ impl Handler {
             &common.domains,
             replies.as_ref(),
         );
+        let Notification { message_id, recipients, .. } = message.notification;
+        match (self.replying.once(bucket, &block, message_id, &mut answers).await, &replies) {
+            (Ok(again), Some(replies)) if !again.is_empty() => {
+                answers::leave_out(&mut decision, recipients, &again, answers.is_empty(), replies);
+            }
+            (Ok(_), _) => {}
+            (Err(error), _) => return Ok(self.give_back(message, &mut entry, error.into()).await),
+        }
+        let earlier = entry.outcome.as_ref();
         if let Some(forwarded) = earlier.filter(|earlier| is_forwarded(Some(earlier)))
             && !asked.narrow(&mut decision, message.notification, forwarded)
         {

@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use ses_forwarder::{
     address::Address,
+    answers::Answer,
     domains::Domains,
     header::{self, HeaderBlock},
     keys,
@@ -141,19 +142,59 @@ impl Replying {
         Err(contested(bucket, keys::REPLY_KEYS).into())
     }
 
-    /// The contacts that recipients, To and Cc of a message name, as far as they are kept.
+    /// Takes a message out of the answers of an owner that has gone out to a correspondent before, under another id
+    /// of SES, and returns those.
+    pub(crate) async fn once(
+        &self,
+        bucket: &Bucket,
+        block: &HeaderBlock<'_>,
+        message_id: &str,
+        answers: &mut Vec<Answer>,
+    ) -> Result<Vec<Answer>, CallError> {
+        let (mut first, mut others) = (Vec::with_capacity(answers.len()), Vec::new());
+        for answer in answers.drain(..) {
+            if !answer.once || self.is_first(bucket, block, message_id, &answer).await? {
+                first.push(answer);
+            } else {
+                others.push(answer);
+            }
+        }
+        *answers = first;
+        Ok(others)
+    }
+
+    async fn is_first(
+        &self,
+        bucket: &Bucket,
+        block: &HeaderBlock<'_>,
+        message_id: &str,
+        Answer { alias, correspondent, .. }: &Answer,
+    ) -> Result<bool, CallError> {
+        // Every mail program gives its messages an id. Without one there is no telling.
+        let Some(field) = block.fields().find(|field| field.is("Message-ID")) else { return Ok(false) };
+        let key = keys::answered(alias, correspondent, field.value.trim_ascii());
+        let (absent, usual) = (Precondition::Absent, Persistence::Usual);
+        if bucket.put_if(&key, JSON, format!("\"{message_id}\"\n"), absent, usual).await?.is_some() {
+            return Ok(true);
+        }
+        // An earlier try of this message.
+        let known = bucket.get(&key).await?.unwrap_or_default();
+        Ok(serde_json::from_slice::<String>(&known).is_ok_and(|known| known == message_id))
+    }
+
+    /// The contacts that recipients, and those that To and Cc name, may stand for, as far as they are kept.
     pub(crate) async fn contacts(
         &self,
         bucket: &Bucket,
         recipients: &[String],
         block: &HeaderBlock<'_>,
         domains: &Domains,
-    ) -> Result<Vec<Contact>, CallError> {
+    ) -> Result<(Vec<Contact>, Vec<Address>), CallError> {
         let recipients: Vec<Address> =
             recipients.iter().flat_map(|recipient| Address::parse_bare(recipient)).collect();
         // Anybody else's mail has nothing to do with it.
         if !recipients.iter().any(|recipient| recipient.local().contains('+')) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let named = header::recipients_at(block, domains);
         let mut names: Vec<String> = Vec::new();
@@ -171,7 +212,7 @@ impl Replying {
                 contacts.push(Contact { name, ..contact });
             }
         }
-        Ok(contacts)
+        Ok((contacts, named))
     }
 
     /// Keeps whom addresses stand for, before anybody gets to see them.

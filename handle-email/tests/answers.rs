@@ -365,3 +365,24 @@ async fn switched_off_every_byte_is_as_before() {
     assert_eq!(fields(&mail, "References"), ["<a.aaaa.reply@in.example> <m1@example.com>"]);
     assert_eq!(stack.object("config/reply-keys.json").await, None);
 }
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_goes_out_once() {
+    let stack = replying("").await;
+    let jane = address_of_jane(&stack).await;
+    let letter = answer(&jane, "");
+    let (outcome, sent) = send(&stack, Some("eve@else.example"), &[&jane], &letter).await;
+    assert_eq!(
+        (&outcome["status"], sent.len()),
+        (&json!("forwarded"), 1),
+        "by a service that signs for the owner"
+    );
+    for sender in ["eve@else.example", "mallory@else.example"] {
+        let (outcome, sent) = send(&stack, Some(sender), &[&jane], &letter).await;
+        let went = (&outcome["status"], &outcome["reason"], sent.len());
+        assert_eq!(went, (&json!("dropped"), &json!("unverified-answer"), 0), "{outcome}");
+    }
+    let (outcome, _) =
+        send(&stack, Some("eve@else.example"), &[&jane], &letter.replace("<a1@", "<a2@")).await;
+    assert_eq!(outcome["status"], "forwarded");
+}

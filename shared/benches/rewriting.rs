@@ -34,7 +34,7 @@ fn kind(bencher: Bencher<'_, '_>, kind: &str) {
 #[divan::bench(args = [false, true])]
 fn answerable(bencher: Bencher<'_, '_>, is_on: bool) {
     let (keys, domains) = (ReplyKeys::first([7; 32]), Domains::parse("in.example").expect("a domain"));
-    let replies = is_on.then_some(Replies { keys: &keys, contacts: &[], domains: &domains });
+    let replies = is_on.then_some(Replies { keys: &keys, contacts: &[], named: &[], domains: &domains });
     let (message, deliveries) = (messages::of_size(4 << 10), messages::deliveries());
     bencher.bench(|| messages::rewritten(divan::black_box(&message), &deliveries, replies));
 }

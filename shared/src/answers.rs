@@ -7,11 +7,14 @@
 //!    One From field with one address, and no `@` beside it that another reader could take for the author's.
 //! 3. DMARC passed; or the author's domain has no policy, and SPF passed for that domain or one below it. DKIM alone
 //!    does not do: with two signatures there is no telling which of them passed.
-//! 4. It is no machine's: a vacation notice to Jane would be answered by hers.
-//! 5. It is neither spam nor a virus, unless such mail is forwarded too.
+//! 4. It has not gone out before, if SPF did not pass for the author: who has got a message of the owner's can send
+//!    it again, and its signature still holds. So To or Cc, which are signed, have to name the address, and each
+//!    Message-ID is taken once for each correspondent ([`Answer::once`]).
+//! 5. It is no machine's: a vacation notice to Jane would be answered by hers.
+//! 6. It is neither spam nor a virus, unless such mail is forwarded too.
 //!
 //! If the tag is wrong, the address is one with a tag like any other. If it is right, and yet 1 or 2 does not hold, it
-//! is mail to the alias, and goes to its owner. What fails by 3 to 5 says that it is the owner's, so it goes nowhere, and is on
+//! is mail to the alias, and goes to its owner. What fails by 3 to 6 says that it is the owner's, so it goes nowhere, and is on
 //! record.
 //!
 //! [`replies`]: crate::replies
@@ -37,6 +40,9 @@ pub struct Answer {
     pub alias: Address,
     /// Whom it goes to.
     pub correspondent: Address,
+    /// Whether it may have gone out before, and somebody sends it again: then it is for the caller to see that it
+    /// goes out once.
+    pub once: bool,
 }
 
 /// The whole decision: what to forward, as [`decision::decide`] has it of all recipients that are not signed, and what
@@ -51,7 +57,7 @@ pub fn decide(
 ) -> (Decision, Vec<Answer>) {
     let rest = |notification: &Notification| decision::decide(notification, header, policy, routes, domains);
     let Some(replies) = replies else { return (rest(notification), Vec::new()) };
-    let judged = Judged { notification, header, policy, routes };
+    let judged = Judged { named: replies.named, notification, header, policy, routes };
     let (mut answers, mut bounces, mut left_out, mut others) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for recipient in &notification.recipients {
@@ -100,6 +106,35 @@ pub fn decide(
     (Decision::Forward { deliveries, destinations, tags, left_out }, answers)
 }
 
+/// Puts on record that some answers do not go out after all; `none` says that no other does.
+pub fn leave_out(
+    decision: &mut Decision,
+    recipients: &[String],
+    answers: &[Answer],
+    none: bool,
+    replies: &Replies<'_>,
+) {
+    let is_of_one = |recipient: &&String| {
+        let meaning = Address::parse_bare(recipient).ok().and_then(|address| replies.read(&address));
+        meaning.is_some_and(|Meaning { purpose, alias, correspondent }| {
+            purpose == Purpose::Answer
+                && answers.iter().any(|one| one.alias == alias && one.correspondent == correspondent)
+        })
+    };
+    let reason = Reason::UnverifiedAnswer;
+    let left = recipients.iter().filter(is_of_one);
+    let left = left.map(|recipient| LeftOut { recipient: recipient.clone(), reason });
+    let (Decision::Forward { left_out, .. } | Decision::Drop { left_out, .. }) = decision;
+    left_out.extend(left);
+    if let Decision::Forward { deliveries, left_out, .. } = decision
+        && deliveries.is_empty()
+        && none
+    {
+        let left_out = std::mem::take(left_out);
+        *decision = Decision::Drop { reason, left_out };
+    }
+}
+
 /// Who may answer for an alias: the addresses that the routes lead it to, and those that `[replies] allow` names.
 pub fn owners(routes: &Routes, alias: &Address) -> Vec<Address> {
     let mut owners = routes.lookup(alias).map(|line| line.destinations).unwrap_or_default();
@@ -115,6 +150,8 @@ enum Goes {
 }
 
 struct Judged<'a> {
+    /// The addresses of ours that To and Cc name.
+    named: &'a [Address],
     notification: &'a Notification,
     header: &'a HeaderFacts,
     policy: &'a Policy,
@@ -152,23 +189,32 @@ impl Judged<'_> {
         if !routes.replies().enabled {
             return None;
         }
-        Some(self.check(author).map(|()| Goes::Out(Answer { alias, correspondent })))
+        let once = !self.is_sent_by(author);
+        let is_named = self.named.contains(recipient);
+        let checked = self.check(author).and_then(|()| match once && !is_named {
+            true => Err(Reason::UnverifiedAnswer),
+            false => Ok(Goes::Out(Answer { alias, correspondent, once })),
+        });
+        Some(checked)
+    }
+
+    /// Whether it comes from where the author's domain sends, by SPF (RFC 7208).
+    fn is_sent_by(&self, author: &Address) -> bool {
+        let Notification { spf, source, .. } = self.notification;
+        let envelope = source.as_deref().and_then(|source| Address::parse_bare(source).ok());
+        *spf == Verdict::Pass
+            && envelope.is_some_and(|envelope| is_at_or_below(envelope.domain(), author.domain()))
     }
 
     /// Whether what says that it is from an owner is, and may go out.
     fn check(&self, author: &Address) -> Result<(), Reason> {
         let Judged { notification, header, policy, .. } = self;
-        let Notification { spam, virus, spf, dmarc, source, .. } = notification;
+        let Notification { spam, virus, dmarc, source, .. } = notification;
         let looked_at = header.header_from.as_deref().is_none_or(|looked_at| {
             is_at_or_below(looked_at, author.domain()) || is_at_or_below(author.domain(), looked_at)
         });
-        let by_spf = || {
-            let envelope = source.as_deref().and_then(|source| Address::parse_bare(source).ok());
-            let is_aligned =
-                envelope.is_some_and(|envelope| is_at_or_below(envelope.domain(), author.domain()));
-            *dmarc == Verdict::Gray && *spf == Verdict::Pass && is_aligned
-        };
-        if !looked_at || !(*dmarc == Verdict::Pass || by_spf()) {
+        let by_spf = *dmarc == Verdict::Gray && self.is_sent_by(author);
+        if !looked_at || !(*dmarc == Verdict::Pass || by_spf) {
             return Err(Reason::UnverifiedAnswer);
         }
         if header.auto_submitted.as_deref().is_some_and(|word| word != "no")

@@ -16,6 +16,20 @@ pub fn contact(name: &str) -> String {
     format!("contacts/{name}.json")
 }
 
+/// `state/answers/<hash>/<hash>.json`: that a message has gone out from an alias to a correspondent.
+pub fn answered(alias: &Address, correspondent: &Address, message_id: &[u8]) -> String {
+    let hash = |digest: Sha256| {
+        let hash = digest.finalize();
+        hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let lower = |address: &Address| address.to_string().to_ascii_lowercase();
+    let (alias, correspondent) = (lower(alias), lower(correspondent));
+    let of_alias = hash(Sha256::new().chain_update(&alias));
+    let whole = Sha256::new().chain_update(alias).chain_update(" ").chain_update(correspondent);
+    let of_message = hash(whole.chain_update(" ").chain_update(message_id));
+    format!("state/answers/{of_alias}/{of_message}.json")
+}
+
 /// `state/answers/<hash>.json`: how many answers have gone out from an alias in an hour. By a hash, as an alias may
 /// hold what an address may.
 pub fn answers_of(alias: &Address) -> String {

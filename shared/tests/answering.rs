@@ -53,7 +53,7 @@ fn answered(message: &[u8]) -> String {
         alias: &address("info@in.example"),
         correspondents: &[address("jane@example.com")],
         private: &[address(OWNER), address("bob@else.example")],
-        replies: Replies { keys: &keys, contacts: &[], domains: &domains },
+        replies: Replies { keys: &keys, contacts: &[], named: &[], domains: &domains },
         subject_prefix: "[in.example]",
     };
     let rewritten = answer(&split(message), &how);
@@ -213,7 +213,7 @@ fn what_was_hidden_is_shown_to_the_owner_again_and_to_nobody_else() {
         hide_destinations: false,
         subject_prefix: "",
         tags: &[],
-        replies: Some(Replies { keys: &keys, contacts: &[], domains: &domains }),
+        replies: Some(Replies { keys: &keys, contacts: &[], named: &[], domains: &domains }),
     };
     let with = String::from_utf8(rewrite(&split(message.as_bytes()), &how).header).expect("ASCII");
     assert_eq!(field(&with, "In-Reply-To"), "<a1@laptop.out.example>");

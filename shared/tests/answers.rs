@@ -62,7 +62,9 @@ fn notification(recipients: &[&str], [spf, dkim, dmarc]: [Verdict; 3]) -> Notifi
 fn decided(notification: &Notification, header: &str, routes: &str) -> (Decision, Vec<Answer>) {
     let keys = ReplyKeys::first([7; 32]);
     let domains = domains();
-    let replies = Replies { keys: &keys, contacts: &[], domains: &domains };
+    // As mail programs do: whom it is for stands in To.
+    let named: Vec<Address> = notification.recipients.iter().map(|recipient| address(recipient)).collect();
+    let replies = Replies { keys: &keys, contacts: &[], named: &named, domains: &domains };
     let routes = Routes::parse(routes.as_bytes(), &domains, Some("out.example")).expect("constant routes");
     let facts = HeaderFacts::of(&split(header.as_bytes()));
     decide(notification, &facts, &POLICY, &routes, &domains, Some(&replies))
@@ -77,7 +79,8 @@ fn fate(notification: &Notification, header: &str, routes: &str) -> String {
         }
         (Decision::Forward { deliveries, .. }, answers) => {
             assert!(deliveries.is_empty());
-            let answer = |Answer { alias, correspondent }: &Answer| format!("answer {alias} {correspondent}");
+            let answer =
+                |Answer { alias, correspondent, .. }: &Answer| format!("answer {alias} {correspondent}");
             answers.iter().map(answer).collect::<Vec<_>>().join(", ")
         }
         (Decision::Drop { reason, .. }, _) => reason.word().to_owned(),
@@ -279,4 +282,36 @@ fn without_keys_nothing_is_an_answer() {
     let (decision, answers) =
         decide(&notification(&[&jane()], PASSED), &facts, &POLICY, &routes, &domains, None);
     assert!(matches!(decision, Decision::Forward { .. }) && answers.is_empty());
+}
+
+/// Who has got a message of the owner's, in copy say, can send it again, and its signature still holds.
+#[test]
+fn what_is_sent_again_goes_nowhere_else() {
+    let (keys, domains) = (ReplyKeys::first([7; 32]), domains());
+    let routes = Routes::parse(ROUTES.as_bytes(), &domains, None).expect("constant routes");
+    let facts = HeaderFacts::of(&split(FROM_ANN.as_bytes()));
+    let (jane, tom) = (jane(), signed(Purpose::Answer, "info@in.example", "tom@example.com"));
+    let fate = |spf: Verdict, source: &str, named: &[Address]| {
+        let notification = Notification {
+            source: Some(source.to_owned()),
+            ..notification(&[&jane], [spf, Verdict::Pass, Verdict::Pass])
+        };
+        let replies = Replies { keys: &keys, contacts: &[], named, domains: &domains };
+        match decide(&notification, &facts, &POLICY, &routes, &domains, Some(&replies)) {
+            (Decision::Forward { .. }, answers) => Ok(answers.iter().any(|answer| answer.once)),
+            (Decision::Drop { reason, .. }, _) => Err(reason),
+        }
+    };
+    let (to_jane, to_tom) = ([address(&jane)], [address(&tom)]);
+    let refused = Err(Reason::UnverifiedAnswer);
+    for (case, spf, source, named, expected) in [
+        ("from the owner's mail system", Verdict::Pass, "ann@out.example", &to_jane[..], Ok(false)),
+        ("a blind copy from there", Verdict::Pass, "ann@out.example", &to_tom, Ok(false)),
+        ("by way of another", Verdict::Fail, "ann@out.example", &to_jane, Ok(true)),
+        ("in the name of another", Verdict::Pass, "eve@else.example", &to_jane, Ok(true)),
+        ("to whom it was not for", Verdict::Pass, "eve@else.example", &to_tom, refused),
+        ("to whom it was not for, by way of another", Verdict::Gray, "ann@out.example", &[], refused),
+    ] {
+        assert_eq!(fate(spf, source, named), expected, "{case}");
+    }
 }

@@ -25,6 +25,8 @@ pub struct Replies<'a> {
     pub keys: &'a ReplyKeys,
     /// The contacts that addresses of this message name, as far as they are kept.
     pub contacts: &'a [Contact],
+    /// The addresses at these domains that To and Cc name, of a message that may be an answer.
+    pub named: &'a [Address],
     /// The domains that mail is received for.
     pub domains: &'a Domains,
 }

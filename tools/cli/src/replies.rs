@@ -72,7 +72,7 @@ pub async fn contact(
     let bucket = bucket(clients, deployed)?;
     let keys = existing(&bucket).await?.map(|(keys, _)| keys);
     let keys = keys.context("there are no reply keys yet: the first message that is forwarded makes them")?;
-    let replies = Replies { keys: &keys, contacts: &[], domains };
+    let replies = Replies { keys: &keys, contacts: &[], named: &[], domains };
     let signed = replies.sign(Purpose::Answer, alias, correspondent).with_context(|| {
         format!("{alias} can't be answered from: it must be at {domains} and have at most 37 characters before the @")
     })?;

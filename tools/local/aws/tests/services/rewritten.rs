@@ -32,7 +32,7 @@ fn outgoing(message: &[u8], envelope_sender: Option<&str>) -> [Vec<u8>; 3] {
     };
     let block = split(message);
     let (keys, domains) = (ReplyKeys::first([7; 32]), Domains::parse("in.example").unwrap());
-    let replies = Replies { keys: &keys, contacts: &[], domains: &domains };
+    let replies = Replies { keys: &keys, contacts: &[], named: &[], domains: &domains };
     let answered = AnswerHeader {
         alias: &address("info@in.example"),
         correspondents: &[address("jane@example.com")],

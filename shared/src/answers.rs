@@ -191,11 +191,10 @@ impl Judged<'_> {
         }
         let once = !self.is_sent_by(author);
         let is_named = self.named.contains(recipient);
-        let checked = self.check(author).and_then(|()| match once && !is_named {
-            true => Err(Reason::UnverifiedAnswer),
-            false => Ok(Goes::Out(Answer { alias, correspondent, once })),
-        });
-        Some(checked)
+        Some(match self.check(author) {
+            Ok(()) if once && !is_named => Err(Reason::UnverifiedAnswer),
+            checked => checked.map(|()| Goes::Out(Answer { alias, correspondent, once })),
+        })
     }
 
     /// Whether it comes from where the author's domain sends, by SPF (RFC 7208).

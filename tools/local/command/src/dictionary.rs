@@ -30,7 +30,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config =
         Config { functions: Functions::Build { release: true }, watched: false, ..Config::default() };
     let &Arguments { messages, names, connections, record } = arguments;
-    let account = dictionary::run(config, Dictionary { messages, names, connections }).await?;
+    let account = dictionary::run(config, Dictionary { messages, names, connections, routes: None }).await?;
     print!("{account}");
     if record {
         let command = format!("cargo local dictionary --messages {messages} --names {names}");

@@ -32,9 +32,6 @@ use crate::Failure;
 /// valid, so nothing hangs on the time.
 const FRESH: Duration = Duration::from_secs(60 * 60);
 
-/// How long keys are used if an address may be signed with another one: a new key is known at once.
-const KNOWN: Duration = Duration::from_secs(1);
-
 /// How long to ask, while there are keys to go on with.
 const PATIENCE: Duration = ATTEMPT.saturating_mul(2).saturating_add(Duration::from_secs(1));
 
@@ -93,8 +90,8 @@ impl Replying {
             let another = |recipient: &String| {
                 Address::parse_bare(recipient).is_ok_and(|address| cached.keys.is_of_another(&address))
             };
-            let age = cached.checked.elapsed();
-            age < KNOWN || (age < FRESH && !recipients.iter().any(another))
+            // A new key is known at once. Whoever makes such an address up costs a call.
+            cached.checked.elapsed() < FRESH && !recipients.iter().any(another)
         };
         if let Some(cached) = cached.as_ref().filter(is_fresh) {
             return Ok(Some(cached.keys.clone()));

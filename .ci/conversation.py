@@ -11,7 +11,7 @@ import re
 import subprocess
 import tempfile
 import unittest
-from email.message import EmailMessage
+from email import message_from_string, policy
 from email.utils import make_msgid
 from pathlib import Path
 
@@ -23,6 +23,8 @@ ALIAS = "info@in.example"
 SUBJECT = "Opening hours"
 PREFIX = "[in.example]"
 ROUNDS = 5
+# Header lines as they were written.
+UNTOUCHED = policy.default.clone(refold_source="none")
 # A user that may read mail: Dovecot does not run as root.
 READER = os.getuid() or 65534
 
@@ -42,24 +44,21 @@ class Side:
         return mail
 
     def write(self, to, text):
-        mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = self.address, to, SUBJECT
-        mail["Message-ID"] = make_msgid(domain=self.domain)
-        mail.set_content(text)
-        return self.file(mail)
+        return self.file(self.letter(to, SUBJECT, text))
 
     def answer(self, received, text):
         """As RFC 5322 section 3.6.4 says."""
-        mail = EmailMessage()
-        mail["From"] = self.address
-        mail["To"] = str(received["Reply-To"] or received["From"])
         subject = str(received["Subject"])
-        mail["Subject"] = subject if subject.lower().startswith("re:") else f"Re: {subject}"
-        mail["Message-ID"] = make_msgid(domain=self.domain)
-        mail["In-Reply-To"] = received["Message-ID"]
-        mail["References"] = f"{received['References'] or ''} {received['Message-ID']}".strip()
-        mail.set_content(text)
-        return self.file(mail)
+        subject = subject if subject.lower().startswith("re:") else f"Re: {subject}"
+        known = [*ids(received, "References"), *ids(received, "Message-ID")]
+        thread = f"In-Reply-To: {received['Message-ID'].strip()}\nReferences: {chr(10).join(f' {one}' for one in known)}\n"
+        return self.file(self.letter(str(received["Reply-To"] or received["From"]), subject, text, thread))
+
+    def letter(self, to, subject, text, thread=""):
+        """By hand: Python's own writer makes encoded-words of ids that are longer than a line."""
+        own = make_msgid(domain=self.domain)
+        header = f"From: {self.address}\nTo: {to}\nSubject: {subject}\nMessage-ID: {own}\n{thread}"
+        return message_from_string(f"{header}MIME-Version: 1.0\n\n{text}\n", policy=UNTOUCHED)
 
 
 def base_subject(mail):
@@ -68,8 +67,9 @@ def base_subject(mail):
     return re.sub(r"^((re|aw|sv|fwd?):\s*)+", "", subject, flags=re.IGNORECASE)
 
 
-def ids(mail, *names):
-    return {found for name in names for found in re.findall(r"<[^>]+>", mail[name] or "")}
+def ids(mail, name):
+    """Each once, in order."""
+    return list(dict.fromkeys(re.findall(r"<[^>]+>", mail[name] or "")))
 
 
 def threads_of_dovecot(mails):
@@ -79,7 +79,7 @@ def threads_of_dovecot(mails):
         for name in ("cur", "new", "tmp", "base"):
             (maildir / name).mkdir(parents=True)
         for number, mail in enumerate(mails):
-            (maildir / "new" / f"{number}.mail").write_bytes(bytes(mail))
+            (maildir / "new" / f"{number}.mail").write_bytes(mail.as_bytes(policy=UNTOUCHED))
         configuration = Path(folder, "dovecot.conf")
         configuration.write_text(
             f"mail_location = maildir:{maildir}\nmail_uid = {READER}\nmail_gid = {READER}\nfirst_valid_uid = 0\n"
@@ -114,7 +114,7 @@ class Conversations(unittest.TestCase):
 
     def send(self, side, mail, to):
         with self.stack.smtp() as smtp:
-            smtp.sendmail(side.address, [to], bytes(mail).replace(b"\n", b"\r\n"))
+            smtp.sendmail(side.address, [to], mail.as_bytes(policy=UNTOUCHED.clone(linesep="\r\n")))
 
     def received(self, side):
         """The next message that comes for a side, which files it."""
@@ -159,9 +159,9 @@ class Conversations(unittest.TestCase):
             for mail in side.all:
                 self.assertEqual(base_subject(mail).removeprefix(PREFIX).strip(), SUBJECT)
                 if known:
-                    self.assertTrue(ids(mail, "References") & known, f"{side.address}: {mail.items()}")
-                    self.assertTrue(ids(mail, "In-Reply-To") & known, f"{side.address}: {mail.items()}")
-                known |= ids(mail, "Message-ID")
+                    self.assertTrue(known & {*ids(mail, "References")}, f"{side.address}: {mail.items()}")
+                    self.assertTrue(known & {*ids(mail, "In-Reply-To")}, f"{side.address}: {mail.items()}")
+                known |= {*ids(mail, "Message-ID")}
         self.assertEqual({base_subject(mail) for mail in jane.all}, {SUBJECT})
 
     def test_five_rounds(self):

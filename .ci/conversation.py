@@ -64,7 +64,7 @@ class Side:
 def base_subject(mail):
     """Without what RFC 5256 section 2.1 takes off: mail services put together only what agrees in this."""
     subject = " ".join(str(mail["Subject"]).split())
-    return re.sub(r"^((re|aw|sv|fwd?):\s*)+", "", subject, flags=re.IGNORECASE)
+    return re.sub(r"^(((re|aw|sv|fwd?):|\[[^]]*\])\s*)+", "", subject, flags=re.IGNORECASE)
 
 
 def ids(mail, name):
@@ -157,12 +157,12 @@ class Conversations(unittest.TestCase):
             # does; by either field, as Apple Mail does.
             known = set()
             for mail in side.all:
-                self.assertEqual(base_subject(mail).removeprefix(PREFIX).strip(), SUBJECT)
+                self.assertEqual(base_subject(mail), SUBJECT)
                 if known:
                     self.assertTrue(known & {*ids(mail, "References")}, f"{side.address}: {mail.items()}")
                     self.assertTrue(known & {*ids(mail, "In-Reply-To")}, f"{side.address}: {mail.items()}")
                 known |= {*ids(mail, "Message-ID")}
-        self.assertEqual({base_subject(mail) for mail in jane.all}, {SUBJECT})
+        self.assertFalse([mail["Subject"] for mail in jane.all if PREFIX in mail["Subject"]])
 
     def test_five_rounds(self):
         self.converse(False, "mail.example.com", "laptop.out.example")

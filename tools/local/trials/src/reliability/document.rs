@@ -23,6 +23,10 @@ forwarded is told; the notice names the true cause; nothing is sent or told twic
 not be recorded. Such lines are in bold. *Told by SES* is the event that a destination has refused a message for good:
 it has to be *recorded*, mail for that destination *held*, and the operator told.
 
+The digest is about no message, so its calls are tried by a test of its own (`digest` in `handle-dead-letter/tests`): each
+of six answers with an error, is cut off, or has the process killed before or after it, and the digest goes out once. A
+stub's send is the second of the same invocation, under the same record (`stub` in `handle-email/tests`).
+
 The faults: an answer of throttling, 500, 503, access denied or not found; no answer at all (`hang`); a connection
 that is cut before or after the call took effect (`reset-before`, `reset-after`) or in the middle of the answer
 (`truncate`); the process killed before or after the call took effect (`kill-before`, `kill-after`).

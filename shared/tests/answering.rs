@@ -112,6 +112,8 @@ fn the_subject_is_the_one_that_the_correspondent_wrote() {
     for (subject, expected) in [
         ("Re: [in.example] Hello", "Re: Hello"),
         ("[in.example] Hello", "Hello"),
+        ("Re: [in.example] Re: Hello", "Re: Hello"),
+        ("[in.example] Re: Hello", "Re: Hello"),
         ("AW: Re: [in.example] [SPAM] Hello", "AW: Re: Hello"),
         ("Re: [UNVERIFIED] Hello", "Re: Hello"),
         ("Hello [in.example] x", "Hello [in.example] x"),

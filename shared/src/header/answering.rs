@@ -325,7 +325,11 @@ fn unprefixed(subject: &str, prefix: &str) -> String {
         // Behind words such as `Re:` and `AW:` only, and nothing else.
         let is_first = subject[..at].split_ascii_whitespace().all(|word| word.ends_with(':'));
         if is_first {
-            let rest = subject[at + part.len()..].trim_start().to_owned();
+            let rest = subject[at + part.len()..].trim_start();
+            // What stood behind the prefix already, a mail program that saw the prefix has put before it again.
+            let again = !subject[..at].trim().is_empty()
+                && rest.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("re:"));
+            let rest = if again { rest[3..].trim_start() } else { rest }.to_owned();
             subject.replace_range(at.., &rest);
         }
     }

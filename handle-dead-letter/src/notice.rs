@@ -408,25 +408,23 @@ fn name_in_arn(arn: &str) -> &str {
     arn.split(':').nth(6).unwrap_or(arn)
 }
 
+/// A place for tests.
+#[cfg(test)]
+pub(crate) fn place() -> Place {
+    let [messages, index, outcome, error] = ["messages/", "index/", "outcome/", "error/"].map(str::to_owned);
+    Place {
+        stack: "forwarder".to_owned(),
+        region: "eu-west-1".to_owned(),
+        bucket: "mail".to_owned(),
+        prefixes: ses_forwarder::keys::Prefixes { messages, index, outcome, error },
+        handle_email: "forwarder-handle-email".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn place() -> Place {
-        Place {
-            stack: "forwarder".to_owned(),
-            region: "eu-west-1".to_owned(),
-            bucket: "mail".to_owned(),
-            prefixes: Prefixes {
-                messages: "messages/".to_owned(),
-                index: "index/".to_owned(),
-                outcome: "outcome/".to_owned(),
-                error: "error/".to_owned(),
-            },
-            handle_email: "forwarder-handle-email".to_owned(),
-        }
-    }
 
     fn failed(code: &str, message: &str) -> Failed {
         Failed {

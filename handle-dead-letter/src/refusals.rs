@@ -151,23 +151,12 @@ fn shown(address: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use ses_forwarder::{keys::Prefixes, outcome::DeliveryKind, suspended::Cause};
+    use ses_forwarder::{outcome::DeliveryKind, suspended::Cause};
 
     use super::*;
+    use crate::notice::place;
 
     const EPOCH: time::OffsetDateTime = time::OffsetDateTime::UNIX_EPOCH;
-
-    fn place() -> Place {
-        let [messages, index, outcome, error] =
-            ["messages/", "index/", "outcome/", "error/"].map(str::to_owned);
-        Place {
-            stack: "forwarder".to_owned(),
-            region: "eu-west-1".to_owned(),
-            bucket: "mail".to_owned(),
-            prefixes: Prefixes { messages, index, outcome, error },
-            handle_email: "f".to_owned(),
-        }
-    }
 
     fn held(destination: &str, sender: Option<&str>, code: &str) -> Untold {
         let cause = Cause {

@@ -195,11 +195,10 @@ impl Replying {
         }
         let named = header::recipients_at(block, domains);
         let mut names: Vec<String> = Vec::new();
-        for address in recipients.iter().chain(&named) {
-            let address = address.to_string().to_ascii_lowercase();
-            let name =
-                Address::parse(&address).ok().and_then(|address| contact_name(&address).map(str::to_owned));
-            names.extend(name.filter(|name| !names.contains(name)));
+        for name in recipients.iter().chain(&named).filter_map(contact_name) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
         let mut contacts = Vec::new();
         for name in names.into_iter().take(CONTACTS) {

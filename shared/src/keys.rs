@@ -18,24 +18,25 @@ pub fn contact(name: &str) -> String {
 
 /// `state/answers/<hash>/<hash>.json`: that a message has gone out from an alias to a correspondent.
 pub fn answered(alias: &Address, correspondent: &Address, message_id: &[u8]) -> String {
-    let hash = |digest: Sha256| {
-        let hash = digest.finalize();
-        hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
-    let lower = |address: &Address| address.to_string().to_ascii_lowercase();
     let (alias, correspondent) = (lower(alias), lower(correspondent));
-    let of_alias = hash(Sha256::new().chain_update(&alias));
-    let whole = Sha256::new().chain_update(alias).chain_update(" ").chain_update(correspondent);
-    let of_message = hash(whole.chain_update(" ").chain_update(message_id));
-    format!("state/answers/{of_alias}/{of_message}.json")
+    let of_message = hash(&[alias.as_bytes(), b" ", correspondent.as_bytes(), b" ", message_id]);
+    format!("state/answers/{}/{of_message}.json", hash(&[alias.as_bytes()]))
 }
 
 /// `state/answers/<hash>.json`: how many answers have gone out from an alias in an hour. By a hash, as an alias may
 /// hold what an address may.
 pub fn answers_of(alias: &Address) -> String {
-    let hash = Sha256::digest(alias.to_string().to_ascii_lowercase());
-    let hex: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("state/answers/{hex}.json")
+    format!("state/answers/{}.json", hash(&[lower(alias).as_bytes()]))
+}
+
+fn lower(address: &Address) -> String {
+    address.to_string().to_ascii_lowercase()
+}
+
+/// The first half of the SHA-256 of these, one after the other.
+fn hash(parts: &[&[u8]]) -> String {
+    let whole = parts.iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+    whole.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The object prefixes of the two functions, each ending in `/`.

@@ -157,24 +157,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use ses_forwarder::{keys::Prefixes, notification::Notification};
+    use ses_forwarder::notification::Notification;
 
     use super::*;
-    use crate::digest::gathered::Counts;
+    use crate::{digest::gathered::Counts, notice::place};
 
     const EPOCH: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
-
-    fn place() -> Place {
-        let [messages, index, outcome, error] =
-            ["messages/", "index/", "outcome/", "error/"].map(str::to_owned);
-        Place {
-            stack: "forwarder".to_owned(),
-            region: "eu-west-1".to_owned(),
-            bucket: "mail".to_owned(),
-            prefixes: Prefixes { messages, index, outcome, error },
-            handle_email: "f".to_owned(),
-        }
-    }
 
     fn entry(kind: Kind, reason: &str, whom: &str, command: Command) -> Entry {
         Entry {

@@ -6,11 +6,12 @@
 //!
 //! Not found: an address in a charset that does not write ASCII as ASCII, as UTF-16, or with tags inside.
 
-use super::mime::Transfer;
+use super::{
+    coding::{ENCODED_LINE, push_quoted},
+    decoding::Decoder,
+    mime::Transfer,
+};
 use crate::address::{Address, is_atext};
-
-/// Octets on an encoded line, without its end (RFC 2045 sections 6.7 and 6.8).
-const ENCODED_LINE: usize = 76;
 
 /// What comes before a message or signature of OpenPGP (RFC 9580 section 6.2).
 const PGP: &[u8] = b"-----begin pgp ";
@@ -39,16 +40,6 @@ pub(super) struct State {
     /// What waits for the octets behind it: white space and CR for quoted-printable, up to two octets for base64.
     held: [u8; 3],
     holds: usize,
-}
-
-/// How far a part has been decoded.
-#[derive(Debug, Clone, Copy, Default)]
-struct Decoder {
-    /// Offset of the next byte.
-    at: usize,
-    /// Bits of base64 that make no octet yet, and how many.
-    bits: u32,
-    count: u32,
 }
 
 impl Cleaner {
@@ -151,79 +142,6 @@ pub(super) fn declaration(transfer: Transfer) -> Option<&'static str> {
     (transfer == Transfer::Identity).then_some("Content-Transfer-Encoding: quoted-printable\r\n")
 }
 
-impl Decoder {
-    /// The next octet.
-    fn next(&mut self, source: &[u8], transfer: Transfer) -> Option<u8> {
-        match transfer {
-            Transfer::Base64 => self.next_of_base64(source),
-            Transfer::QuotedPrintable => self.next_of_quoted(source),
-            Transfer::Identity | Transfer::Other => {
-                let byte = *source.get(self.at)?;
-                self.at += 1;
-                Some(byte)
-            }
-        }
-    }
-
-    fn next_of_base64(&mut self, source: &[u8]) -> Option<u8> {
-        loop {
-            if self.count >= 8 {
-                self.count -= 8;
-                return Some((self.bits >> self.count) as u8);
-            }
-            let byte = *source.get(self.at)?;
-            self.at += 1;
-            let sextet = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                b'=' => {
-                    self.count = 0;
-                    continue;
-                }
-                // RFC 2045 section 6.8: anything else is passed over.
-                _ => continue,
-            };
-            self.bits = (self.bits << 6 | u32::from(sextet)) & 0xffff;
-            self.count += 6;
-        }
-    }
-
-    fn next_of_quoted(&mut self, source: &[u8]) -> Option<u8> {
-        loop {
-            let rest = source.get(self.at..)?;
-            let digit = |byte: u8| (byte as char).to_digit(16);
-            let (byte, length) = match rest {
-                [b'=', b'\r', b'\n', ..] => {
-                    self.at += 3;
-                    continue;
-                }
-                [b'=', b'\n', ..] => {
-                    self.at += 2;
-                    continue;
-                }
-                [b'=', high, low, ..] => match (digit(*high), digit(*low)) {
-                    (Some(high), Some(low)) => ((high * 16 + low) as u8, 3),
-                    _ => (b'=', 1),
-                },
-                [byte, ..] => (*byte, 1),
-                [] => return None,
-            };
-            self.at += length;
-            return Some(byte);
-        }
-    }
-
-    /// What stands behind a text in lower case, if the source goes on with it.
-    fn begins(mut self, source: &[u8], transfer: Transfer, text: &[u8]) -> Option<Decoder> {
-        let is_next =
-            |byte: &u8| self.next(source, transfer).is_some_and(|next| next.to_ascii_lowercase() == *byte);
-        text.iter().all(is_next).then_some(self)
-    }
-}
-
 impl State {
     /// Writes an octet in quoted-printable (RFC 2045 section 6.7); line ends stay.
     fn put_quoted(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -263,8 +181,7 @@ impl State {
 
     fn hex(&mut self, byte: u8, out: &mut Vec<u8>) {
         self.make_room(3, out);
-        let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble)];
-        out.extend_from_slice(&[b'=', digit(byte >> 4), digit(byte & 15)]);
+        push_quoted(byte, out);
     }
 
     /// Breaks the line unless there is room for so many octets and the `=` of a soft line break.

@@ -6,7 +6,7 @@ use memchr::memchr;
 use super::LINE_OCTETS;
 
 /// Octets on an encoded line, without its end (RFC 2045 sections 6.7 and 6.8).
-const ENCODED_LINE: usize = 76;
+pub(super) const ENCODED_LINE: usize = 76;
 /// Octets that make a line of base64.
 const GROUPS: usize = ENCODED_LINE / 4 * 3;
 /// Bytes that may be written beyond what was asked for: a line that stays as it is, and its end.
@@ -123,11 +123,16 @@ fn quote(source: &[u8], progress: &mut Progress, out: &mut Vec<u8>) {
     if is_plain {
         out.push(byte);
     } else {
-        let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble)];
-        out.extend_from_slice(&[b'=', digit(byte >> 4), digit(byte & 15)]);
+        push_quoted(byte, out);
     }
     progress.column += length;
     progress.at += 1;
+}
+
+/// Appends an octet as quoted-printable writes what is not plain.
+pub(super) fn push_quoted(byte: u8, out: &mut Vec<u8>) {
+    let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble)];
+    out.extend_from_slice(&[b'=', digit(byte >> 4), digit(byte & 15)]);
 }
 
 /// Encodes one line of base64; a line end follows unless it is the last.

@@ -15,6 +15,7 @@
 
 mod cleaning;
 pub(crate) mod coding;
+pub(crate) mod decoding;
 pub(crate) mod mime;
 
 use std::ops::Range;

@@ -126,12 +126,12 @@ impl ReplyKeys {
     ) -> Option<Meaning> {
         let address = lower(address);
         if let Some(name) = contact_name(&address) {
-            let (key, tag) = self.tag(name)?;
-            let Contact { alias, correspondent, .. } = contact(name)?;
+            let (key, tag) = self.tag(&name)?;
+            let Contact { alias, correspondent, .. } = contact(&name)?;
             let (alias, correspondent) = (Address::parse(alias).ok()?, Address::parse(correspondent).ok()?);
             // Else whoever can write a contact could move an address to another alias.
             let is_of_alias = alias.domain() == address.domain()
-                && address.local().strip_suffix(name) == Some(&format!("{}+", alias.local()));
+                && address.local().strip_suffix(&*name) == Some(&format!("{}+", alias.local()));
             let purpose = key.purpose(tag, &alias, &correspondent).filter(|_| is_of_alias)?;
             return Some(Meaning { purpose, alias, correspondent });
         }
@@ -188,10 +188,11 @@ impl ReplyKey {
 }
 
 /// The name by which the correspondent of an address is kept, if it may be of that form.
-pub fn contact_name(address: &Address) -> Option<&str> {
-    let (_, name) = address.local().rsplit_once('+')?;
+pub fn contact_name(address: &Address) -> Option<String> {
+    let local = address.local().to_ascii_lowercase();
+    let (_, name) = local.rsplit_once('+')?;
     let is_name = name.len() == 1 + NAME && name.bytes().all(is_of_tag);
-    is_name.then_some(name)
+    is_name.then(|| name.to_owned())
 }
 
 /// Whether tags are made of it.

@@ -4,7 +4,10 @@ use mail_parser::decoders::{charsets::map::charset_decoder, html::html_to_text};
 
 use super::{TEXT_OCTETS, attachments::Attachments};
 use crate::{
-    body::mime::{Leaf, Leaves, Transfer},
+    body::{
+        decoding::Decoder,
+        mime::{Leaf, Leaves, Transfer},
+    },
     header::{self, HeaderBlock, PartFacts, utf8_or_windows_1252},
     steps,
 };
@@ -78,7 +81,7 @@ fn text_of(leaf: &Leaf, facts: &PartFacts, encoded: &[u8]) -> (String, bool) {
     steps::count(taken.len());
     let decoded = match leaf.transfer {
         Transfer::Base64 => base64(taken),
-        Transfer::QuotedPrintable => quoted_printable(taken),
+        Transfer::QuotedPrintable => Decoder::all(taken, leaf.transfer),
         Transfer::Identity | Transfer::Other => taken.to_vec(),
     };
     let decoder = facts.charset.as_deref().and_then(|charset| charset_decoder(charset.as_bytes()));
@@ -126,25 +129,6 @@ fn base64(encoded: &[u8]) -> Vec<u8> {
     base64_simd::forgiving_decode_to_vec(&digits).unwrap_or_default()
 }
 
-/// Decodes as far as it goes: what is no encoding stands for itself (RFC 2045 section 6.7).
-fn quoted_printable(encoded: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut rest = encoded;
-    while let [first, behind @ ..] = rest {
-        rest = behind;
-        match (first, behind) {
-            (b'=', [b'\r', b'\n', behind @ ..] | [b'\n', behind @ ..]) => rest = behind,
-            (b'=', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or_default();
-                decoded.push((digit(high) * 16 + digit(low)) as u8);
-                rest = behind;
-            }
-            (&byte, _) => decoded.push(byte),
-        }
-    }
-    decoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +149,11 @@ mod tests {
         for (encoded, expected) in
             [("a=\r\nb=\nc=3D=", "abc=="), ("50%=zz =c3=A9", "50%=zz \u{e9}"), ("a =20\r\nb", "a  \r\nb")]
         {
-            assert_eq!(quoted_printable(encoded.as_bytes()), expected.as_bytes(), "{encoded}");
+            assert_eq!(
+                Decoder::all(encoded.as_bytes(), Transfer::QuotedPrintable),
+                expected.as_bytes(),
+                "{encoded}"
+            );
         }
     }
 }

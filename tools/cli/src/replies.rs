@@ -13,14 +13,13 @@ use ses_forwarder::{
         keys::{ReplyKeys, SECRET_OCTETS},
         signed::Purpose,
     },
-    routes::Routes,
 };
 use ses_forwarder_aws::{
     bucket::{Bucket, Precondition},
     call::{Deadline, Persistence},
 };
 
-use crate::{archive, clients::Clients, deployed::Deployed, print};
+use crate::{clients::Clients, deployed::Deployed, print, routes};
 
 /// How long to try.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,14 +60,7 @@ pub async fn contact(
     if !settings.replies {
         bail!("answering is off: deploy the stack with Replies=on");
     }
-    let routes = match archive::get(clients, deployed.bucket()?, &settings.routes_key).await? {
-        None => Routes::default_for(domains, settings.destination_domain.as_deref()),
-        Some(file) => {
-            Routes::parse(&file, domains, settings.destination_domain.as_deref()).map_err(|_| {
-                anyhow::anyhow!("the routes file has errors: ses-forwarder routes check says which")
-            })?
-        }
-    };
+    let routes = routes::of_stack(clients, deployed).await?;
     let bucket = bucket(clients, deployed)?;
     let keys = existing(&bucket).await?.map(|(keys, _)| keys);
     let keys = keys.context("there are no reply keys yet: the first message that is forwarded makes them")?;

@@ -4,8 +4,16 @@
 
 Mail comes in by SMTP and is read from the Maildir of the local stack. Each side also files what it has sent, as
 mail programs do, so a thread is whole only if the ids of both sides are told.
+
+Mail programs file by ids, by the subject, or by both:
+
+- Apple Mail and Thunderbird by References and In-Reply-To: Dovecot's REFS, which looks at no subject.
+- Gmail by References, and only if the subject agrees: REFS and ORDEREDSUBJECT, each by itself.
+- Outlook by Thread-Index and Thread-Topic, which Outlook writes, else by what is answered and the subject.
+- By the standard: REFERENCES, ids first and then the subject (RFC 5256).
 """
 
+import base64
 import os
 import re
 import subprocess
@@ -32,9 +40,11 @@ READER = os.getuid() or 65534
 class Side:
     """Somebody who writes and reads: a mail program with its folder of all mail."""
 
-    def __init__(self, address, domain, come):
+    def __init__(self, address, domain, come, outlook=False):
         self.address = address
         self.domain = domain
+        # Whether it writes Outlook's own fields.
+        self.outlook = outlook
         self.all = []
         # How many messages have come for it.
         self.come = come
@@ -44,7 +54,7 @@ class Side:
         return mail
 
     def write(self, to, text):
-        return self.file(self.letter(to, SUBJECT, text))
+        return self.file(self.letter(to, SUBJECT, text, self.thread_index(b"\1" + os.urandom(21))))
 
     def answer(self, received, text):
         """As RFC 5322 section 3.6.4 says."""
@@ -52,7 +62,15 @@ class Side:
         subject = subject if subject.lower().startswith("re:") else f"Re: {subject}"
         known = [*ids(received, "References"), *ids(received, "Message-ID")]
         thread = f"In-Reply-To: {received['Message-ID'].strip()}\nReferences: {chr(10).join(f' {one}' for one in known)}\n"
+        if received["Thread-Index"]:
+            thread += self.thread_index(base64.b64decode(received["Thread-Index"]) + os.urandom(5))
         return self.file(self.letter(str(received["Reply-To"] or received["From"]), subject, text, thread))
+
+    def thread_index(self, index):
+        """22 octets for a conversation, and 5 more for each answer (MS-OXOMSG section 2.2.1.3)."""
+        if not self.outlook:
+            return ""
+        return f"Thread-Topic: {SUBJECT}\nThread-Index: {base64.b64encode(index).decode()}\n"
 
     def letter(self, to, subject, text, thread=""):
         """By hand: Python's own writer makes encoded-words of ids that are longer than a line."""
@@ -61,19 +79,14 @@ class Side:
         return message_from_string(f"{header}MIME-Version: 1.0\n\n{text}\n", policy=UNTOUCHED)
 
 
-def base_subject(mail):
-    """Without what RFC 5256 section 2.1 takes off: mail services put together only what agrees in this."""
-    subject = " ".join(str(mail["Subject"]).split())
-    return re.sub(r"^(((re|aw|sv|fwd?):|\[[^]]*\])\s*)+", "", subject, flags=re.IGNORECASE)
-
-
 def ids(mail, name):
     """Each once, in order."""
     return list(dict.fromkeys(re.findall(r"<[^>]+>", mail[name] or "")))
 
 
 def threads_of_dovecot(mails):
-    """How many threads the algorithm REFERENCES of RFC 5256 makes of them."""
+    """How many threads each algorithm makes of them."""
+    algorithms = ("REFERENCES", "REFS", "ORDEREDSUBJECT")
     with tempfile.TemporaryDirectory() as folder:
         maildir = Path(folder, "mail")
         for name in ("cur", "new", "tmp", "base"):
@@ -89,21 +102,33 @@ def threads_of_dovecot(mails):
         os.chmod(folder, 0o755)
         if os.getuid() == 0:
             subprocess.run(["chown", "-R", f"{READER}:{READER}", folder], check=True)
+        commands = [f"b THREAD {algorithm} UTF-8 ALL\r\n" for algorithm in algorithms]
         said = subprocess.run(
             ["doveadm", "-c", str(configuration), "exec", "imap"],
-            input="a SELECT INBOX\r\nb THREAD REFERENCES UTF-8 ALL\r\nc LOGOUT\r\n",
+            input="".join(["a SELECT INBOX\r\n", *commands, "c LOGOUT\r\n"]),
             capture_output=True,
             text=True,
             check=False,
             env={"PATH": os.environ["PATH"], "HOME": folder, "USER": "reader"},
         )
-    found = re.search(r"^\* THREAD (.*)$", said.stdout, re.MULTILINE)
-    assert found, said.stdout + said.stderr
+    found = re.findall(r"^\* THREAD (.*)$", said.stdout, re.MULTILINE)
+    assert len(found) == len(algorithms), said.stdout + said.stderr
+    return dict(zip(algorithms, map(outermost, found), strict=True))
+
+
+def outermost(threads):
     depth = count = 0
-    for character in found.group(1):
+    for character in threads:
         count += character == "(" and depth == 0
         depth += {"(": 1, ")": -1}.get(character, 0)
     return count
+
+
+def conversations_of_outlook(mails):
+    """How many there are by Thread-Index and Thread-Topic; mail that lacks one is a conversation of its own."""
+    return len(
+        {(base64.b64decode(mail["Thread-Index"])[:22], mail["Thread-Topic"]) for mail in mails if mail["Thread-Index"]}
+    ) + sum(not mail["Thread-Index"] for mail in mails)
 
 
 class Conversations(unittest.TestCase):
@@ -130,9 +155,9 @@ class Conversations(unittest.TestCase):
         mail = side.answer(to_what, text)
         self.send(side, mail, mail["To"].addresses[0].addr_spec)
 
-    def converse(self, owner_begins, domain_of_jane, domain_of_owner):
-        jane = Side(JANE, domain_of_jane, len(self.stack.mailbox(JANE)))
-        owner = Side(OWNER, domain_of_owner, len(self.stack.mailbox(OWNER)))
+    def converse(self, owner_begins, domain_of_jane, domain_of_owner, outlook=False):
+        jane = Side(JANE, domain_of_jane, len(self.stack.mailbox(JANE)), outlook)
+        owner = Side(OWNER, domain_of_owner, len(self.stack.mailbox(OWNER)), outlook)
         self.send(jane, jane.write(ALIAS, "Hello"), ALIAS)
         newest = self.received(owner)
         if owner_begins:
@@ -152,12 +177,13 @@ class Conversations(unittest.TestCase):
             self.assertNotIn("out.example", str(newest))
         for side in (jane, owner):
             self.assertGreaterEqual(len(side.all), 2 * ROUNDS - 1)
-            self.assertEqual(threads_of_dovecot(side.all), 1, side.address)
-            # By the subject and by ids that are known, as Gmail files; by the message that is answered, as Outlook
-            # does; by either field, as Apple Mail does.
+            threads = threads_of_dovecot(side.all)
+            self.assertEqual(set(threads.values()), {1}, f"{side.address}: {threads}")
+            if outlook:
+                self.assertEqual(conversations_of_outlook(side.all), 1, side.address)
+            # Of a conversation that is deleted but for its newest, either field alone leads to the one before.
             known = set()
             for mail in side.all:
-                self.assertEqual(base_subject(mail), SUBJECT)
                 if known:
                     self.assertTrue(known & {*ids(mail, "References")}, f"{side.address}: {mail.items()}")
                     self.assertTrue(known & {*ids(mail, "In-Reply-To")}, f"{side.address}: {mail.items()}")
@@ -169,6 +195,12 @@ class Conversations(unittest.TestCase):
 
     def test_five_rounds_of_two_customers_of_one_provider(self):
         self.converse(False, "mail.provider.example", "mail.provider.example")
+
+    def test_five_rounds_of_outlook(self):
+        self.converse(False, "mail.example.com", "laptop.out.example", outlook=True)
+
+    def test_five_rounds_of_outlook_that_the_owner_begins(self):
+        self.converse(True, "mail.example.com", "laptop.out.example", outlook=True)
 
     def test_five_rounds_that_the_owner_begins(self):
         self.converse(True, "mail.example.com", "laptop.out.example")

@@ -23,7 +23,7 @@ use aws_lambda_events::event::sqs::SqsMessage;
 use futures_util::{StreamExt, stream};
 use serde_json::value::RawValue;
 use ses_forwarder::{
-    feedback::{About, Event, Feedback, about, address_in},
+    feedback::{About, Event, Feedback, Sending, about, address_in},
     keys::SUSPENDED,
     notification::{self, Record as Received},
     outcome::{DeliveryEvent, DeliveryKind, Outcome, Sent},
@@ -70,6 +70,8 @@ pub(crate) struct Case<'a> {
     new: Vec<DeliveryEvent>,
     /// The destinations of them that no line of the routes names.
     unnamed: BTreeSet<String>,
+    /// The destinations of them that were sent an answer.
+    answered: BTreeSet<String>,
     /// Its authors, where a destination has complained.
     senders: Vec<String>,
 }
@@ -117,8 +119,10 @@ impl Run<'_> {
                     };
                     for event in new {
                         *counts.entry(event.event).or_default() += 1;
-                        let is_told =
-                            event.event == DeliveryKind::Bounced && effect(&event) == Effect::Nothing;
+                        // A refusal of an answer is told to who wrote it, by mail of SES's.
+                        let is_told = event.event == DeliveryKind::Bounced
+                            && !case.answered.contains(&event.destination)
+                            && case.effect(&event) == Effect::Nothing;
                         // Who has a stub knows.
                         if is_told && !(about(&event) == About::Size && stubs.contains(&event.destination)) {
                             let (message_id, day) = (case.message_id.clone(), case.day);
@@ -159,6 +163,7 @@ impl Run<'_> {
             record,
             new: Vec::new(),
             unnamed: BTreeSet::new(),
+            answered: BTreeSet::new(),
             senders: Vec::new(),
         };
         if let Ok(Record { content: Some(outcome), .. }) = &case.record {
@@ -167,8 +172,11 @@ impl Run<'_> {
                 events.filter(|event| !outcome.delivery.contains(event)).collect();
             case.new = new.into_iter().collect();
             case.unnamed = case.heard.iter().flat_map(|heard| unnamed(&heard.feedback, outcome)).collect();
+            let answers = case.heard.iter().filter(|heard| heard.feedback.sending == Sending::Answer);
+            let answered = answers.flat_map(|heard| addressed(&heard.feedback, outcome));
+            case.answered = answered.map(|event| event.destination).collect();
         }
-        if case.new.iter().any(|event| effect(event) == Effect::Sender) {
+        if case.new.iter().any(|event| case.effect(event) == Effect::Sender) {
             case.senders = self.senders(&case).await;
         }
         case
@@ -225,6 +233,7 @@ impl Run<'_> {
 
     /// Adds events to an outcome, and returns those that are new. The error means that they stay in the queue.
     async fn record(&self, case: &mut Case<'_>, held: bool) -> Result<Vec<DeliveryEvent>, ()> {
+        let effects = case.new.iter().any(|event| case.effect(event) != Effect::Nothing);
         let Case { message_id, heard, record, new, .. } = case;
         let record = match record {
             Ok(record) => record,
@@ -244,7 +253,7 @@ impl Run<'_> {
             }
             return if late { Ok(Vec::new()) } else { Err(()) };
         }
-        if !held && new.iter().any(|event| effect(event) != Effect::Nothing) {
+        if !held && effects {
             return Err(());
         }
         let written = record.update(&self.bucket, |known| with_events(known?, new)).await;
@@ -309,29 +318,40 @@ impl Run<'_> {
     }
 }
 
+impl Case<'_> {
+    /// What one of its events suspends.
+    fn effect(&self, event: &DeliveryEvent) -> Effect {
+        effect(event, self.answered.contains(&event.destination))
+    }
+}
+
 /// The events of a message that count for holding mail.
 fn noted<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Noted<'c>> {
     case.new.iter().map(|event| Noted {
         event,
         message_id: &case.message_id,
         unnamed: case.unnamed.contains(&event.destination),
+        answer: case.answered.contains(&event.destination),
         senders: &case.senders,
     })
 }
 
 /// The destinations of a send that no line of the routes names.
 fn unnamed(feedback: &Feedback, outcome: &Outcome) -> Vec<String> {
+    let Sending::Forwarded { unnamed } = &feedback.sending else { return Vec::new() };
     let sent = outcome.sent.iter().find(|sent| sent.message_id == feedback.sent_id);
     let named = |place: &usize| sent.and_then(|sent| sent.destinations.get(*place)).cloned();
-    feedback.unnamed.iter().filter_map(named).collect()
+    unnamed.iter().filter_map(named).collect()
 }
 
 /// The events by the addresses that the message was sent to: SES may write them in another case, and names the
 /// last one of a destination that forwards in its turn. One that is about nobody it was sent to is left out.
 fn addressed(feedback: &Feedback, outcome: &Outcome) -> Vec<DeliveryEvent> {
+    let is_answer = feedback.sending == Sending::Answer;
+    let alike = outcome.sent.iter().filter(|sent| sent.alias.is_some() == is_answer);
     let of_send = |sent: &&Sent| !feedback.sent_id.is_empty() && sent.message_id == feedback.sent_id;
-    let sends: Vec<&Sent> = outcome.sent.iter().filter(of_send).collect();
-    let sends = if sends.is_empty() { outcome.sent.iter().collect() } else { sends };
+    let sends: Vec<&Sent> = alike.clone().filter(of_send).collect();
+    let sends = if sends.is_empty() { alike.collect() } else { sends };
     let sent_to: BTreeSet<&str> =
         sends.iter().flat_map(|sent| &sent.destinations).map(String::as_str).collect();
     let events = feedback.events.iter().filter_map(|event| {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use common::{FUNCTION, arm, forwarded, no_failures, notices, stack, stack_with};
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::{End, Event};
-use ses_forwarder_local_stack::Stack;
+use ses_forwarder_local_stack::{SentMail, Stack};
 
 const SUSPENDED: &str = "state/destinations.json";
 
@@ -333,4 +333,61 @@ async fn who_did_not_take_a_message_for_its_size_gets_a_stub_once() {
         assert_eq!(stub.starts_with("X-Forwarder-Stub: too-large-for-mailbox\r\n"), stubs == 1, "{stub}");
         assert!(stack.published()[0].text.contains("It refused a message as too large."));
     }
+}
+
+const OWNER: &str = "info@out.example";
+
+/// Mail of somebody's for an alias, and its owner's answer to it.
+async fn answer(stack: &Stack, name: &str) -> String {
+    let from = format!("{name}@example.com");
+    let letter = format!("From: {from}\r\nTo: info@in.example\r\nSubject: Hello\r\n\r\nHi\r\n");
+    let id = stack.send(Some(&from), &["info@in.example"], letter.as_bytes()).await.unwrap();
+    stack.settled(&id).await;
+    let signed = forwarded(stack).pop().unwrap().from;
+    let answer = format!("From: {OWNER}\r\nTo: {signed}\r\nSubject: Re: Hello\r\n\r\nHello\r\n");
+    let id = stack.send(Some(OWNER), &[&signed], answer.as_bytes()).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned, "{}", stack.story(&id));
+    heard(stack, &id).await;
+    id
+}
+
+#[tokio::test]
+async fn who_refuses_an_answer_is_not_suspended_and_its_author_alone_is_told() {
+    let stack = stack_with(&[("Replies", "on")]).await;
+    arm(&stack, "ses:Deliver(jane@)=bounce*1");
+    let id = answer(&stack, "jane").await;
+    let outcome = stack.outcome(&id).await.unwrap();
+    assert_eq!(
+        (&outcome["status"], &outcome["sent"][0]["alias"]),
+        (&json!("forwarded"), &json!("info@in.example"))
+    );
+    let bounced = ("jane@example.com".to_owned(), "bounced".to_owned(), json!("5.1.1"));
+    assert_eq!(delivery(&stack, &id).await, [bounced]);
+    let report = loop {
+        let is_report = |mail: &SentMail| mail.raw.windows(13).any(|part| part == b"MAILER-DAEMON");
+        if let Some(report) = forwarded(&stack).into_iter().find(is_report) {
+            break report;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    assert_eq!(report.destinations, [OWNER]);
+    stack.emptied().await;
+    assert_eq!((stack.published().len(), suspended(&stack).await), (0, Value::Null));
+}
+
+#[tokio::test]
+async fn a_complaint_of_an_answer_holds_those_of_its_author() {
+    let stack = stack_with(&[("Replies", "on")]).await;
+    arm(&stack, "ses:Deliver(jane@)=complaint*1");
+    answer(&stack, "jane").await;
+    let told = stack.published();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].text.contains("called a message of info@out.example spam (abuse)"), "{told:?}");
+    later(&stack);
+    let held = answer(&stack, "jane").await;
+    let outcome = stack.outcome(&held).await.unwrap();
+    assert_eq!((&outcome["status"], &outcome["reason"]), (&json!("held"), &json!("complaint")), "{outcome}");
+    let bob = answer(&stack, "bob").await;
+    assert_eq!(stack.outcome(&bob).await.unwrap()["status"], "forwarded");
+    assert_eq!(stack.published().len(), 1, "it is told once");
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use ses_forwarder::{
     address::Address,
     decision::{Decision, Policy, judge},
-    feedback::is_refused,
+    feedback::{is_refused, lacks_stub},
     notification::{Notification, Verdict},
     outcome::{Outcome, Status},
 };
@@ -147,15 +147,4 @@ impl Asked {
 /// Whether a message has been forwarded.
 pub(crate) fn is_forwarded(earlier: Option<&Outcome>) -> bool {
     earlier.is_some_and(|outcome| outcome.status == Status::Forwarded)
-}
-
-/// Whether a destination was sent the message itself, and no stub of it.
-fn lacks_stub(outcome: &Outcome, destination: &str) -> bool {
-    let of = |stub: bool| {
-        outcome
-            .sent
-            .iter()
-            .any(|sent| sent.stub == stub && sent.destinations.iter().any(|to| to == destination))
-    };
-    of(false) && !of(true)
 }

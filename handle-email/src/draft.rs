@@ -10,6 +10,7 @@ use ses_forwarder::{
     delivery::Delivery,
     domains::Domains,
     header::{self, AnswerHeader, HeaderBlock, Rewrite, Rewritten},
+    outcome::Sent,
     replies::Replies,
     routes::{Routes, replies::ReplyRules},
     sends::{MAX_DESTINATIONS, Send, sends},
@@ -47,16 +48,45 @@ pub(crate) struct AnswerSend<'a> {
     pub(crate) private: Vec<Address>,
 }
 
+/// What one destination gets of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Share {
+    /// The alias that it goes out from, if it is an answer.
+    pub(crate) alias: Option<String>,
+    pub(crate) destination: String,
+}
+
 /// One send of a message.
 pub(crate) enum Outbound<'a> {
     Forward(Send),
     Answer(AnswerSend<'a>),
 }
 
+impl Share {
+    pub(crate) fn forwarded(destination: String) -> Share {
+        Share { alias: None, destination }
+    }
+
+    /// All of a send.
+    pub(crate) fn of(sent: &Sent) -> impl Iterator<Item = Share> {
+        sent.destinations
+            .iter()
+            .map(|destination| Share { alias: sent.alias.clone(), destination: destination.clone() })
+    }
+}
+
 impl Outbound<'_> {
     /// Whether a stub may stand in for it: it tells where the owner keeps mail, so not where an answer goes.
     pub(crate) fn may_be_stub(&self) -> bool {
         matches!(self, Outbound::Forward(_))
+    }
+
+    /// The alias that it goes out from, if it is an answer.
+    pub(crate) fn alias(&self) -> Option<String> {
+        match self {
+            Outbound::Forward(_) => None,
+            Outbound::Answer(answer) => Some(answer.alias.to_string()),
+        }
     }
 
     pub(crate) fn destinations(&self) -> Vec<String> {
@@ -68,6 +98,15 @@ impl Outbound<'_> {
 }
 
 impl<'a> AnswerSend<'a> {
+    /// What each correspondent gets.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = Share> {
+        self.correspondents.iter().map(|correspondent| self.share(correspondent))
+    }
+
+    fn share(&self, correspondent: &Address) -> Share {
+        Share { alias: Some(self.alias.to_string()), destination: correspondent.to_string() }
+    }
+
     /// The answers of a message by alias, each to as many as a send takes.
     pub(crate) fn of(
         answers: Vec<Answer>,
@@ -119,9 +158,9 @@ impl<'a> Draft<'a> {
     }
 
     /// The sends to those who have to have it, and do not.
-    pub(crate) fn missing(&self, needless: &HashSet<String>) -> Vec<Outbound<'a>> {
+    pub(crate) fn missing(&self, needless: &HashSet<Share>) -> Vec<Outbound<'a>> {
         let named = header::named(self.block, self.how.deliveries);
-        let is_sent = |destination: &str| needless.contains(destination);
+        let is_sent = |destination: &str| needless.contains(&Share::forwarded(destination.to_owned()));
         let sends = match self.how.replies {
             None => sends(self.how.deliveries, &named, self.domains, is_sent),
             Some(_) => {
@@ -133,9 +172,10 @@ impl<'a> Draft<'a> {
             }
         };
         let answers = self.answers.iter().filter_map(|answer| {
-            let mut answer = answer.clone();
-            answer.correspondents.retain(|address| !is_sent(&address.to_string()));
-            (!answer.correspondents.is_empty()).then_some(Outbound::Answer(answer))
+            let lacks_it = |correspondent: &&Address| !needless.contains(&answer.share(correspondent));
+            let correspondents: Vec<_> = answer.correspondents.iter().filter(lacks_it).cloned().collect();
+            let any = !correspondents.is_empty();
+            any.then(|| Outbound::Answer(AnswerSend { correspondents, ..answer.clone() }))
         });
         sends.into_iter().map(Outbound::Forward).chain(answers).collect()
     }

@@ -11,7 +11,8 @@ use ses_forwarder::{
     body::Recoding,
     decision::{Decision, judge, may_be_told},
     delivery::{self, Delivery, Reason},
-    delivery_report, feedback,
+    delivery_report,
+    feedback::{self, Sending},
     header::{self, HeaderFacts, Rewrite, Rewritten},
     notification::{Notification, Verdict},
     outcome::{self, INCOMPLETE, Outcome, Refusal, Sent, Status},
@@ -32,7 +33,7 @@ use time::OffsetDateTime;
 use crate::{
     Failure, Handler, Invocation,
     asked::{Asked, StubRequest, is_forwarded},
-    draft::{AnswerSend, Draft, Outbound},
+    draft::{AnswerSend, Draft, Outbound, Share},
     holding,
 };
 
@@ -73,8 +74,8 @@ pub(crate) struct Ending {
 /// What counts for some destinations of a message.
 #[derive(Debug)]
 struct Waiting {
-    /// Those who have to wait, unless they have it, and why.
-    held: Vec<(String, &'static str)>,
+    /// What has to wait, unless it was sent, and why.
+    held: Vec<(Share, &'static str)>,
     /// Those that no line of the routes names.
     unnamed: HashSet<String>,
 }
@@ -350,7 +351,7 @@ impl Handler {
                 let released = asked.released_from(message.notification, &self.settings.policy, earlier);
                 outcome.released = outcome.released.max(released);
                 let senders = senders(message.notification, &facts);
-                let held = holding::held(&suspended, &deliveries, &senders);
+                let held = holding::held(&suspended, &deliveries, &draft.answers, &senders);
                 let unnamed = unnamed(&routes, &deliveries, &destinations);
                 outcome.reencoded = draft.recoding.is_some();
                 let correspondents = draft.answers.iter().flat_map(|answer| &answer.correspondents);
@@ -469,13 +470,15 @@ impl Handler {
         let reason = outcome.reason.take();
         // Of stubs, all: who has the message is to get one all the same.
         let accepted = outcome.sent.iter().filter(|sent| sent.stub || draft.stubs.is_none());
-        let mut needless: HashSet<String> = accepted.flat_map(|sent| &sent.destinations).cloned().collect();
+        let mut needless: HashSet<Share> = accepted.flat_map(Share::of).collect();
         if let Asked::Resume(resumed) = asked
             && feedback::is_refused(&outcome, resumed)
         {
-            needless.retain(|destination| !destination.eq_ignore_ascii_case(resumed));
+            needless.retain(|Share { alias, destination }| {
+                alias.is_some() || !destination.eq_ignore_ascii_case(resumed)
+            });
         }
-        held.retain(|(destination, _)| needless.insert(destination.clone()));
+        held.retain(|(share, _)| needless.insert(share.clone()));
         let mut missing = draft.missing(&needless).into_iter().enumerate().peekable();
         while let Some((number, outbound)) = missing.next() {
             let destinations = outbound.destinations();
@@ -502,16 +505,16 @@ impl Handler {
                 continue;
             }
             let configuration_set = self.settings.configuration_set.as_deref();
-            let tags = match &outbound {
-                Outbound::Forward(_) => {
+            let alias = outbound.alias();
+            let sending = match alias {
+                Some(_) => Sending::Answer,
+                None => {
                     let places = destinations.iter().enumerate();
                     let places = places.filter(|(_, one)| unnamed.contains(*one)).map(|(place, _)| place);
-                    let places: Vec<usize> = places.collect();
-                    feedback::tags(&message.notification.message_id, message.received.date(), &places)
+                    Sending::Forwarded { unnamed: places.collect() }
                 }
-                // What becomes of an answer is told to who wrote it.
-                Outbound::Answer(_) => Vec::new(),
             };
+            let tags = feedback::tags(&message.notification.message_id, message.received.date(), &sending);
             let envelope = Envelope {
                 from: &from,
                 to: &destinations,
@@ -543,7 +546,7 @@ impl Handler {
             };
             match sent {
                 Ok((message_id, stub)) => {
-                    outcome.sent.push(Sent { message_id, destinations, stub });
+                    outcome.sent.push(Sent { message_id, destinations, stub, alias });
                     outcome.forward_millis = message.age();
                     if missing.peek().is_some() {
                         // The claim goes on. The last record tells of this send too; that one has to be

@@ -21,6 +21,8 @@ use ses_forwarder_aws::{
 // Unlike the standard library's, tests can set this clock forward.
 use tokio::time::Instant;
 
+use crate::draft::{AnswerSend, Share};
+
 /// How long to ask: what is left of the invocation is for the message.
 const PATIENCE: Duration = ATTEMPT;
 
@@ -90,23 +92,28 @@ async fn fetch(bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, CallE
     })
 }
 
-/// The destinations of a message that have to wait, each with the reason.
+/// The copies of a message that have to wait, each with the reason.
 pub(crate) fn held(
     suspended: &Suspended,
     deliveries: &[Delivery],
+    answers: &[AnswerSend<'_>],
     senders: &[String],
-) -> Vec<(String, &'static str)> {
+) -> Vec<(Share, &'static str)> {
     if suspended.destinations.is_empty() {
         return Vec::new();
     }
-    let mut held: Vec<(String, &'static str)> = Vec::new();
-    for destination in deliveries.iter().flat_map(|delivery| &delivery.destinations) {
-        let destination = destination.to_string();
-        let reason = suspended.holds(&destination, senders.iter().map(String::as_str));
+    let senders = || senders.iter().map(String::as_str);
+    let destinations = deliveries.iter().flat_map(|delivery| &delivery.destinations);
+    let forwarded = destinations.map(|destination| Share::forwarded(destination.to_string()));
+    let forwarded = forwarded.map(|share| (suspended.holds(&share.destination, senders()), share));
+    let answers = answers.iter().flat_map(AnswerSend::shares);
+    let answers = answers.map(|share| (suspended.holds_answers(&share.destination, senders()), share));
+    let mut held: Vec<(Share, &'static str)> = Vec::new();
+    for (reason, share) in forwarded.chain(answers) {
         if let Some(reason) = reason
-            && !held.iter().any(|(known, _)| *known == destination)
+            && !held.iter().any(|(known, _)| *known == share)
         {
-            held.push((destination, reason));
+            held.push((share, reason));
         }
     }
     held

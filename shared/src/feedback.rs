@@ -3,8 +3,8 @@
 //! puts them on a queue.
 //!
 //! Each send carries tags: the messageId of the message that came in and the day it came on, so that an
-//! event leads to the outcome of that message, and which of its destinations nobody has named. An event about
-//! other mail has no such tags.
+//! event leads to the outcome of that message, which of its destinations nobody has named, and whether it is an
+//! answer from an alias. An event about other mail has no such tags.
 //!
 //! Reading is tolerant as with notifications: a field that is absent or odd loses what it would have told and
 //! nothing else. What an event says may be untrue (a destination's server words its refusal as it likes), so
@@ -25,7 +25,7 @@ use time::{Date, Month, OffsetDateTime, UtcOffset, format_description::well_know
 
 use crate::{
     notification::is_message_id,
-    outcome::{DeliveryEvent, DeliveryKind, Outcome},
+    outcome::{DeliveryEvent, DeliveryKind, Outcome, Sent},
 };
 
 /// Tag of a send: SES's messageId of the message that came in.
@@ -38,24 +38,43 @@ pub const DAY_TAG: &str = "forwarder-day";
 /// between them; absent where there are none.
 pub const UNNAMED_TAG: &str = "forwarder-unnamed";
 
+/// Tag of a send: that it is an answer from an alias; absent where it is not.
+pub const ANSWER_TAG: &str = "forwarder-answer";
+
 /// Code of a message that SES has accepted and then found a virus in, so that nobody gets it.
 pub const REJECTED: &str = "Rejected";
 
 /// Longest code that is kept, in octets. SES's own words have up to 24.
 const CODE_MAX: usize = 40;
 
+/// What goes out in a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sending {
+    /// Forwarded mail.
+    Forwarded {
+        /// Which of its destinations no line of the routes names, from 0.
+        unnamed: Vec<usize>,
+    },
+    /// An answer from an alias.
+    Answer,
+}
+
 /// The tags of a send. Empty for an id that no tag can hold: tags are ASCII letters, digits, `_` and `-`.
 /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html>
-pub fn tags(message_id: &str, day: Date, unnamed: &[usize]) -> Vec<(&'static str, String)> {
+pub fn tags(message_id: &str, day: Date, sending: &Sending) -> Vec<(&'static str, String)> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if !message_id.bytes().all(allowed) {
         return Vec::new();
     }
     let day = format!("{:04}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day());
     let mut tags = vec![(MESSAGE_TAG, message_id.to_owned()), (DAY_TAG, day)];
-    if !unnamed.is_empty() {
-        let places: Vec<String> = unnamed.iter().map(ToString::to_string).collect();
-        tags.push((UNNAMED_TAG, places.join("-")));
+    match sending {
+        Sending::Forwarded { unnamed } if unnamed.is_empty() => {}
+        Sending::Forwarded { unnamed } => {
+            let places: Vec<String> = unnamed.iter().map(ToString::to_string).collect();
+            tags.push((UNNAMED_TAG, places.join("-")));
+        }
+        Sending::Answer => tags.push((ANSWER_TAG, "yes".to_owned())),
     }
     tags
 }
@@ -78,8 +97,8 @@ pub struct Feedback {
     pub day: Date,
     /// The id that SES gave to the send; empty where the event lacks it.
     pub sent_id: String,
-    /// Which of the send's destinations no line of the routes names, from 0.
-    pub unnamed: Vec<usize>,
+    /// What was sent.
+    pub sending: Sending,
     /// One for each destination that it is about, its address as SES writes it.
     pub events: Vec<DeliveryEvent>,
 }
@@ -176,8 +195,14 @@ fn read(detail: &Value, now: OffsetDateTime) -> Result<Feedback, String> {
         return Err("it names nobody".to_owned());
     }
     let sent_id = mail["messageId"].as_str().unwrap_or_default().to_owned();
-    let unnamed = tag(UNNAMED_TAG).unwrap_or_default().split('-').flat_map(str::parse).collect();
-    Ok(Feedback { message_id: message_id.to_owned(), day, sent_id, unnamed, events })
+    let sending = match tag(ANSWER_TAG) {
+        Some(_) => Sending::Answer,
+        None => {
+            let unnamed = tag(UNNAMED_TAG).unwrap_or_default().split('-').flat_map(str::parse).collect();
+            Sending::Forwarded { unnamed }
+        }
+    };
+    Ok(Feedback { message_id: message_id.to_owned(), day, sent_id, sending, events })
 }
 
 /// SES's word where it says more than the status does, else the status, else SES's word for the kind. The
@@ -257,15 +282,33 @@ pub fn state<'a>(outcome: &'a Outcome, destination: &str) -> Option<&'a Delivery
 }
 
 /// Whether a destination has refused each copy of a message that it was sent, so that it does not have it:
-/// it has refused one for each that SES has accepted.
+/// it has refused one for each that SES has accepted. Whom only an answer went to is none: whoever wrote that is
+/// told.
 pub fn is_refused(outcome: &Outcome, destination: &str) -> bool {
-    let is_it = |address: &str| address.eq_ignore_ascii_case(destination);
-    let copies =
-        outcome.sent.iter().filter(|sent| sent.destinations.iter().any(|address| is_it(address))).count();
-    let refusals = outcome.delivery.iter();
-    let refusals =
-        refusals.filter(|event| event.event == DeliveryKind::Bounced && is_it(&event.destination)).count();
-    copies > 0 && refusals >= copies
+    let copies = sends_to(outcome, destination).count();
+    let refusals = outcome.delivery.iter().filter(|event| {
+        event.event == DeliveryKind::Bounced && event.destination.eq_ignore_ascii_case(destination)
+    });
+    copies > 0 && refusals.count() >= copies && !is_only_answered(outcome, destination)
+}
+
+/// Whether all that a destination was sent of a message are answers.
+pub fn is_only_answered(outcome: &Outcome, destination: &str) -> bool {
+    let mut sends = sends_to(outcome, destination).peekable();
+    sends.peek().is_some() && sends.all(|sent| sent.alias.is_some())
+}
+
+/// Whether a destination was forwarded the message itself, and no stub of it.
+pub fn lacks_stub(outcome: &Outcome, destination: &str) -> bool {
+    let mut forwarded = sends_to(outcome, destination).filter(|sent| sent.alias.is_none()).peekable();
+    forwarded.peek().is_some() && forwarded.all(|sent| !sent.stub)
+}
+
+fn sends_to<'a>(outcome: &'a Outcome, destination: &str) -> impl Iterator<Item = &'a Sent> {
+    outcome
+        .sent
+        .iter()
+        .filter(move |sent| sent.destinations.iter().any(|one| one.eq_ignore_ascii_case(destination)))
 }
 
 /// The destinations that did not take a message for its size, each with the code: of those that got the message
@@ -275,11 +318,7 @@ pub fn lacking_stubs(outcome: &Outcome) -> BTreeMap<&str, &str> {
         .delivery
         .iter()
         .filter(|event| event.event == DeliveryKind::Bounced && about(event) == About::Size);
-    let has = |destination: &str, stub: bool| {
-        let mut sent = outcome.sent.iter().filter(|sent| sent.stub == stub);
-        sent.any(|sent| sent.destinations.iter().any(|one| one.eq_ignore_ascii_case(destination)))
-    };
-    let lacking = too_large.filter(|event| has(&event.destination, false) && !has(&event.destination, true));
+    let lacking = too_large.filter(|event| lacks_stub(outcome, &event.destination));
     lacking.map(|event| (&*event.destination, event.code.as_deref().unwrap_or_default())).collect()
 }
 
@@ -485,7 +524,7 @@ mod tests {
             outcome.sent.push(Sent {
                 message_id: copy.to_string(),
                 destinations: vec!["a@out.example".to_owned()],
-                stub: false,
+                ..Sent::default()
             });
         }
         for (second, event) in events {
@@ -520,17 +559,46 @@ mod tests {
     }
 
     #[test]
+    fn whom_an_answer_went_to_is_no_destination() {
+        let too_large = |alias: &[Option<&str>], stub: bool| {
+            let mut outcome = outcome(alias.len(), &[(1, DeliveryKind::Bounced), (2, DeliveryKind::Bounced)]);
+            outcome.delivery.iter_mut().for_each(|event| event.code = Some("5.2.3".to_owned()));
+            for (sent, alias) in outcome.sent.iter_mut().zip(alias) {
+                (sent.alias, sent.stub) = (alias.map(str::to_owned), stub);
+            }
+            let lacking = lacking_stubs(&outcome).len();
+            let holds =
+                [is_only_answered, is_refused, lacks_stub].map(|holds| holds(&outcome, "a@OUT.example"));
+            assert_eq!(holds[2], lacking == 1);
+            holds
+        };
+        let info = Some("info@in.example");
+        assert_eq!(too_large(&[info], false), [true, false, false]);
+        assert_eq!(too_large(&[info, None], false), [false, true, true]);
+        assert_eq!(too_large(&[None], false), [false, true, true]);
+        assert_eq!(too_large(&[None], true), [false, true, false]);
+        assert_eq!(too_large(&[], false), [false, false, false]);
+    }
+
+    #[test]
     fn tags_are_what_ses_takes_and_read_back() {
         let day = Date::from_calendar_date(2026, Month::January, 2).unwrap();
-        let tags = tags("m1-x_2", day, &[]);
+        let forwarded = |unnamed: &[usize]| Sending::Forwarded { unnamed: unnamed.to_vec() };
+        let tags = tags("m1-x_2", day, &forwarded(&[]));
         assert_eq!(tags, [(MESSAGE_TAG, "m1-x_2".to_owned()), (DAY_TAG, "2026-01-02".to_owned())]);
         assert_eq!(super::day(&tags[1].1), Some(day));
-        assert_eq!(super::tags("a.b", day, &[1]), []);
-        assert_eq!(super::tags("m1", day, &[0, 3, 49])[2], (UNNAMED_TAG, "0-3-49".to_owned()));
-        let tagged = event("Delivery", "delivery", &json!({"recipients": ["a@out.example"]}))
-            .replace("\"forwarder-day\"", "\"forwarder-unnamed\":[\"0-3-49-x-\"],\"forwarder-day\"");
-        let Some(Event::Feedback(feedback)) = Feedback::read(&tagged, at(0)) else { panic!("{tagged}") };
-        assert_eq!(feedback.unnamed, [0, 3, 49]);
+        assert_eq!(super::tags("a.b", day, &forwarded(&[1])), []);
+        for (sending, name, value, told) in [
+            (forwarded(&[0, 3, 49]), UNNAMED_TAG, "0-3-49", "0-3-49-x-"),
+            (Sending::Answer, ANSWER_TAG, "yes", "yes"),
+        ] {
+            assert_eq!(super::tags("m1", day, &sending)[2], (name, value.to_owned()));
+            let more = format!("\"{name}\":[\"{told}\"],\"forwarder-day\"");
+            let tagged = event("Delivery", "delivery", &json!({"recipients": ["a@out.example"]}))
+                .replace("\"forwarder-day\"", &more);
+            let Some(Event::Feedback(feedback)) = Feedback::read(&tagged, at(0)) else { panic!("{tagged}") };
+            assert_eq!(feedback.sending, sending);
+        }
     }
 
     proptest! {

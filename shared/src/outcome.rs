@@ -232,7 +232,7 @@ impl From<delivery::LeftOut> for LeftOut {
 }
 
 /// One accepted send.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
     /// The id SES gave the outgoing message; empty if its answer broke off before that.
@@ -242,6 +242,9 @@ pub struct Sent {
     /// Whether a [`stub`](crate::stub) was sent in place of the message; absent where it was not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stub: bool,
+    /// The alias that it went out from, as an answer; absent where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 /// One bounce that SES sent to the sender.
@@ -318,7 +321,7 @@ mod tests {
     }
 
     fn send(id: &str, to: &str) -> Sent {
-        Sent { message_id: id.to_owned(), destinations: vec![to.to_owned()], stub: false }
+        Sent { message_id: id.to_owned(), destinations: vec![to.to_owned()], ..Sent::default() }
     }
 
     /// Few values of everything, so that two records are often alike in some of it.
@@ -344,7 +347,7 @@ mod tests {
                 let sent = sends.into_iter().map(|(message_id, destinations)| Sent {
                     message_id,
                     destinations,
-                    stub: false,
+                    ..Sent::default()
                 });
                 let delivery = events.into_iter().map(|(at, destination, code)| DeliveryEvent {
                     at: second(at),

@@ -111,6 +111,8 @@ pub struct Noted<'a> {
     pub message_id: &'a str,
     /// Whether no line of the routes names the destination.
     pub unnamed: bool,
+    /// Whether it was sent an answer from an alias.
+    pub answer: bool,
     /// The message's authors and its envelope sender, for a complaint.
     pub senders: &'a [String],
 }
@@ -126,13 +128,22 @@ pub enum Effect {
     Sender,
 }
 
-/// What an event suspends. A refusal for what is in a message, or for its size, suspends nobody.
-pub fn effect(event: &DeliveryEvent) -> Effect {
+/// What an event suspends. A refusal for what is in a message, or for its size, suspends nobody, and neither does one
+/// of an answer, as whoever wrote that is told.
+pub fn effect(event: &DeliveryEvent, answer: bool) -> Effect {
     match (event.event, about(event)) {
+        (DeliveryKind::Complained, _) if answer => Effect::Sender,
+        _ if answer => Effect::Nothing,
         (DeliveryKind::Bounced, About::Destination | About::Suppressed)
         | (DeliveryKind::Complained, About::Suppressed) => Effect::Destination,
         (DeliveryKind::Complained, _) => Effect::Sender,
         _ => Effect::Nothing,
+    }
+}
+
+impl Destination {
+    fn complained_of<'a>(&self, senders: impl IntoIterator<Item = &'a str>) -> bool {
+        senders.into_iter().any(|sender| self.senders.contains_key(&key(sender)))
     }
 }
 
@@ -147,8 +158,18 @@ impl Suspended {
         if known.suspended.is_some() {
             return Some(SUSPENDED);
         }
-        let complained = senders.into_iter().any(|sender| known.senders.contains_key(&key(sender)));
-        complained.then_some(COMPLAINT)
+        known.complained_of(senders).then_some(COMPLAINT)
+    }
+
+    /// Why an answer of one of these senders is held for a correspondent; `None` if it is not. Who refuses forwarded
+    /// mail may take it, and if not, whoever wrote it is told.
+    pub fn holds_answers<'a>(
+        &self,
+        correspondent: &str,
+        senders: impl IntoIterator<Item = &'a str>,
+    ) -> Option<&'static str> {
+        let known = self.destinations.get(&key(correspondent))?;
+        known.complained_of(senders).then_some(COMPLAINT)
     }
 
     /// Whether a refusal by a destination is known that came within a day of this time.
@@ -163,10 +184,13 @@ impl Suspended {
     /// refusal. An event from before the destination was resumed can't be told from a new one, so it suspends
     /// again.
     pub fn note(&mut self, noted: &Noted<'_>) {
-        let Noted { event, message_id, unnamed, senders } = *noted;
-        if !matches!(event.event, DeliveryKind::Bounced | DeliveryKind::Complained)
-            || event.destination.len() > ADDRESS_MAX
-        {
+        let Noted { event, message_id, unnamed, answer, senders } = *noted;
+        let counts = match event.event {
+            DeliveryKind::Bounced => !answer,
+            DeliveryKind::Complained => true,
+            DeliveryKind::Delivered | DeliveryKind::Delayed => false,
+        };
+        if !counts || event.destination.len() > ADDRESS_MAX {
             return;
         }
         let cause = Cause {
@@ -177,7 +201,7 @@ impl Suspended {
             telling: None,
         };
         let known = self.destinations.entry(key(&event.destination)).or_default();
-        match effect(event) {
+        match effect(event, answer) {
             Effect::Destination => {
                 known.unnamed = unnamed;
                 known.suspended.get_or_insert_with(|| cause.clone());
@@ -299,7 +323,7 @@ mod tests {
 
     fn note(state: &mut Suspended, event: &DeliveryEvent, unnamed: bool) {
         let senders = ["jane@x.example".to_owned()];
-        state.note(&Noted { event, message_id: "m1", unnamed, senders: &senders });
+        state.note(&Noted { event, message_id: "m1", unnamed, answer: false, senders: &senders });
     }
 
     #[test]
@@ -327,6 +351,36 @@ mod tests {
             state.resume("ANN@out.example");
             assert_eq!(state.holds("ann@out.example", jane), None);
         }
+    }
+
+    #[test]
+    fn an_answer_suspends_nobody_and_who_complains_of_one_gets_no_more_of_its_author() {
+        use DeliveryKind::{Bounced, Complained, Delayed};
+        let (ann, bob) = (["Ann@out.example"], ["bob@out.example"]);
+        for (kind, code, from_ann) in [
+            (Bounced, "5.1.1", None),
+            (Bounced, "OnAccountSuppressionList", None),
+            (Delayed, "4.4.1", None),
+            (Complained, "abuse", Some(COMPLAINT)),
+            (Complained, "OnAccountSuppressionList", Some(COMPLAINT)),
+        ] {
+            let mut state = Suspended::default();
+            let (event, senders) = (event("Jane@x.example", kind, code, 1), ann.map(str::to_owned));
+            let senders = &senders;
+            state.note(&Noted { event: &event, message_id: "m1", unnamed: false, answer: true, senders });
+            assert_eq!(state.holds_answers("jane@X.example", ann), from_ann, "{kind:?} {code}");
+            assert_eq!(state.holds("jane@x.example", ann), from_ann, "{kind:?} {code}");
+            assert_eq!(state.holds("jane@x.example", bob), None, "{kind:?} {code}");
+            assert!(!state.knows("jane@x.example", at(1)));
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_to_who_refuses_forwarded_mail() {
+        let mut state = Suspended::default();
+        note(&mut state, &event("ann@out.example", DeliveryKind::Bounced, "5.1.1", 1), false);
+        assert_eq!(state.holds_answers("ann@out.example", ["jane@x.example"]), None);
+        assert_eq!(state.holds("ann@out.example", ["jane@x.example"]), Some(SUSPENDED));
     }
 
     #[test]

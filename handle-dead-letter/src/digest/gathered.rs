@@ -7,8 +7,8 @@ use std::{
 
 use ses_forwarder::{
     delivery::Reason,
-    feedback::is_refused,
-    outcome::{DeliveryKind, Outcome, Status},
+    feedback::{is_only_answered, is_refused},
+    outcome::{DeliveryEvent, DeliveryKind, Outcome, Status},
 };
 use time::{Date, Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -216,7 +216,12 @@ fn entries(outcome: &Outcome, day: Date, from: OffsetDateTime) -> Vec<Entry> {
             let mut stubs = outcome.sent.iter().filter(|sent| sent.stub);
             stubs.any(|sent| sent.destinations.contains(destination)) && !is_refused(outcome, destination)
         };
-        let bounces = outcome.delivery.iter().filter(|event| is_bounce(event.event));
+        // Who wrote an answer is told of its bounce.
+        let is_told = |event: &&DeliveryEvent| {
+            event.event == DeliveryKind::Bounced && is_only_answered(outcome, &event.destination)
+        };
+        let bounces =
+            outcome.delivery.iter().filter(|event| is_bounce(event.event)).filter(|event| !is_told(event));
         let recent = bounces.filter(|event| event.at >= from - LATE && !has_stub(&event.destination));
         let of_destination: BTreeMap<&str, _> = recent.map(|event| (&*event.destination, event)).collect();
         for (destination, event) in of_destination.into_iter().take(OF_A_MESSAGE) {
@@ -243,7 +248,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use ses_forwarder::{
         notification::Notification,
-        outcome::{DeliveryEvent, Failure, LeftOut, Sent},
+        outcome::{Failure, LeftOut, Sent},
     };
 
     use super::*;
@@ -288,7 +293,9 @@ mod tests {
             message_id: "s".to_owned(),
             destinations: vec!["info@out.example".to_owned()],
             stub,
+            alias: None,
         };
+        let answer = || Sent { alias: Some("info@in.example".to_owned()), ..sent(false) };
         let refused = Failure { code: "MessageRejected".to_owned(), message: String::new() };
         let late = -2 * 60 * 60;
         for (outcome, expected) in [
@@ -349,6 +356,14 @@ mod tests {
                 vec![line(Kind::Bounced, "called spam", "info@out.example", resume())],
             ),
             (forwarded(vec![event(DeliveryKind::Bounced, None, late)]), vec![]),
+            (
+                Outcome { sent: vec![answer()], ..forwarded(vec![event(DeliveryKind::Bounced, None, 0)]) },
+                vec![],
+            ),
+            (
+                Outcome { sent: vec![answer()], ..forwarded(vec![event(DeliveryKind::Complained, None, 0)]) },
+                vec![line(Kind::Bounced, "called spam", "info@out.example", resume())],
+            ),
             (
                 Outcome {
                     delivery: vec![event(DeliveryKind::Bounced, None, 0)],

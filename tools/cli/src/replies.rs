@@ -62,8 +62,7 @@ pub async fn contact(
     }
     let routes = routes::of_stack(clients, deployed).await?;
     let bucket = bucket(clients, deployed)?;
-    let keys = existing(&bucket).await?.map(|(keys, _)| keys);
-    let keys = keys.context("there are no reply keys yet: the first message that is forwarded makes them")?;
+    let keys = made(&bucket).await?;
     let replies = Replies { keys: &keys, contacts: &[], named: &[], domains };
     let signed = replies.sign(Purpose::Answer, alias, correspondent).with_context(|| {
         format!("{alias} can't be answered from: it must be at {domains} and have at most 37 characters before the @")
@@ -96,8 +95,7 @@ pub async fn list(clients: &Clients, deployed: &Deployed, json: bool) -> anyhow:
 /// Adds a key, which signs from then on. Former ones stay valid.
 pub async fn rotate(clients: &Clients, deployed: &Deployed, json: bool) -> anyhow::Result<bool> {
     let bucket = bucket(clients, deployed)?;
-    let mut secret = [0; SECRET_OCTETS];
-    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let secret = secret()?;
     let (keys, etag) = match existing(&bucket).await? {
         None => (ReplyKeys::first(secret), None),
         Some((keys, etag)) => (keys.rotated(secret)?, etag),
@@ -114,6 +112,26 @@ pub async fn rotate(clients: &Clients, deployed: &Deployed, json: bool) -> anyho
 
 fn bucket(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Bucket> {
     Ok(Bucket::new(clients.s3.clone(), deployed.bucket()?, Deadline::after(PATIENCE)))
+}
+
+/// The keys, made if there are none.
+async fn made(bucket: &Bucket) -> anyhow::Result<ReplyKeys> {
+    if let Some((keys, _)) = existing(bucket).await? {
+        return Ok(keys);
+    }
+    let keys = ReplyKeys::first(secret()?);
+    let (absent, usual) = (Precondition::Absent, Persistence::Usual);
+    match bucket.put_if(keys::REPLY_KEYS, JSON, keys.to_json(), absent, usual).await? {
+        Some(_) => Ok(keys),
+        // The function has made them meanwhile.
+        None => existing(bucket).await?.map(|(keys, _)| keys).context("the reply keys have gone"),
+    }
+}
+
+fn secret() -> anyhow::Result<[u8; SECRET_OCTETS]> {
+    let mut secret = [0; SECRET_OCTETS];
+    getrandom::fill(&mut secret).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    Ok(secret)
 }
 
 /// The keys and their ETag; `None` if there are none.
@@ -143,7 +161,10 @@ impl fmt::Display for Started {
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ids.as_slice() {
-            [] => writeln!(f, "There are no reply keys yet: the first message that is forwarded makes them."),
+            [] => writeln!(
+                f,
+                "There are no reply keys yet: the first message that is forwarded makes them, or `contact`."
+            ),
             [former @ .., current] => {
                 writeln!(f, "{current} signs")?;
                 former.iter().rev().try_for_each(|id| writeln!(f, "{id} is still valid"))

@@ -265,7 +265,7 @@ mod tests {
                 outcome.sent.push(Sent {
                     message_id: copy.to_string(),
                     destinations: vec![address.clone()],
-                    stub: false,
+                    ..Sent::default()
                 });
             }
             for second in 0..refusals {

@@ -275,7 +275,10 @@ fn show_outcome(f: &mut fmt::Formatter<'_>, outcome: &Value) -> fmt::Result {
     };
     for sent in outcome["sent"].as_array().into_iter().flatten() {
         let id = sent["messageId"].as_str().unwrap_or_default();
-        writeln!(f, "  sent          {id} to {}", listed(&sent["destinations"]))?;
+        let stub = if sent["stub"] == true { ", a stub" } else { "" };
+        let alias =
+            sent["alias"].as_str().map(|alias| format!(", answered from {alias}")).unwrap_or_default();
+        writeln!(f, "  sent          {id} to {}{stub}{alias}", listed(&sent["destinations"]))?;
     }
     for event in outcome["delivery"].as_array().into_iter().flatten() {
         let text = |name: &str| event[name].as_str().unwrap_or_default();

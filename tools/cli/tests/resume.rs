@@ -23,13 +23,17 @@ async fn deployed() -> (Stack, Operator) {
 async fn send(stack: &Stack, to: &str, subject: &str) -> String {
     let message = format!("From: Jane <jane@example.com>\r\nSubject: {subject}\r\n\r\nHello\r\n");
     let id = stack.send(Some("jane@example.com"), &[to], message.as_bytes()).await.unwrap();
-    stack.settled(&id).await;
-    if stack.sent().iter().any(|sent| sent.message_id.as_deref() == Some(&*id)) {
+    heard(stack, &id).await;
+    id
+}
+
+async fn heard(stack: &Stack, id: &str) {
+    stack.settled(id).await;
+    if stack.sent().iter().any(|sent| sent.message_id.as_deref() == Some(id)) {
         let told = |event: &&Event| matches!(event, Event::Feedback { .. });
-        stack.until(&id, |events| events.iter().copied().find(told).map(drop)).await;
+        stack.until(id, |events| events.iter().copied().find(told).map(drop)).await;
     }
     stack.emptied().await;
-    id
 }
 
 /// Subjects of what an address has been sent, in order; of what arrived only.
@@ -139,4 +143,38 @@ async fn a_destination_that_is_still_dead_refuses_one_message_more_and_no_other(
         (0, vec!["1".to_owned(), "2".to_owned(), "3".to_owned(), "4".to_owned()]),
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_a_complaint_holds_go_out_once_it_is_taken_back() {
+    let mut config = Config::default();
+    config.parameters.insert("Replies".to_owned(), "on".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    let operator = Operator::of(&stack);
+    let (code, signed) = operator.run(&["contact", "info@in.example", "jane@example.com"]);
+    assert_eq!(code, 0, "{signed}");
+    let signed = signed.lines().next().unwrap();
+    stack.faults().add("ses:Deliver(jane@)=complaint*1".parse().unwrap());
+    let mut answers = Vec::new();
+    for subject in ["1", "2"] {
+        let answer = format!("From: info@out.example\r\nSubject: {subject}\r\n\r\nHello\r\n");
+        let id = stack.send(Some("info@out.example"), &[signed], answer.as_bytes()).await.unwrap();
+        heard(&stack, &id).await;
+        // Instances that start anew know of it.
+        stack.lambda().stop();
+        answers.push(id);
+    }
+    assert_eq!(
+        (status(&stack, &answers[0]).await, status(&stack, &answers[1]).await),
+        (json!("forwarded"), json!("held"))
+    );
+    let (code, told) = operator.run(&["resume", "--yes", "jane@example.com"]);
+    let done = format!(
+        "{}  forwarded\njane@example.com was on the list of those whose mail is held; 1 messages, 0 failed\n",
+        answers[1]
+    );
+    assert_eq!((code, told), (0, done));
+    assert_eq!(got(&stack, "jane@example.com"), ["1", "2"]);
+    let (_, trace) = operator.run(&["trace", &answers[1]]);
+    assert!(trace.contains(" to jane@example.com, answered from info@in.example\n"), "{trace}");
 }

@@ -36,6 +36,7 @@ use crate::{
     letter, metrics,
     record::{Record, Unknown},
     refusals::{self, Refusal},
+    stubs::Stubs,
     telling::BOUNCES,
 };
 
@@ -43,7 +44,7 @@ use crate::{
 const CONCURRENCY: usize = 16;
 
 /// How long an outcome may be missing: SES may be quicker than the record of a send.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60 * 60);
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Events kept of a message. Of delays there may be many, of all else one a destination and copy.
 const EVENTS_MAX: usize = 400;
@@ -113,18 +114,22 @@ impl Run<'_> {
         for (recorded, case) in recorded {
             match recorded {
                 Ok(new) => {
-                    let Ok(stubs) = self.stand_in(case).await else {
-                        kept.extend(case.heard.iter().map(|heard| heard.queue_id));
-                        continue;
-                    };
-                    for event in new {
+                    for event in &new {
                         *counts.entry(event.event).or_default() += 1;
+                    }
+                    let Stubs { having, given_up, to_come } = self.stand_in(case).await;
+                    if to_come {
+                        kept.extend(case.heard.iter().map(|heard| heard.queue_id));
+                    }
+                    let untold: BTreeSet<DeliveryEvent> = new.into_iter().chain(given_up).collect();
+                    for event in untold {
                         // A refusal of an answer is told to who wrote it, by mail of SES's.
                         let is_told = event.event == DeliveryKind::Bounced
                             && !case.answered.contains(&event.destination)
                             && case.effect(&event) == Effect::Nothing;
-                        // Who has a stub knows.
-                        if is_told && !(about(&event) == About::Size && stubs.contains(&event.destination)) {
+                        // Who has a stub knows, and who may get one is not given up.
+                        let is_stood_in = to_come || having.contains(&event.destination);
+                        if is_told && !(about(&event) == About::Size && is_stood_in) {
                             let (message_id, day) = (case.message_id.clone(), case.day);
                             refused.push(Refusal { event, message_id, day });
                         }

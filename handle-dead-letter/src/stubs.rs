@@ -6,21 +6,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 use ses_forwarder::{
     feedback::{About, about, is_refused, lacking_stubs},
-    outcome::Outcome,
+    outcome::{DeliveryEvent, Outcome},
 };
 
 use crate::{
     attempt::{Attempt, ask},
-    batch::Run,
-    feedback::{Case, PATIENCE},
+    batch::{DOUBTS, Run},
+    feedback::Case,
     record::Record,
 };
 
+/// What came of asking for stubs.
+#[derive(Debug, Default)]
+pub(crate) struct Stubs {
+    /// The destinations that have one.
+    pub(crate) having: BTreeSet<String>,
+    /// What those did that can't be sent one, after all the time that a message is tried for.
+    pub(crate) given_up: Vec<DeliveryEvent>,
+    /// Whether those who have none may yet get one.
+    pub(crate) to_come: bool,
+}
+
 impl Run<'_> {
-    /// Has the destinations of a message that did not take it for its size get a stub, and returns those that have
-    /// one. The error means that this may yet succeed.
-    pub(crate) async fn stand_in(&self, case: &Case<'_>) -> Result<BTreeSet<String>, ()> {
-        let Ok(Record { content: Some(outcome), .. }) = &case.record else { return Ok(BTreeSet::new()) };
+    /// Has the destinations of a message that did not take it for its size get a stub.
+    pub(crate) async fn stand_in(&self, case: &Case<'_>) -> Stubs {
+        let Ok(Record { content: Some(outcome), .. }) = &case.record else { return Stubs::default() };
         let is_heard = case
             .heard
             .iter()
@@ -28,18 +38,23 @@ impl Run<'_> {
             .any(|event| about(event) == About::Size);
         let lacking = lacking_stubs(outcome);
         if !is_heard || lacking.is_empty() {
-            return Ok(having(outcome));
+            return Stubs { having: having(outcome), ..Stubs::default() };
         }
-        let late = case.heard.iter().all(|heard| heard.age >= PATIENCE);
+        // As with any message: no longer than it is tried for, nor where SES may have taken it each time.
+        let late = case.heard.iter().all(|heard| heard.age >= self.handler.settings.retry)
+            || outcome.doubts >= DOUBTS;
         match self.ask_for_stubs(case, &lacking).await {
-            Ok(having) => Ok(having),
+            Ok(having) => Stubs { having, ..Stubs::default() },
             Err(why) if late => {
                 tracing::error!(messageId = case.message_id, "no stub was sent: {why}");
-                Ok(having(outcome))
+                let refusals = outcome.delivery.iter().filter(|event| about(event) == About::Size);
+                let given_up = refusals.filter(|event| lacking.contains_key(&*event.destination));
+                let given_up = given_up.cloned().collect();
+                Stubs { having: having(outcome), given_up, to_come: false }
             }
             Err(why) => {
                 tracing::warn!(messageId = case.message_id, "a stub is not sent yet: {why}");
-                Err(())
+                Stubs { having: having(outcome), to_come: true, ..Stubs::default() }
             }
         }
     }

@@ -9,10 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use ses_forwarder_local_aws::{
-    journal::{End, Event},
-    schedules,
-};
+use ses_forwarder_local_aws::{journal::End, schedules};
 use ses_forwarder_local_stack::{Config, SentMail, Stack};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -227,49 +224,4 @@ async fn it_goes_out_by_the_channel_that_works_and_is_an_error_if_none_does() {
     let published = stack.published();
     assert_eq!((published.len(), notices(&stack).len()), (1, 0));
     assert!(published[0].subject.contains("Digest: 1 dropped"), "{}", published[0].subject);
-}
-
-/// How often the function has come to an end, retries not counted that follow.
-fn ended(stack: &Stack) -> usize {
-    let is_end = |event: &Event| matches!(event, Event::Returned { function, retry_in: None, .. } if function.contains("DeadLetter"));
-    stack.journal().entries().iter().filter(|entry| is_end(&entry.event)).count()
-}
-
-#[tokio::test]
-async fn whichever_call_fails_once_a_digest_comes_once() {
-    let calls = [
-        "s3:ListBucket",
-        "s3:GetObject(outcome/)",
-        "s3:GetObject(index/)",
-        "s3:GetObject(error/)",
-        "s3:PutObject(error/)",
-        "ses:SendEmail",
-    ];
-    let effects = ["500", "reset-after", "kill-before", "kill-after"];
-    let stack = stack().await;
-    receive(&stack, "X-Local-Verdict: spam=FAIL\r\nSubject: Spam\r\n").await;
-    let mut minutes = 0;
-    for call in calls {
-        for effect in effects {
-            minutes += 1;
-            let before = (notices(&stack).len(), ended(&stack));
-            stack.faults().add(format!("{call}={effect}@1").parse().unwrap());
-            let at = OffsetDateTime::now_utc() + time::Duration::minutes(minutes);
-            let (function, event) = schedules::due(stack.deployment(), at).remove(0);
-            // As EventBridge does, so that Lambda tries again.
-            stack.lambda().invoke_async(&function, event.to_string().into()).unwrap();
-            while ended(&stack) == before.1 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            stack.faults().clear();
-            // What SES had accepted when nobody could note it goes out again.
-            let twice = matches!((call, effect), ("ses:SendEmail", "reset-after" | "kill-after"));
-            let came = notices(&stack).len() - before.0;
-            let by_topic = stack.published().len();
-            assert!(
-                came == 1 + usize::from(twice) || (twice && by_topic > 0),
-                "{call}={effect}: {came} by mail, {by_topic} by SNS"
-            );
-        }
-    }
 }

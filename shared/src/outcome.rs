@@ -64,6 +64,10 @@ pub struct Outcome {
     /// another may.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub claimed_until: Option<OffsetDateTime>,
+    /// While it is `sending`: whether it had been forwarded before, and more was asked for since, such as a stub;
+    /// absent where it had not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub was_forwarded: bool,
     /// How often the queue has had it tried again; absent where it has not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
@@ -125,6 +129,7 @@ impl Outcome {
             reencoded: false,
             forward_millis: None,
             claimed_until: None,
+            was_forwarded: false,
             tries: 0,
             doubts: 0,
             next_try: None,
@@ -153,6 +158,16 @@ impl Outcome {
         }
     }
 
+    /// What stands for the message once whoever has claimed it is dead: what was forwarded stays so, whatever was
+    /// asked for since.
+    #[must_use]
+    pub fn unclaimed(self) -> Outcome {
+        if self.status != Status::Sending || !self.was_forwarded {
+            return self;
+        }
+        Outcome { status: Status::Forwarded, was_forwarded: false, claimed_until: None, ..self }
+    }
+
     /// What kept the message, or some recipient's, from being sent, and its owner may overrule; `None` if that
     /// is nothing, or lies elsewhere.
     pub fn releasable(&self) -> Option<Reason> {
@@ -169,7 +184,7 @@ impl Outcome {
     /// By what one record prevails over another: every field that is taken from one of the two. Where the
     /// status does not decide, a later claim or a later next try does, and then who knows more.
     fn standing(&self) -> impl Ord + '_ {
-        let time = (self.status, self.claimed_until, self.next_try);
+        let time = (self.status, self.claimed_until, self.was_forwarded, self.next_try);
         let knowledge = (self.bytes, self.reencoded, &self.destinations, &self.error, &self.reason);
         let rest = (&self.tags, &self.left_out, &self.aliases, &self.recipients, &self.request_id);
         (time, knowledge, rest, &self.timestamp, &self.message_id)
@@ -324,6 +339,18 @@ mod tests {
         Sent { message_id: id.to_owned(), destinations: vec![to.to_owned()], ..Sent::default() }
     }
 
+    #[test]
+    fn what_was_forwarded_stays_so_when_a_claim_on_it_has_ended() {
+        for status in STATUSES {
+            for was_forwarded in [false, true] {
+                let claim = Outcome { was_forwarded, claimed_until: Some(second(1)), ..blank(status) };
+                let reopened = status == Status::Sending && was_forwarded;
+                let expected = if reopened { blank(Status::Forwarded) } else { claim.clone() };
+                assert_eq!(claim.unclaimed(), expected, "{status:?} {was_forwarded}");
+            }
+        }
+    }
+
     /// Few values of everything, so that two records are often alike in some of it.
     fn outcomes() -> impl Strategy<Value = Outcome> {
         let words = || select(vec![String::new(), "a".to_owned(), "b".to_owned()]);
@@ -356,6 +383,7 @@ mod tests {
                     code,
                 });
                 Outcome {
+                    was_forwarded: tries == 1,
                     claimed_until,
                     next_try,
                     sent: sent.collect(),

@@ -38,7 +38,7 @@ use crate::{
 pub(crate) const PATIENCE: u32 = 3;
 
 /// Tries that may have sent a message after which it is given up: they make three copies at worst.
-const DOUBTS: u32 = 3;
+pub(crate) const DOUBTS: u32 = 3;
 
 /// A letter, and how to name it to the queue. Copies that came in one batch are one letter.
 #[derive(Debug)]

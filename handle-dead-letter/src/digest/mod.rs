@@ -110,6 +110,13 @@ struct Mark {
     sent: bool,
 }
 
+impl Digest {
+    /// Whether there may be more than what was looked at.
+    fn is_incomplete(&self) -> bool {
+        self.unread != Some(0) || self.unreadable > 0
+    }
+}
+
 impl Scheduled {
     /// Reads one; `None` if the event is something else.
     pub fn read(event: &RawValue) -> Option<Scheduled> {
@@ -145,7 +152,13 @@ impl Run<'_> {
         }
         let digest = self.gather(until - rhythm.period(), until).await;
         if !digest.counts.is_worth_telling() {
-            tracing::info!(unread = digest.unread, "nothing to tell");
+            // What could not be looked at may be.
+            if digest.is_incomplete() {
+                return Err(failed(
+                    "not all outcomes could be looked at, and the others tell nothing".to_owned(),
+                ));
+            }
+            tracing::info!("nothing to tell");
             return Ok(());
         }
         let claim = |sent: bool| Mark { request_id: request_id.to_owned(), at: self.now, sent };
@@ -196,20 +209,23 @@ impl Run<'_> {
         let (reading, counting) = (Deadline::after(left / 2), Deadline::after(left * 5 / 8));
         let mut gathered = Gathered::new(from);
         let (mut unread, mut unreadable) = (Some(0_u64), 0_u64);
-        for day in days(from - settings.retry - AFTERWARDS, until) {
+        'days: for day in days(from - settings.retry - AFTERWARDS, until) {
             let folder = prefixes.outcomes_of(day);
             let mut next = None;
             loop {
                 if counting.left().is_zero() {
                     unread = None;
-                    break;
+                    break 'days;
                 }
                 let (listed, more) = match self.bucket.list(&folder, next.as_deref()).await {
                     Ok(page) => page,
+                    // It was tried several times: the other days would take as long, and tell no more.
                     Err(error) => {
-                        tracing::error!("outcomes of a day are left out: {error}");
+                        tracing::error!(
+                            "outcomes are left out, those of {day} and of the days before: {error}"
+                        );
                         unread = None;
-                        break;
+                        break 'days;
                     }
                 };
                 let of_period = listed.into_iter().filter(|object| is_within(object, from, until));
@@ -220,8 +236,7 @@ impl Run<'_> {
                 while let Some(read) = outcomes.next().await {
                     match read {
                         None => unread = unread.map(|count| count + 1),
-                        Some(Ok(Some(outcome))) => gathered.add(&outcome, day),
-                        Some(Ok(None)) => {}
+                        Some(Ok(outcome)) => gathered.add(&outcome, day),
                         Some(Err(error)) => {
                             unreadable += 1;
                             tracing::warn!("an outcome is left out: {error}");
@@ -243,12 +258,11 @@ impl Run<'_> {
         Digest { from, until, shown, counts, unread, unreadable }
     }
 
-    async fn outcome(&self, key: &str) -> Result<Option<Outcome>, String> {
-        let Some(content) = self.bucket.get(key).await.map_err(|error| error.to_string())? else {
-            return Ok(None);
-        };
+    async fn outcome(&self, key: &str) -> Result<Outcome, String> {
+        let content = self.bucket.get(key).await.map_err(|error| error.to_string())?;
+        let content = content.ok_or_else(|| format!("there is no {} any more", self.bucket.address(key)))?;
         let malformed = |error| format!("{} can't be read: {error}", self.bucket.address(key));
-        serde_json::from_slice(&content).map(Some).map_err(malformed)
+        serde_json::from_slice(&content).map_err(malformed)
     }
 
     /// What SES said of a message. A line without it is one that names it by its id.

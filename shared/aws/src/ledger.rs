@@ -152,7 +152,17 @@ impl Ledger {
         claim: &Outcome,
         settled: impl Fn(&Outcome) -> bool,
     ) -> Result<Result<Entry, Outcome>, CallError> {
-        let entry = records.read().await?;
+        let mut entry = records.read().await?;
+        if running(None, entry.outcome.as_ref(), &claim.request_id).is_none() {
+            let claimed = entry.outcome.clone();
+            entry.outcome = entry.outcome.map(Outcome::unclaimed);
+            if let Some(outcome) = entry.outcome.clone().filter(|outcome| settled(outcome))
+                && entry.outcome != claimed
+            {
+                // Nobody else would put it right.
+                records.write(&mut entry, &outcome, Persistence::Usual).await?;
+            }
+        }
         if let Some(outcome) = entry.outcome.as_ref().filter(|outcome| settled(outcome)) {
             return Ok(Err(outcome.clone()));
         }
@@ -176,17 +186,20 @@ impl Ledger {
         claim: &Outcome,
         settled: impl Fn(&Outcome) -> bool,
     ) -> Result<Result<Entry, Outcome>, CallError> {
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
+            // A claim of this try's that was written though no answer came is no other try.
+            let is_ours = |earlier: &Outcome| round > 0 && earlier.request_id == claim.request_id;
             let sending = match entry.outcome.clone() {
                 None => Outcome { doubts: 1, ..claim.clone() },
                 Some(earlier) => Outcome {
+                    was_forwarded: earlier.status == Status::Forwarded,
                     status: Status::Sending,
                     reason: None,
                     error: None,
                     next_try: None,
                     request_id: claim.request_id.clone(),
                     claimed_until: claim.claimed_until,
-                    doubts: earlier.doubts.saturating_add(1),
+                    doubts: earlier.doubts.saturating_add(u32::from(!is_ours(&earlier))),
                     ..earlier
                 },
             };

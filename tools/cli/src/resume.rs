@@ -201,7 +201,7 @@ async fn lacking(
         let mut outcomes = std::pin::pin!(outcomes.buffered(CONCURRENCY));
         while let Some(outcome) = outcomes.next().await {
             match outcome {
-                Ok(Some(outcome)) if lacks(&outcome, address) => found.push(Lacking {
+                Ok(Some(outcome)) if lacks(&outcome.clone().unclaimed(), address) => found.push(Lacking {
                     received: OffsetDateTime::parse(&outcome.timestamp, &Rfc3339).unwrap_or(now),
                     index: prefixes.index(day, &outcome.message_id),
                     message_id: outcome.message_id,

@@ -8,7 +8,7 @@
 //! | `(PREFIX)` | only calls whose S3 key, queue, topic or From address begins so |
 //! | `EFFECT` of `ses:Deliver(ADDRESS)` | what a destination does with what SES has accepted: `bounce`, `full`, `large`, `content`, `suppressed`, `complaint`, `delayed`, `virus` |
 //! | `EFFECT` of all others | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
-//! | `WHEN` | nothing: every call; `*N`: the first N; `@K`: the K-th, from 1; `%P` or `%P/SEED`: P in 100 by chance |
+//! | `WHEN` | nothing: every call; `*N`: the first N; `@K`: the K-th, from 1; `@K+`: that one and all that follow; `%P` or `%P/SEED`: P in 100 by chance |
 //!
 //! `--fault 'ses:SendEmail=throttle*2' --fault 's3:PutObject(outcome/)=kill-after@1'`
 
@@ -113,6 +113,8 @@ pub enum When {
     First(u32),
     /// That one, from 1.
     Nth(u32),
+    /// That one, from 1, and all that follow.
+    From(u32),
     /// By chance.
     Chance {
         /// In 100.
@@ -205,6 +207,7 @@ impl fmt::Display for Fault {
             When::Always => Ok(()),
             When::First(count) => write!(f, "*{count}"),
             When::Nth(number) => write!(f, "@{number}"),
+            When::From(number) => write!(f, "@{number}+"),
             When::Chance { percent, seed: 0 } => write!(f, "%{percent}"),
             When::Chance { percent, seed } => write!(f, "%{percent}/{seed}"),
         }
@@ -269,7 +272,10 @@ fn parse_when(text: &str) -> Result<When, String> {
     match text.split_at_checked(1) {
         None => Ok(When::Always),
         Some(("*", count)) => Ok(When::First(positive(count)?)),
-        Some(("@", number)) => Ok(When::Nth(positive(number)?)),
+        Some(("@", number)) => match number.strip_suffix('+') {
+            Some(number) => Ok(When::From(positive(number)?)),
+            None => Ok(When::Nth(positive(number)?)),
+        },
         Some((_, chance)) => {
             let (percent, seed) = chance.split_once('/').unwrap_or((chance, "0"));
             let percent = percent
@@ -346,6 +352,7 @@ impl Armed {
             When::Always => true,
             When::First(count) => self.seen <= count,
             When::Nth(number) => self.seen == number,
+            When::From(number) => self.seen >= number,
             When::Chance { percent, .. } => {
                 self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
                 splitmix64(self.random) % 100 < u64::from(percent)
@@ -356,7 +363,7 @@ impl Armed {
     /// Whether no call to come can be hit.
     fn is_spent(&self) -> bool {
         match self.fault.when {
-            When::Always | When::Chance { .. } => false,
+            When::Always | When::From(_) | When::Chance { .. } => false,
             When::First(count) => self.seen >= count,
             When::Nth(number) => self.seen >= number,
         }
@@ -396,6 +403,7 @@ mod tests {
                     When::Nth(3),
                 ),
             ),
+            ("ses:SendEmail=503@2+", fault("ses:SendEmail", None, Effect::Unavailable, When::From(2))),
             (
                 "s3:*(a=b)=truncate%10",
                 fault("s3:*", Some("a=b"), Effect::Truncate, When::Chance { percent: 10, seed: 0 }),
@@ -465,18 +473,26 @@ mod tests {
     }
 
     #[test]
+    fn from_one_on_all_are_hit() {
+        let faults = Faults::default();
+        faults.add("s3:GetObject=500@3+".parse().unwrap());
+        let hits: Vec<_> = (0..5).map(|_| faults.take("s3:GetObject", "").is_some()).collect();
+        assert_eq!(hits, [false, false, true, true, true]);
+    }
+
+    #[test]
     fn a_spent_fault_is_gone() {
         let faults = Faults::default();
-        for text in ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500%1"] {
+        for text in ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500@2+", "s3:*=500%1"] {
             faults.add(text.parse().unwrap());
         }
         let left = |calls: usize| {
             (0..calls).for_each(|_| drop(faults.take("s3:GetObject", "")));
             faults.list().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(left(1), ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500%1"]);
-        assert_eq!(left(1), ["s3:*=500", "s3:*=500@3", "s3:*=500%1"]);
-        assert_eq!(left(1), ["s3:*=500", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500*2", "s3:*=500@3", "s3:*=500@2+", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500@3", "s3:*=500@2+", "s3:*=500%1"]);
+        assert_eq!(left(1), ["s3:*=500", "s3:*=500@2+", "s3:*=500%1"]);
     }
 
     #[test]

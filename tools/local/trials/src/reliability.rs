@@ -38,7 +38,7 @@ const EFFECTS: [Effect; 11] = [
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Stacks at once; most wait for a time-out.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 24;
 
 /// A call that a function makes: operation, and what its subject begins with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +73,14 @@ pub async fn run(functions: Functions) -> anyhow::Result<Vec<Row>> {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut rows = JoinSet::new();
     let mut order = 0;
-    for subject in [Subject::Email, Subject::DeadLetter, Subject::Feedback] {
+    for subject in [
+        Subject::Email,
+        Subject::Stub,
+        Subject::DeadLetter,
+        Subject::Feedback,
+        Subject::TooLarge,
+        Subject::Digest,
+    ] {
         for call in trial::calls(&config, subject).await? {
             for effect in EFFECTS {
                 let (config, slots, call) = (Arc::clone(&config), Arc::clone(&slots), call.clone());

@@ -20,12 +20,16 @@ the real functions on the local stack with one message each: in *once* the fault
 *sent* is a copy that SES accepted, *told* a notice to the operator, by SES and by SNS, with the error it names; the one
 that mail goes out again is not counted. Every line is held to the promises: nothing is lost; what is not recorded as
 forwarded is told; the notice names the true cause; nothing is sent or told twice unless SES or SNS accepted what could
-not be recorded. Such lines are in bold. *Told by SES* is the event that a destination has refused a message for good:
-it has to be *recorded*, mail for that destination *held*, and the operator told.
+not be recorded. Such lines are in bold.
 
-The digest is about no message, so its calls are tried by a test of its own (`digest` in `handle-dead-letter/tests`): each
-of six answers with an error, is cut off, or has the process killed before or after it, and the digest goes out once. A
-stub's send is the second of the same invocation, under the same record (`stub` in `handle-email/tests`).
+- *For a stub*: SES refuses the message, and the fault is for the send of the stub that goes out in its place; all other
+  calls are those of any message.
+- *Told by SES*: the event that a destination has refused a message for good has to be *recorded*, mail for that
+  destination *held*, and the operator told.
+- *Told by SES of a message too large*: that has to be *recorded*, and `handle-email` asked for a stub, which is *sent*.
+  The fault hits the calls of both functions.
+- *For a digest*: a schedule invokes the function, and Lambda tries three times. *Given up* is the error that it ends
+  with, which an alarm tells of; what the digest would have told is on record.
 
 The faults: an answer of throttling, 500, 503, access denied or not found; no answer at all (`hang`); a connection
 that is cut before or after the call took effect (`reset-before`, `reset-after`) or in the middle of the answer

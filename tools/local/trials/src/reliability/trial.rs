@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -10,21 +12,37 @@ use serde_json::{Value, json};
 use ses_forwarder::{keys::SUSPENDED, notice};
 use ses_forwarder_local_aws::{
     faults::{Effect, Fault, When},
-    journal::{End, Event},
+    journal::{End, Entry, Event},
+    schedules,
     sqs::Attribute,
 };
 use ses_forwarder_local_stack::{Config, Stack, privacy::leaks, repository};
+use time::OffsetDateTime;
 
 use super::CallSite;
 
 const MESSAGE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\
                          Message-ID: <1@else.example>\r\nDate: Wed, 25 Nov 2026 01:02:03 +0000\r\n\r\nHi there.\r\n";
 
+/// A message with a file that SES does not send, so that a stub goes out in its place.
+const REFUSED_FILE: &[u8] = b"From: Ann <ann@else.example>\r\nTo: info@in.example\r\nSubject: Hello\r\n\
+                              Content-Type: application/x-msdownload; name=a.exe\r\n\r\nMZ\r\n";
+
+/// One that is dropped.
+const SPAM: &[u8] =
+    b"X-Local-Verdict: spam=FAIL\r\nFrom: Ann <ann@else.example>\r\nSubject: Hello\r\n\r\nHi there.\r\n";
+
 /// What a dead letter says failed, where none has.
 const MADE_UP: &str = "message x: SendEmail failed: BadRequestException: made up";
 
 /// The subject of a notice that tells of no failure, but that one has passed.
 const ALL_CLEAR: &str = "Mail goes out again";
+
+/// Longer than anything should take.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// How often to look whether something has happened.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How often a lasting fault may fail the queue's batch before it ends.
 const BATCHES: usize = 3;
@@ -34,10 +52,25 @@ const BATCHES: usize = 3;
 pub(super) enum Subject {
     /// A message comes in by SMTP.
     Email,
+    /// One comes in that SES refuses for its content: the fault is for the stub's send.
+    Stub,
     /// A dead letter lies in the queue.
     DeadLetter,
     /// SES tells that a destination has refused a message for good.
     Feedback,
+    /// SES tells that a destination did not take a message for its size.
+    TooLarge,
+    /// A digest is due.
+    Digest,
+}
+
+/// A trial that is under way.
+#[derive(Debug)]
+struct Begun {
+    id: String,
+    /// What had happened, and been sent, before.
+    events: usize,
+    sent: usize,
 }
 
 /// The message that was refused, and when it came.
@@ -83,20 +116,67 @@ impl Subject {
     pub(super) fn binary(self) -> &'static str {
         match self {
             Subject::Email => "handle-email",
+            Subject::Stub => "handle-email, for a stub",
             Subject::DeadLetter => "handle-dead-letter",
             Subject::Feedback => "handle-dead-letter, told by SES",
+            Subject::TooLarge => "handle-dead-letter, told by SES of a message too large",
+            Subject::Digest => "handle-dead-letter, for a digest",
         }
     }
 
     /// Whether a queue brings it, which hands it out again for as long as it is not dealt with.
     fn is_queued(self) -> bool {
-        self != Subject::Email
+        matches!(self, Subject::DeadLetter | Subject::Feedback | Subject::TooLarge)
+    }
+
+    /// Whether it is about a message on its way.
+    fn forwards(self) -> bool {
+        matches!(self, Subject::Email | Subject::Stub | Subject::DeadLetter)
+    }
+
+    /// Does what has to have been done before; `arm` is called before what the fault is for begins.
+    async fn begin(self, stack: &Stack, arm: impl FnOnce()) -> anyhow::Result<Begun> {
+        let from = Some("ann@else.example");
+        let before = match self {
+            Subject::Email | Subject::Stub | Subject::DeadLetter | Subject::Feedback => None,
+            Subject::TooLarge => Some(stack.send(from, &["info@in.example"], MESSAGE).await?),
+            Subject::Digest => Some(stack.send(from, &["info@in.example"], SPAM).await?),
+        };
+        if let Some(id) = &before {
+            stack.settled(id).await;
+        }
+        let (events, sent) = (stack.journal().entries().len(), stack.sent().len());
+        arm();
+        let id = match before {
+            None => self.start(stack).await?,
+            Some(id) if self == Subject::Digest => {
+                let at = OffsetDateTime::now_utc() + time::Duration::minutes(1);
+                for (function, event) in schedules::due(stack.deployment(), at) {
+                    // As EventBridge does, so that Lambda tries again.
+                    stack.lambda().invoke_async(&function, event.to_string().into())?;
+                }
+                id
+            }
+            Some(id) => {
+                let outcome = stack.outcome(&id).await.context("it is recorded")?;
+                let sent_id = outcome["sent"][0]["messageId"].as_str().context("it was sent")?;
+                let day =
+                    outcome["timestamp"].as_str().and_then(|at| at.get(..10)).context("it has a time")?;
+                tell(stack, &bounce(&id, day, sent_id, "5.3.4"))?;
+                id
+            }
+        };
+        Ok(Begun { id, events, sent })
     }
 
     /// Starts a message's way and returns its id.
-    async fn begin(self, stack: &Stack) -> anyhow::Result<String> {
+    async fn start(self, stack: &Stack) -> anyhow::Result<String> {
+        let from = Some("ann@else.example");
         match self {
-            Subject::Email => stack.send(Some("ann@else.example"), &["info@in.example"], MESSAGE).await,
+            Subject::Stub => stack.send(from, &["info@in.example"], REFUSED_FILE).await,
+            Subject::Email | Subject::TooLarge | Subject::Digest => {
+                stack.send(from, &["info@in.example"], MESSAGE).await
+            }
             Subject::Feedback => {
                 let (id, received) = REFUSED;
                 let outcome = json!({
@@ -105,21 +185,7 @@ impl Subject {
                     "error": null, "requestId": "r", "bytes": 1, "forwardMillis": null,
                 });
                 stack.put_object(&format!("outcome/2026/11/23/{id}.json"), outcome.to_string()).await;
-                let tags = json!({"forwarder-message": [id], "forwarder-day": ["2026-11-23"]});
-                let bounce = json!({
-                    "bounceType": "Permanent", "bounceSubType": "General", "timestamp": "2026-11-23T10:00:07Z",
-                    "bouncedRecipients": [{"emailAddress": REFUSING, "status": "5.1.1"}],
-                });
-                let mail = json!({"messageId": "s1", "tags": tags});
-                let event = json!({
-                    "source": "aws.ses", "detail-type": "Email Bounced",
-                    "detail": {"eventType": "Bounce", "mail": mail, "bounce": bounce},
-                });
-                let mut queues = stack.deployment().queues.iter();
-                let queue =
-                    queues.find(|queue| queue.name.contains("Feedback")).context("there is a queue")?;
-                let queue = stack.services().queue(&queue.arn).context("the queue runs")?;
-                queue.send(&event.to_string(), BTreeMap::new());
+                tell(stack, &bounce(id, "2026-11-23", "s1", "5.1.1"))?;
                 Ok(id.to_owned())
             }
             Subject::DeadLetter => {
@@ -144,13 +210,41 @@ impl Subject {
     }
 }
 
+/// SES's event that a destination has refused a message.
+fn bounce(id: &str, day: &str, sent_id: &str, status: &str) -> Value {
+    let destination = if sent_id == "s1" { REFUSING } else { "info@out.example" };
+    let tags = json!({"forwarder-message": [id], "forwarder-day": [day]});
+    let bounce = json!({
+        "bounceType": "Permanent", "bounceSubType": "General", "timestamp": format!("{day}T10:00:07Z"),
+        "bouncedRecipients": [{"emailAddress": destination, "status": status}],
+    });
+    let mail = json!({"messageId": sent_id, "tags": tags});
+    json!({
+        "source": "aws.ses", "detail-type": "Email Bounced",
+        "detail": {"eventType": "Bounce", "mail": mail, "bounce": bounce},
+    })
+}
+
+/// Puts an event on the queue that EventBridge fills.
+fn tell(stack: &Stack, event: &Value) -> anyhow::Result<()> {
+    let mut queues = stack.deployment().queues.iter();
+    let queue = queues.find(|queue| queue.name.contains("Feedback")).context("there is a queue")?;
+    let queue = stack.services().queue(&queue.arn).context("the queue runs")?;
+    queue.send(&event.to_string(), BTreeMap::new());
+    Ok(())
+}
+
 /// The calls the function makes in a clean run, each once, in order.
 pub(super) async fn calls(config: &Config, subject: Subject) -> anyhow::Result<Vec<CallSite>> {
     let stack = Stack::start(config.clone()).await?;
-    let id = subject.begin(&stack).await?;
-    stack.settled(&id).await;
+    let begun = subject.begin(&stack, || {}).await?;
+    begun.end(subject, &stack).await?;
+    if subject == Subject::Stub {
+        // Like all other mail, but for the second send.
+        return Ok(vec![CallSite { operation: "ses:SendEmail".to_owned(), prefix: None }]);
+    }
     let mut calls = BTreeSet::new();
-    for entry in stack.journal().of(&id) {
+    for entry in stack.journal().entries().iter().skip(begun.events) {
         if let Event::Called { action, resource, .. } = &entry.event {
             // arn:aws:s3:::bucket/outcome/2026/…: the folder tells what it is about.
             let folder = resource.strip_prefix("arn:aws:s3:::").and_then(|path| path.split('/').nth(1));
@@ -161,37 +255,85 @@ pub(super) async fn calls(config: &Config, subject: Subject) -> anyhow::Result<V
     Ok(calls.into_iter().collect())
 }
 
+impl Begun {
+    /// Waits until what was seen since answers a question.
+    async fn until<T>(
+        &self,
+        stack: &Stack,
+        question: impl Fn(&[Arc<Entry>]) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let asked = async {
+            loop {
+                let entries = stack.journal().entries();
+                if let Some(answer) = question(entries.get(self.events..).unwrap_or_default()) {
+                    return answer;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let answer = tokio::time::timeout(LIMIT, asked).await;
+        answer.with_context(|| {
+            let entries = stack.journal().entries();
+            let story: Vec<String> = entries.iter().map(ToString::to_string).collect();
+            format!("nothing more after {LIMIT:?}:\n{}", story.join("\n"))
+        })
+    }
+
+    /// Waits until nothing more happens, and says how it ended.
+    async fn end(&self, subject: Subject, stack: &Stack) -> anyhow::Result<End> {
+        let end = match subject {
+            Subject::Digest => {
+                self.until(stack, |entries| {
+                    entries.iter().find_map(|entry| match &entry.event {
+                        Event::Returned { result, retry_in: None, .. } => {
+                            Some(result.clone().map_or_else(End::Lost, |_| End::Returned))
+                        }
+                        _ => None,
+                    })
+                })
+                .await?
+            }
+            _ => stack.settled(&self.id).await,
+        };
+        // The message may be through before whoever had it tried again is done.
+        stack.emptied().await;
+        Ok(end)
+    }
+}
+
 impl Trial {
     pub(super) async fn run(&self, config: &Config) -> anyhow::Result<Observed> {
         let stack = Stack::start(config.clone()).await?;
-        stack.faults().add(Fault {
-            operation: self.call.operation.clone(),
-            prefix: self.call.prefix.clone(),
-            effect: self.effect,
-            when: if self.lasting { When::Always } else { When::Nth(1) },
-        });
-        let id = self.subject.begin(&stack).await?;
+        // SES refuses the first send by itself.
+        let first = if self.subject == Subject::Stub { 2 } else { 1 };
+        let arm = || {
+            stack.faults().add(Fault {
+                operation: self.call.operation.clone(),
+                prefix: self.call.prefix.clone(),
+                effect: self.effect,
+                when: if self.lasting { When::From(first) } else { When::Nth(first) },
+            });
+        };
+        let begun = self.subject.begin(&stack, arm).await?;
         if self.lasting {
-            stack.until(&id, |events| self.is_given_up(events)).await;
+            begun.until(&stack, |entries| self.is_given_up(entries).then_some(())).await?;
             stack.faults().clear();
         }
-        let end = stack.settled(&id).await;
-        // The message may be through before whoever had it tried again is done.
-        stack.emptied().await;
-        Ok(Observed::of(&stack, &id, end).await)
+        let end = begun.end(self.subject, &stack).await?;
+        Ok(Observed::of(&stack, &begun, end).await)
     }
 
     /// Whether a lasting fault has lasted long enough.
-    fn is_given_up(&self, events: &[&Event]) -> Option<()> {
-        let failed =
-            events.iter().filter(|event| matches!(event, Event::Returned { result: Err(_), .. })).count();
-        let over = events.iter().any(|event| {
+    fn is_given_up(&self, entries: &[Arc<Entry>]) -> bool {
+        let is_failure = |event: &Event| matches!(event, Event::Returned { result: Err(_), .. });
+        let failed = entries.iter().filter(|entry| is_failure(&entry.event)).count();
+        let over = entries.iter().any(|entry| {
             matches!(
-                event,
+                &entry.event,
                 Event::DeadLettered { .. } | Event::Lost { .. } | Event::Returned { result: Ok(_), .. }
             )
         });
-        (over || (self.subject.is_queued() && failed >= BATCHES)).then_some(())
+        over || (self.subject.is_queued() && failed >= BATCHES)
     }
 
     /// Whether SES or SNS may have accepted what the function does not know of, or has not recorded.
@@ -199,12 +341,18 @@ impl Trial {
         let unknown = matches!(self.effect, Effect::ResetAfter | Effect::KillAfter);
         let killed = matches!(self.effect, Effect::KillBefore | Effect::KillAfter);
         match (self.subject, self.call.operation.as_str(), self.call.prefix.as_deref()) {
-            (Subject::Email, "ses:SendEmail", _) => unknown,
+            (Subject::Email | Subject::Stub, "ses:SendEmail", _) => unknown,
             (Subject::Email, "s3:PutObject", Some("outcome/")) => true,
             // The two channels go at once: a process killed at one may have used the other.
-            (Subject::DeadLetter | Subject::Feedback, "ses:SendEmail" | "sns:Publish", _) => {
-                unknown || killed
-            }
+            (
+                Subject::DeadLetter | Subject::Feedback | Subject::TooLarge | Subject::Digest,
+                "ses:SendEmail" | "sns:Publish",
+                _,
+            ) => unknown || killed,
+            // The record of a stub's send.
+            (Subject::TooLarge, "s3:PutObject", Some("outcome/")) => true,
+            // The mark of a digest that is out.
+            (Subject::Digest, "s3:PutObject", Some("error/")) => true,
             // Here it says what has been told.
             (Subject::Feedback, "s3:PutObject" | "s3:GetObject", Some("state/" | "outcome/")) => true,
             // That it can't be recorded is told, and then that it has failed.
@@ -236,7 +384,8 @@ impl Trial {
 }
 
 impl Observed {
-    async fn of(stack: &Stack, id: &str, end: End) -> Observed {
+    async fn of(stack: &Stack, begun: &Begun, end: End) -> Observed {
+        let Begun { id, events, sent } = begun;
         let mut observed = Observed {
             end,
             sent: 0,
@@ -251,7 +400,7 @@ impl Observed {
             leaks: leaks(stack.logs().iter().map(|(_, line)| line), MESSAGE),
             story: stack.story(id),
         };
-        for mail in stack.sent() {
+        for mail in stack.sent().split_off(*sent) {
             if !mail.from.starts_with(notice::SENDER) {
                 observed.sent += 1;
                 continue;
@@ -272,7 +421,7 @@ impl Observed {
         let list: Value = serde_json::from_slice(&list).unwrap_or_default();
         let is_held = list["destinations"][REFUSING]["suspended"].is_object();
         observed.refused = [outcome["delivery"][0]["event"] == "bounced", is_held];
-        for entry in stack.journal().entries() {
+        for entry in stack.journal().entries().iter().skip(*events) {
             match &entry.event {
                 Event::Returned { result: Err(error), .. } => observed.errors.push(error.clone()),
                 Event::DeadLettered { .. } => observed.dead_lettered = true,
@@ -297,8 +446,10 @@ impl Observed {
             count => format!("{word} {count} times"),
         };
         let mut parts = Vec::new();
-        if self.refused == [true, true] {
-            parts.push("recorded and held".to_owned());
+        match self.refused {
+            [true, true] => parts.push("recorded and held".to_owned()),
+            [true, false] => parts.push("recorded".to_owned()),
+            [false, _] => {}
         }
         if self.sent > 0 {
             parts.push(times("sent", self.sent));
@@ -308,6 +459,9 @@ impl Observed {
             let code =
                 code.filter(|_| self.dead_lettered).map_or_else(String::new, |code| format!(": {code}"));
             parts.push(times("told", told) + &code);
+        }
+        if let End::Lost(error) = &self.end {
+            parts.push(format!("given up: {}", error.split(':').next().unwrap_or_default()));
         }
         parts.join(", ")
     }
@@ -323,19 +477,28 @@ impl Observed {
         let names_cause =
             trial.cause().iter().any(|cause| last_error.contains(cause) && notices.contains(cause));
         let tells_of_failure = match trial.subject {
-            Subject::Email => names_cause,
+            Subject::Email | Subject::Stub => names_cause,
+            Subject::TooLarge => notices.contains(&compact("It refused a message as too large.")),
+            Subject::Digest => notices.contains(&compact("Digest: 1 dropped")),
             Subject::DeadLetter => notices.contains(&compact(MADE_UP)),
             Subject::Feedback => notices.contains(&compact("It refuses mail for good (5.1.1)")),
         };
         let once = |counts: &[usize]| counts.iter().all(|count| *count < 2);
-        let forwarding = trial.subject != Subject::Feedback;
+        let forwarding = trial.subject.forwards();
+        let is = |subject| trial.subject == subject;
+        let given_up = matches!(self.end, End::Lost(_));
         let promises = [
-            ("what a destination did is recorded", forwarding || self.refused[0]),
-            ("mail for who refuses it is held", forwarding || self.refused[1]),
-            ("the operator is told who refuses mail", forwarding || told),
+            (
+                "what a destination did is recorded",
+                self.refused[0] || !(is(Subject::Feedback) || is(Subject::TooLarge)),
+            ),
+            ("mail for who refuses it is held", self.refused[1] == is(Subject::Feedback)),
+            ("the operator is told who refuses mail", told || !is(Subject::Feedback)),
+            ("who did not take it has a stub", self.sent > 0 || told || !is(Subject::TooLarge)),
             ("the fault hits a call", self.fault_hit),
-            ("nothing is lost", !matches!(self.end, End::Lost(_))),
-            ("it is recorded as forwarded, or the operator is told", forwarded || told),
+            // An alarm tells that one could not be made; what it would have told is on record.
+            ("nothing is lost", !given_up || (is(Subject::Digest) && trial.lasting)),
+            ("it is recorded as forwarded, or the operator is told", forwarded || told || given_up),
             ("what is recorded as forwarded was sent", !forwarding || !forwarded || self.sent > 0),
             ("the notice names the cause", !told || tells_of_failure),
             (

@@ -35,6 +35,9 @@ PARAMETERS = {
     "DestinationDomain": "out.example",
     "NoticeAddress": "operator@out.example",
 }
+# Of the functions, by the name of their binary.
+LOGICAL_IDS = {"handle-email": "HandleEmailFunction", "handle-dead-letter": "HandleDeadLetterFunction"}
+
 # As `cargo local` prints them.
 OPERATOR = {"aws_access_key_id": "AKIALOCALOPERATOR000", "aws_secret_access_key": "local-operator-secret"}
 MAIL = (ROOT / "events/sample-message.eml").read_bytes()
@@ -278,7 +281,7 @@ class OthersClients(unittest.TestCase):
 class RuntimeApi:
     """Lambda's Runtime API for one function: hands it events, takes its answers."""
 
-    def __init__(self, binary, url, variables):
+    def __init__(self, binary, program, url, variables):
         self.events, self.answers = queue.Queue(), queue.Queue()
         api = self
 
@@ -325,7 +328,7 @@ class RuntimeApi:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
         }
         self.process = subprocess.Popen(
-            [ROOT / "target/release" / binary], env=environment(url, OPERATOR) | variables, stdout=subprocess.DEVNULL
+            [program], env=environment(url, OPERATOR) | variables, stdout=subprocess.DEVNULL
         )
 
     def invoke(self, event):
@@ -345,8 +348,8 @@ class FunctionsOnMoto(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        build = ["cargo", "build", "--release", "--quiet", "--bin", "handle-email", "--bin", "handle-dead-letter"]
-        subprocess.run(build, cwd=ROOT, check=True)
+        built = subprocess.run([".ci/built"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        cls.built = Path(built.stdout.strip())
 
     def setUp(self):
         moto = ThreadedMotoServer(port=0, verbose=False)
@@ -377,6 +380,7 @@ class FunctionsOnMoto(unittest.TestCase):
     def function(self, binary, **variables):
         function = RuntimeApi(
             binary,
+            self.built / LOGICAL_IDS[binary] / "bootstrap",
             self.url,
             {"BUCKET": "mail", "EMAIL_DOMAIN": "in.example", "DESTINATION_DOMAIN": "out.example"} | variables,
         )

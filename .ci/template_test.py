@@ -45,6 +45,13 @@ SETS = {
     "crawler-existing-bucket": {"Analytics": "crawler", "ExistingBucket": "mail.in.example"},
     "configuration-set": {"ConfigurationSet": "forwarded"},
     "deliveries": {"TrackDelivery": "on"},
+    "tenant": {"Tenant": "on"},
+    "tenant-of-many": {
+        "Tenant": "on",
+        "ConfigurationSet": "forwarded",
+        "EmailDomain": "in.example, b.example, c.example, mail.d.example",
+        "HostedZoneId": "Z1",
+    },
     "no-digest": {"Digest": "off"},
     "replies": {"Replies": "on"},
     "clean-replies": {"Replies": "on", "ReplyBody": "clean", "ExistingBucket": "mail.in.example"},
@@ -83,6 +90,7 @@ SETS = {
     "everything": {
         "Analytics": "projection",
         "ConfigurationSet": "forwarded",
+        "Tenant": "on",
         "TrackDelivery": "on",
         "SilenceAlarmHours": 24,
         "Digest": "weekly",
@@ -373,6 +381,7 @@ class Wiring(unittest.TestCase):
                     "REPLY_BODY": "keep",
                     "ON_REFUSED": "stub",
                     "CONFIGURATION_SET": "forwarded",
+                    "TENANT": "",
                 },
                 "HandleDeadLetterFunction": both
                 | {
@@ -573,6 +582,21 @@ class Wiring(unittest.TestCase):
             types = events["EventDestination"]["MatchingEventTypes"]
             self.assertLessEqual({published[kind] for kind in types}, set(pattern["detail-type"]))
             self.assertEqual("TrackDelivery" in parameters, "delivery" in types)
+
+    def test_a_tenant_has_all_that_is_sent_with(self):
+        domains = ["in.example", "b.example", "c.example", "mail.d.example"]
+        for number in range(len(domains) + 1):
+            template = rendered(Tenant="on" if number else "off", EmailDomain=",".join(domains[: max(number, 1)]))
+            variables = functions(template)["HandleEmailFunction"]["Environment"]["Variables"]
+            if not number:
+                self.assertEqual("", variables["TENANT"])
+                self.assertNotIn("OutgoingTenant", template["Resources"])
+                continue
+            tenant = template["Resources"]["OutgoingTenant"]["Properties"]
+            self.assertEqual(variables["TENANT"], tenant["TenantName"])
+            arns = {one["ResourceArn"].rpartition(":")[2] for one in tenant["ResourceAssociations"]}
+            sent_with = {f"configuration-set/{variables['CONFIGURATION_SET']}"}
+            self.assertEqual(sent_with | {f"identity/{domain}" for domain in domains[:number]}, arns)
 
     def test_ses_is_let_in_for_this_rule_only(self):
         for parameters in ({}, {"ExistingRuleSet": "company"}):

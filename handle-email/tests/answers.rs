@@ -241,6 +241,29 @@ async fn several_people_are_answered_each_by_the_address_that_is_theirs() {
     assert_eq!(fields(&mail, "Reply-To"), ["l@example.com"]);
 }
 
+/// To somebody else, by an address that stands for him: what Jane wrote, as it came, and as it is in a mail program.
+#[tokio::test]
+async fn what_is_forwarded_as_an_attachment_goes_out_byte_for_byte() {
+    let stack = replying("").await;
+    let inner = text(&forwarded(&stack, "From: Jane <jane@example.com>\r\n").await);
+    let tom = forwarded(&stack, "From: Tom <tom@example.com>\r\n").await.from;
+    let fields_of = "Content-Type: multipart/mixed; boundary=o\r\n";
+    let letter = answer(&tom, "").replace("Content-Type: text/plain; charset=utf-8\r\n", fields_of);
+    let (header, _) = letter.split_once("\r\n\r\n").expect("a header");
+    let body = format!(
+        "--o\r\nContent-Type: text/plain\r\n\r\nSee below.\r\n--o\r\nContent-Type: message/rfc822\r\n\
+         Content-Disposition: attachment; filename=Hello.eml\r\n\r\n{inner}\r\n--o--\r\n"
+    );
+    let (outcome, sent) = send(&stack, Some(OWNER), &[&tom], &format!("{header}\r\n\r\n{body}")).await;
+    assert_eq!((&outcome["status"], sent.len()), (&json!("forwarded"), 1), "{outcome}");
+    assert_eq!(sent[0].destinations, ["tom@example.com"]);
+    let out = text(&sent[0]);
+    let (header, out_body) = out.split_once("\r\n\r\n").expect("a header");
+    assert_eq!(out_body, body);
+    assert_eq!(fields(&sent[0], "From"), ["Ann Owner <info@in.example>"]);
+    assert!(!header.contains("out.example"), "{header}");
+}
+
 #[tokio::test]
 async fn an_alias_is_a_send_of_its_own() {
     let stack = replying("[routes]\n\"@second.example\" = \"@out.example\"\n").await;

@@ -263,6 +263,8 @@ impl Run<'_> {
             from: &sender(email_domain),
             to: &[to],
             configuration_set: None,
+            // So that notices go out while SES has paused the tenant.
+            tenant: None,
             tags: &[],
             feedback: None,
         };

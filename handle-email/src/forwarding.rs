@@ -504,7 +504,6 @@ impl Handler {
                 hindered = hindered.or(Some(error));
                 continue;
             }
-            let configuration_set = self.settings.configuration_set.as_deref();
             let alias = outbound.alias();
             let sending = match alias {
                 Some(_) => Sending::Answer,
@@ -518,7 +517,8 @@ impl Handler {
             let envelope = Envelope {
                 from: &from,
                 to: &destinations,
-                configuration_set,
+                configuration_set: self.settings.configuration_set.as_deref(),
+                tenant: self.settings.tenant.as_deref(),
                 tags: &tags,
                 feedback: bounces.as_deref(),
             };

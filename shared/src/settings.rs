@@ -56,6 +56,8 @@ pub mod names {
     pub const REPLY_BODY: &str = "REPLY_BODY";
     /// SES configuration set of forwarded mail.
     pub const CONFIGURATION_SET: &str = "CONFIGURATION_SET";
+    /// SES tenant that forwarded mail is sent for.
+    pub const TENANT: &str = "TENANT";
     /// Where notices go by mail.
     pub const NOTICE_ADDRESS: &str = "NOTICE_ADDRESS";
     /// Where notices go by SNS.
@@ -128,6 +130,8 @@ pub struct EmailSettings {
     pub reply_body: ReplyBody,
     /// `CONFIGURATION_SET`.
     pub configuration_set: Option<String>,
+    /// `TENANT`: what SES counts bounces and complaints for, and pauses, apart from the rest of the account.
+    pub tenant: Option<String>,
 }
 
 /// What becomes of a message that SES refuses for its content: its size, or a file of a kind that it does not send.
@@ -193,7 +197,8 @@ impl EmailSettings {
         let on_refused = lookup.or_default(names::ON_REFUSED, "stub", REFUSED, on_refused);
         let replies = lookup.or_default(names::REPLIES, "off", SWITCH, switch);
         let reply_body = lookup.or_default(names::REPLY_BODY, "keep", REPLY_BODY, reply_body);
-        let configuration_set = lookup.optional(names::CONFIGURATION_SET, CONFIGURATION, configuration_set);
+        let configuration_set = lookup.optional(names::CONFIGURATION_SET, SES_NAME, ses_name);
+        let tenant = lookup.optional(names::TENANT, SES_NAME, ses_name);
         lookup.finish()?;
         let common = common.expect("finish reports what is missing");
         Ok(EmailSettings {
@@ -207,6 +212,7 @@ impl EmailSettings {
             replies,
             reply_body,
             configuration_set,
+            tenant,
         })
     }
 }
@@ -332,8 +338,8 @@ const FLAG: &str = "true or false";
 const SWITCH: &str = "on or off";
 const REPLY_BODY: &str = "keep or clean";
 const SUBJECT: &str = "at most 64 characters of text without line breaks";
-const CONFIGURATION: &str =
-    "the name of a configuration set: 1 to 64 letters, digits, hyphens and underscores";
+const SES_NAME: &str =
+    "the name of a configuration set or tenant: 1 to 64 letters, digits, hyphens and underscores";
 
 fn bucket(value: &str) -> Option<String> {
     let allowed =
@@ -385,7 +391,8 @@ fn subject_prefix(value: &str) -> Option<String> {
         .then(|| value.to_owned())
 }
 
-fn configuration_set(value: &str) -> Option<String> {
+/// The name of a configuration set, or of a tenant.
+fn ses_name(value: &str) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (value.len() <= 64 && value.bytes().all(allowed)).then(|| value.to_owned())
 }
@@ -429,6 +436,7 @@ mod tests {
             replies: false,
             reply_body: ReplyBody::Keep,
             configuration_set: None,
+            tenant: None,
         }
     }
 
@@ -468,6 +476,7 @@ mod tests {
             ("HIDE_DESTINATIONS", "true"),
             ("ON_REFUSED", "Notice"),
             ("CONFIGURATION_SET", "set-1"),
+            ("TENANT", "tenant-1"),
         ]);
         let mut all = expected();
         all.common.domains = Domains::parse("xn--bcher-kva.example,b.example").unwrap();
@@ -491,6 +500,7 @@ mod tests {
         all.hide_destinations = true;
         all.on_refused = OnRefused::Notice;
         all.configuration_set = Some("set-1".to_owned());
+        all.tenant = Some("tenant-1".to_owned());
         assert_eq!(read(&variables), Ok(all));
     }
 
@@ -534,6 +544,7 @@ mod tests {
             ("HIDE_DESTINATIONS", "yes"),
             ("ON_REFUSED", "drop"),
             ("CONFIGURATION_SET", "two words"),
+            ("TENANT", "two words"),
         ];
         for (name, value) in cases {
             let mut variables = vec![(name, value)];

@@ -142,6 +142,7 @@ async fn send(
         from: "a_b@in.example",
         to: &to,
         configuration_set: Some("set"),
+        tenant: Some("tenant"),
         tags: &[("a", "b".to_owned())],
         feedback: None,
     };
@@ -165,6 +166,7 @@ async fn in_memory(message: &Outgoing) -> Seen {
                 .build(),
         )
         .configuration_set_name("set")
+        .tenant_name("tenant")
         .email_tags(MessageTag::builder().name("a").value("b").build().unwrap())
         .content(EmailContent::builder().raw(raw).build())
         .send()
@@ -267,8 +269,14 @@ async fn throttling_is_waited_out_and_who_did_so_in_vain_asks_once_until_it_is_h
     let mailer = Mailer::new(endpoint.client(), Deadline::after(MINUTE));
     let message = message(10, 10);
     let to = ["jane@out.example".to_owned()];
-    let envelope =
-        Envelope { from: "a_b@in.example", to: &to, configuration_set: None, tags: &[], feedback: None };
+    let envelope = Envelope {
+        from: "a_b@in.example",
+        to: &to,
+        configuration_set: None,
+        tenant: None,
+        tags: &[],
+        feedback: None,
+    };
     let mut attempts = Vec::new();
     for _ in 0..6 {
         let before = endpoint.seen().len();

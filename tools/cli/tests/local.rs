@@ -9,6 +9,7 @@ use ses_forwarder_local_aws::{
     journal::{End, Event},
     pace::Pace,
     schedules,
+    ses::Account,
 };
 use ses_forwarder_local_stack::{Config, Stack};
 use support::{
@@ -555,4 +556,53 @@ async fn a_conversation_is_begun_and_keys_are_added() {
     assert_eq!(states(operator.findings(dns).1), sound);
     stack.put_object("config/reply-keys.json", "{}".to_owned()).await;
     assert_eq!(states(operator.findings(nameserver(zone(MX))).1)[0].1, "wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_is_sent_for_a_tenant_that_may_be_paused_alone() {
+    let mut config = Config::default();
+    config.parameters.insert("Tenant".to_owned(), "on".to_owned());
+    config.parameters.insert("EmailDomain".to_owned(), "in.example,second.example".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    let operator = Operator::of(&stack);
+    let dns = nameserver(zone(MX));
+    let tenant = || {
+        let (_, findings) = operator.findings(dns);
+        let finding = findings.into_iter().find(|finding| finding["check"] == "SES tenant").unwrap();
+        (finding["state"].clone(), finding["found"].as_str().unwrap().to_owned(), finding["fix"].clone())
+    };
+    let configure = |change: fn(&mut Account)| stack.services().ses().configure(change);
+    let sound = (json!("ok"), "ses-forwarder may send with all that is used".to_owned(), Value::Null);
+    assert_eq!(tenant(), sound);
+    let first = send(&stack).await.unwrap();
+    assert_eq!(stack.settled(&first).await, End::Returned);
+    assert_eq!(stack.outcome(&first).await.unwrap()["status"], "forwarded", "{}", stack.story(&first));
+
+    configure(|account| account.paused_tenants = account.tenants.keys().cloned().collect());
+    let (state, found, _) = tenant();
+    assert_eq!(
+        (state, found),
+        (json!("wrong"), "sending for ses-forwarder is paused; mail waits".to_owned())
+    );
+    let second = send(&stack).await.unwrap();
+    stack.told(1).await;
+    let told = stack.published().remove(0);
+    assert!(told.text.contains("SendingPausedException"), "{}", told.text);
+    assert!(
+        stack.sent().iter().any(|mail| mail.from.starts_with("forwarder-notice@")),
+        "notices are not the tenant's"
+    );
+    configure(|account| account.paused_tenants.clear());
+    stack.emptied().await;
+    assert_eq!(stack.outcome(&second).await.unwrap()["status"], "forwarded", "{}", stack.story(&second));
+
+    configure(|account| {
+        let resources = account.tenants.values_mut().next().unwrap();
+        resources.retain(|arn| !arn.ends_with("identity/second.example"));
+    });
+    let (state, _, fix) = tenant();
+    assert_eq!(state, "wrong");
+    let command = "aws sesv2 create-tenant-resource-association --region us-east-1 --tenant-name ses-forwarder \
+                   --resource-arn arn:aws:ses:us-east-1:123456789012:identity/second.example";
+    assert_eq!(fix, command);
 }

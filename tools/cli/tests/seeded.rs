@@ -38,6 +38,7 @@ use Mistake::{Answers, Dns, Object, Says};
 type Seed = (&'static str, Mistake, &'static str, &'static str, &'static str);
 
 const EMAIL: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunction/configuration ";
+const FUNCTION: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunction ";
 const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction/configuration ";
 const CONCURRENCY: &str = "GET /2019-09-30/functions/ses-forwarder-HandleEmailFunction/concurrency";
 const MAPPINGS: &str = "GET /2015-03-31/event-source-mappings";
@@ -150,6 +151,14 @@ fn functions() -> Vec<Seed> {
             "settings",
             "wrong",
             "sam deploy",
+        ),
+        (
+            "its code is for another processor",
+            // No architecture begins so, whatever this machine's is.
+            Says(EMAIL, &[(b"\"Architectures\":[\"", b"\"Architectures\":[\"not-")]),
+            "functions' code",
+            "wrong",
+            "sam build",
         ),
         (
             "a setting is gone",
@@ -376,6 +385,13 @@ fn sending() -> Vec<Seed> {
             "create-configuration-set",
         ),
         (
+            "the tenant is gone",
+            Says(EMAIL, &[(b"\"TENANT\":\"\"", b"\"TENANT\":\"gone\"")]),
+            "SES tenant",
+            "wrong",
+            "sam deploy",
+        ),
+        (
             "a destination is suppressed",
             Mistake::Account(|account| {
                 account.suppressed.insert("ann@out.example".to_owned());
@@ -405,6 +421,7 @@ fn refused() -> Vec<Seed> {
     vec![
         ("GetAccount is not allowed", Answers(ACCOUNT, 403, DENIED, b"{}"), "SES account", "unknown", "allow the call"),
         ("GetFunctionConfiguration is not allowed", Answers(EMAIL, 403, DENIED, b"{}"), "settings", "unknown", "allow the call"),
+        ("GetFunction is not allowed", Answers(FUNCTION, 403, DENIED, b"{}"), "functions' code", "unknown", "allow the call"),
         ("GetBucketPolicy is not allowed", Answers("?policy", 403, "content-type: text/xml", b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"), "bucket policy", "unknown", "allow the call"),
         ("DescribeStackResources is not allowed", Answers("Action=DescribeStackResources", 403, "content-type: text/xml", b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"), "handle-email", "unknown", "allow the call"),
         ("DescribeAlarms is not allowed", Answers(ALARMS, 403, "smithy-protocol: rpc-v2-cbor", b"\xa1f__type\x6cAccessDenied"), "alarms", "unknown", "allow the call"),

@@ -62,6 +62,8 @@ pub struct Envelope<'a> {
     pub to: &'a [String],
     /// `ConfigurationSetName`.
     pub configuration_set: Option<&'a str>,
+    /// `TenantName`.
+    pub tenant: Option<&'a str>,
     /// `EmailTags`, which SES repeats in the events of this send.
     pub tags: &'a [(&'a str, String)],
     /// `FeedbackForwardingEmailAddress`: where bounces of it go, if not to `from`.
@@ -125,6 +127,7 @@ impl Mailer {
                 .from_email_address(envelope.from)
                 .destination(Destination::builder().set_to_addresses(Some(envelope.to.to_vec())).build())
                 .set_configuration_set_name(envelope.configuration_set.map(str::to_owned))
+                .set_tenant_name(envelope.tenant.map(str::to_owned))
                 .set_email_tags(tags(envelope.tags))
                 .set_feedback_forwarding_email_address(envelope.feedback.map(str::to_owned))
                 .content(EmailContent::builder().raw(raw).build())
@@ -169,6 +172,8 @@ pub(crate) fn classified(mut error: CallError) -> CallError {
         }
         // Of the content, or of an identity, which someone can verify.
         "MessageRejected" if error.message.contains(UNVERIFIED) => Kind::Configuration,
+        // An identity or a set that does not belong to the tenant, which someone can give it.
+        "BadRequestException" if error.message.contains("tenant") => Kind::Configuration,
         _ => error.kind,
     };
     error

@@ -3,6 +3,7 @@
 //! Every check is on its own: one that can't be made (no permission, no answer, an output that is not
 //! there) is reported as such and keeps no other from being made. What could not be told is never "ok".
 
+mod code;
 mod dns;
 mod domains;
 mod functions;
@@ -109,8 +110,10 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
         sending::account(clients, deployed.parameter(sending::QUOTA_PARAMETER)),
         check(reputation::REPUTATION, reputation::reputation(clients, &deployed.stack)),
         check(sending::CONFIGURATION_SET, sending::configuration_set(clients, deployed)),
+        check(sending::TENANT, sending::tenant(clients, deployed)),
         check(sending::SUPPRESSION, sending::suppression(clients, deployed)),
         check(functions::HANDLE_DEAD_LETTER, functions::handle_dead_letter(clients, deployed)),
+        check(code::CODE, code::code(clients, deployed)),
         check(notices::ADDRESS, notices::address(deployed)),
         check(notices::TOPIC, notices::topic(clients, deployed)),
         check(notices::ALARMS, notices::alarms(clients, deployed)),
@@ -124,7 +127,7 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     findings.extend(after.0);
     findings.extend(after.1);
     findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8, after.9]);
-    findings.extend([after.10, after.11]);
+    findings.extend([after.10, after.11, after.12, after.13]);
     findings
 }
 

@@ -1,9 +1,14 @@
 //! Sending: the account, its plan and quotas, and the addresses that SES does not send to.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use aws_sdk_sesv2::{
-    operation::{get_account::GetAccountOutput, get_configuration_set::GetConfigurationSetError},
-    types::PricingPlan,
+    operation::{
+        get_account::GetAccountOutput, get_configuration_set::GetConfigurationSetError,
+        get_tenant::GetTenantError,
+    },
+    types::{PricingPlan, SendingStatus},
 };
 use ses_forwarder::routes::Routes;
 
@@ -14,6 +19,7 @@ pub(super) const ACCOUNT: &str = "SES account";
 pub(super) const RATE: &str = "sending quota";
 pub(super) const PLAN: &str = "SES pricing plan";
 pub(super) const CONFIGURATION_SET: &str = "configuration set";
+pub(super) const TENANT: &str = "SES tenant";
 pub(super) const SUPPRESSION: &str = "suppression list";
 
 /// From how much of the daily quota on to warn.
@@ -144,6 +150,52 @@ pub(super) async fn configuration_set(clients: &Clients, deployed: &Deployed) ->
         }
         Err(error) => Err(error).with_context(|| format!("SES does not tell of configuration set {name}")),
     }
+}
+
+/// Whether the tenant that mail is sent for may send, and with all that is sent with.
+/// <https://docs.aws.amazon.com/ses/latest/dg/tenants.html>
+pub(super) async fn tenant(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let settings = deployed.settings()?;
+    let Some(name) = &settings.tenant else { return Ok(Finding::ok(TENANT, "none is used")) };
+    let tenant = match clients.sesv2.get_tenant().tenant_name(name).send().await {
+        Ok(output) => output.tenant,
+        Err(error) if error.as_service_error().is_some_and(GetTenantError::is_not_found_exception) => {
+            return Ok(Finding::wrong(TENANT, format!("there is no {name}, so SES refuses to send"), DEPLOY));
+        }
+        Err(error) => return Err(error).with_context(|| format!("SES does not tell of tenant {name}")),
+    };
+    let tenant = tenant.with_context(|| format!("SES does not tell of tenant {name}"))?;
+    if tenant.sending_status() == Some(&SendingStatus::Disabled) {
+        return Ok(Finding::wrong(
+            TENANT,
+            format!("sending for {name} is paused; mail waits"),
+            "Look at its bounces and complaints, and reinstate it: SES console, Tenants.",
+        ));
+    }
+    let mut pages = clients.sesv2.list_tenant_resources().tenant_name(name).into_paginator().send();
+    let mut associated = BTreeSet::new();
+    while let Some(page) = pages.next().await {
+        let page = page.with_context(|| format!("SES does not tell what belongs to tenant {name}"))?;
+        let arns = page.tenant_resources().iter().filter_map(|resource| resource.resource_arn());
+        associated.extend(arns.map(str::to_owned));
+    }
+    // arn:aws:ses:us-east-1:123456789012:tenant/name/id
+    let account = tenant.tenant_arn().and_then(|arn| arn.split_once(":tenant/"));
+    let (account, _) = account.with_context(|| format!("tenant {name} has no ARN"))?;
+    let identities = settings.common.domains.iter().map(|domain| format!("{account}:identity/{domain}"));
+    let set = settings.configuration_set.iter().map(|set| format!("{account}:configuration-set/{set}"));
+    let missing = identities.chain(set).find(|arn| !associated.contains(arn));
+    Ok(match missing {
+        None => Finding::ok(TENANT, format!("{name} may send with all that is used")),
+        Some(arn) => Finding::wrong(
+            TENANT,
+            format!("{arn} does not belong to {name}, so SES refuses what is sent with it"),
+            format!(
+                "aws sesv2 create-tenant-resource-association --region {} --tenant-name {name} --resource-arn {arn}",
+                deployed.region
+            ),
+        ),
+    })
 }
 
 /// Whether SES withholds mail from addresses that it is forwarded to.

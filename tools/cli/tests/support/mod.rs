@@ -23,7 +23,7 @@ use ses_forwarder_local_aws::auth::{OPERATOR_KEY, OPERATOR_SECRET};
 use ses_forwarder_local_stack::Stack;
 
 /// All checks of `doctor` where all goes well, in order.
-const CHECKS: [&str; 29] = [
+const CHECKS: [&str; 31] = [
     "stack",
     "outputs",
     "settings",
@@ -45,8 +45,10 @@ const CHECKS: [&str; 29] = [
     "SES pricing plan",
     "bounces and complaints",
     "configuration set",
+    "SES tenant",
     "suppression list",
     "handle-dead-letter",
+    "functions' code",
     "notice address",
     "notice topic",
     "alarms",

@@ -1,15 +1,21 @@
 //! Lambda over HTTP: what a person asks of a function that is deployed, and invoking it.
 //!
+//! Code is what Lambda's link leads to: a package with the beginning of the executable, which says what it is for.
+//!
 //! Not supported: versions, aliases, logs in the answer, changing anything.
 //!
 //! Source: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
 
-use std::sync::Arc;
+use std::{
+    io::{Cursor, Read, Write},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use hyper::{Method, header, http::request::Parts};
 use serde_json::{Value, json};
 use ses_forwarder_local_template::deployment::{Function, Permission, QueueSource};
+use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     auth::Caller,
@@ -23,6 +29,12 @@ use crate::{
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const EVENT_LIMIT: usize = 1024 * 1024;
 const REQUEST_LIMIT: usize = 6 * 1024 * 1024;
+
+/// Where the links to the functions' code lead.
+pub(super) const CODE: &str = "/function-code/";
+
+/// How much of an executable is handed out.
+const PAGE: u64 = 4096;
 
 /// Answers a call. Without the Lambda service there are no functions.
 pub(super) async fn answer(
@@ -49,6 +61,7 @@ pub(super) async fn answer(
         (&Method::GET, "configuration") => {
             ("lambda:GetFunctionConfiguration", "lambda:GetFunctionConfiguration")
         }
+        (&Method::GET, "") => ("lambda:GetFunction", "lambda:GetFunction"),
         (&Method::GET, "policy") => ("lambda:GetPolicy", "lambda:GetPolicy"),
         (&Method::POST, "invocations") => ("lambda:Invoke", "lambda:InvokeFunction"),
         (method, _) => {
@@ -70,6 +83,13 @@ pub(super) async fn answer(
             Ok(json(200, "application/json", &answer))
         }
         "lambda:GetFunctionConfiguration" => Ok(json(200, "application/json", &configuration(function))),
+        "lambda:GetFunction" => {
+            let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let location = format!("http://{host}{CODE}{}", function.name);
+            let code = json!({ "RepositoryType": "S3", "Location": location });
+            let answer = json!({ "Configuration": configuration(function), "Code": code });
+            Ok(json(200, "application/json", &answer))
+        }
         "lambda:GetPolicy" => {
             let policy =
                 policy(function).ok_or_else(|| absent("The resource you requested does not exist."))?;
@@ -77,6 +97,17 @@ pub(super) async fn answer(
         }
         _ => invoke(lambda, function, flight, head, body).await,
     }
+}
+
+/// What the link to a function's code leads to, which needs no signature; `None` if there is no such function.
+pub(super) fn code(lambda: &Lambda, name: &str) -> Option<Vec<u8>> {
+    let mut start = Vec::new();
+    let binary = std::fs::File::open(lambda.binary(name)?).ok()?;
+    binary.take(PAGE).read_to_end(&mut start).ok()?;
+    let mut package = ZipWriter::new(Cursor::new(Vec::new()));
+    package.start_file("bootstrap", SimpleFileOptions::default()).ok()?;
+    package.write_all(&start).ok()?;
+    Some(package.finish().ok()?.into_inner())
 }
 
 async fn invoke(
@@ -159,6 +190,8 @@ fn configuration(function: &Function) -> Value {
         "FunctionArn": function.arn,
         "Role": function.role.arn,
         "Runtime": "provided.al2023",
+        // They run on this machine's processor.
+        "Architectures": [if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }],
         "Timeout": function.timeout.as_secs(),
         "MemorySize": function.memory_mb,
         "State": "Active",

@@ -187,6 +187,12 @@ async fn answer(
     lambda: Option<Lambda>,
     request: Request<Incoming>,
 ) -> Result<Response, Cut> {
+    if let Some(name) = request.uri().path().strip_prefix(functions::CODE) {
+        let code = lambda.as_ref().and_then(|lambda| functions::code(lambda, name));
+        let status = if code.is_some() { 200 } else { 404 };
+        let response = hyper::Response::builder().status(status);
+        return Ok(response.body(code.unwrap_or_default().into()).expect("a status is valid"));
+    }
     let service = Service::of(&request);
     let flight = Arc::new(Flight::new(Arc::clone(&services.common), service));
     let response = if service == Service::S3 {

@@ -13,7 +13,7 @@ pub mod feedback;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -62,6 +62,10 @@ pub struct Account {
     pub suspended: bool,
     /// Configuration sets that exist.
     pub configuration_sets: BTreeSet<String>,
+    /// Tenants that exist, each with the ARNs of the identities and configuration sets that are its own.
+    pub tenants: BTreeMap<String, BTreeSet<String>>,
+    /// Tenants that SES has paused.
+    pub paused_tenants: BTreeSet<String>,
     /// The configuration set that identities bring where a request names none.
     /// <https://docs.aws.amazon.com/ses/latest/dg/managing-configuration-sets.html#default-config-sets>
     pub default_configuration_set: Option<String>,
@@ -89,6 +93,8 @@ impl Account {
             sending_enabled: true,
             suspended: false,
             configuration_sets: BTreeSet::new(),
+            tenants: BTreeMap::new(),
+            paused_tenants: BTreeSet::new(),
             default_configuration_set: None,
             max_send_rate: None,
             max_24_hour_send: None,
@@ -169,6 +175,7 @@ struct SendEmail<'a> {
     reply_to_addresses: Option<Vec<String>>,
     feedback_forwarding_email_address: Option<String>,
     configuration_set_name: Option<String>,
+    tenant_name: Option<String>,
     #[serde(default)]
     email_tags: Vec<EmailTag>,
     #[serde(borrow)]
@@ -285,6 +292,25 @@ impl Sender {
                 self.account().check_configuration_set(name)?;
                 json!({ "ConfigurationSetName": name })
             }
+            (&Method::POST, "tenants", "get") => {
+                let name = tenant_name(&body)?;
+                let arn = self.tenant_arn(&name);
+                let needs = Needs::new("ses:GetTenant", &*arn);
+                flight.admit(&caller, "ses:GetTenant", &name, &arn, vec![needs]).await?;
+                self.account().resources_of(&name)?;
+                let paused = self.account().paused_tenants.contains(&name);
+                let status = if paused { "DISABLED" } else { "ENABLED" };
+                json!({ "Tenant": { "TenantName": name, "TenantArn": arn, "SendingStatus": status } })
+            }
+            (&Method::POST, "tenants", "resources/list") => {
+                let name = tenant_name(&body)?;
+                let arn = self.tenant_arn(&name);
+                let needs = Needs::new("ses:ListTenantResources", &*arn);
+                flight.admit(&caller, "ses:ListTenantResources", &name, &arn, vec![needs]).await?;
+                let resources = self.account().resources_of(&name)?.clone();
+                let resource = |arn: &String| json!({ "ResourceArn": arn });
+                json!({ "TenantResources": resources.iter().map(resource).collect::<Vec<_>>() })
+            }
             (&Method::GET, "suppression", "addresses") => {
                 let action = "ses:ListSuppressedDestinations";
                 flight.admit(&caller, action, "", "*", vec![Needs::new(action, "*")]).await?;
@@ -341,10 +367,13 @@ impl Sender {
         let header_from = checked.as_ref().ok().and_then(|message| message.senders.first());
         let froms: BTreeSet<&str> = header_from.into_iter().chain([&from]).map(String::as_str).collect();
         let mut needs = Vec::new();
+        let set = configuration_set.as_ref().map(|set| self.arn("configuration-set", set));
+        let tenant = request.tenant_name.as_ref().map(|tenant| self.tenant_arn(tenant));
+        let mut used = BTreeSet::new();
         for from in froms {
             let identity = self.arn("identity", account.identity(from).unwrap_or(from));
-            let set = configuration_set.iter().map(|set| self.arn("configuration-set", set));
-            for resource in [identity].into_iter().chain(set) {
+            used.extend([identity.clone()].into_iter().chain(set.clone()));
+            for resource in [identity].into_iter().chain(set.clone()).chain(tenant.clone()) {
                 needs.push(Needs::new("ses:SendEmail", &*resource).with("ses:FromAddress", from));
                 // SES v2 asks for this too where the content is raw, though the API is SendEmail's.
                 needs.push(Needs::new("ses:SendRawEmail", resource).with("ses:FromAddress", from));
@@ -362,6 +391,9 @@ impl Sender {
         self.check_account(&account, &from, &request, &message, &destinations)?;
         if let Some(set) = &configuration_set {
             account.check_configuration_set(set)?;
+        }
+        if let Some(tenant) = &request.tenant_name {
+            account.check_tenant(tenant, &used)?;
         }
         let tags = request.tags()?;
         self.count(&account, destinations.len())?;
@@ -500,6 +532,18 @@ impl Sender {
     fn arn(&self, kind: &str, name: &str) -> String {
         format!("arn:aws:ses:{}:{}:{kind}/{name}", self.0.region, self.0.account_id)
     }
+
+    /// SES puts an id of its own behind the name.
+    fn tenant_arn(&self, name: &str) -> String {
+        self.arn("tenant", &format!("{name}/tn-1"))
+    }
+}
+
+/// What a request about a tenant names.
+fn tenant_name(body: &[u8]) -> Result<String, Refusal> {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let name = request["TenantName"].as_str().ok_or_else(|| bad("TenantName is missing.".to_owned()))?;
+    Ok(name.to_owned())
 }
 
 impl Account {
@@ -509,6 +553,26 @@ impl Account {
         }
         let message = format!("Configuration set <{name}> does not exist.");
         Err(Refusal::new(404, "NotFoundException", message))
+    }
+
+    fn resources_of(&self, tenant: &str) -> Result<&BTreeSet<String>, Refusal> {
+        self.tenants.get(tenant).ok_or_else(|| {
+            Refusal::new(404, "NotFoundException", format!("Tenant <{tenant}> does not exist."))
+        })
+    }
+
+    /// Whether a tenant may send with these identities and sets.
+    /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>
+    fn check_tenant(&self, tenant: &str, used: &BTreeSet<String>) -> Result<(), Refusal> {
+        let resources = self.resources_of(tenant)?;
+        if let Some(strange) = used.difference(resources).next() {
+            return Err(bad(format!("Resource {strange} is not associated with tenant {tenant}.")));
+        }
+        if self.paused_tenants.contains(tenant) {
+            let message = format!("Sending is paused for tenant {tenant}.");
+            return Err(Refusal::new(400, "SendingPausedException", message));
+        }
+        Ok(())
     }
 }
 

@@ -517,5 +517,7 @@ fn account(deployment: &Deployment, identities: Vec<String>) -> Account {
     let set = deployment.parameters.get("ConfigurationSet").filter(|set| !set.is_empty());
     account.configuration_sets.extend(set.cloned());
     account.configuration_sets.extend(deployment.configuration_sets.iter().cloned());
+    let tenants = deployment.tenants.iter().map(|tenant| (tenant.name.clone(), tenant.resources.clone()));
+    account.tenants.extend(tenants);
     account
 }

@@ -1,6 +1,9 @@
 //! What a template deploys, with every intrinsic evaluated: the part of it that this stack plays.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ses_forwarder_iam::{Policy, Role, arn_like};
 
@@ -27,6 +30,8 @@ pub struct Deployment {
     pub topics: Vec<Topic>,
     /// Names of the SES configuration sets that it makes.
     pub configuration_sets: Vec<String>,
+    /// SES tenants that it makes.
+    pub tenants: Vec<Tenant>,
     /// What configuration sets tell EventBridge.
     pub event_destinations: Vec<EventDestination>,
     /// What EventBridge does with events on the default bus.
@@ -202,6 +207,15 @@ pub struct Queue {
     pub retention: Duration,
     /// Its queue policy, if the template has one.
     pub policy: Option<Policy>,
+}
+
+/// An SES tenant.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// `TenantName`.
+    pub name: String,
+    /// ARNs of the identities and configuration sets that may be used for it.
+    pub resources: BTreeSet<String>,
 }
 
 /// An event destination of a configuration set: EventBridge's default bus.

@@ -241,6 +241,16 @@ const KINDS: &[Kind] = &[
         ]),
     },
     Kind {
+        name: "AWS::SES::Tenant",
+        name_property: &["TenantName"],
+        name_limit: 64,
+        attributes: &[],
+        properties: Map(&[
+            ("TenantName", Played),
+            ("ResourceAssociations", Each(&Map(&[("ResourceArn", Played)]))),
+        ]),
+    },
+    Kind {
         name: "AWS::SES::ConfigurationSetEventDestination",
         name_property: &["EventDestination", "Name"],
         name_limit: 64,

@@ -83,6 +83,7 @@ pub fn evaluate(
         queues: built.queues,
         topics: built.topics,
         configuration_sets: built.configuration_sets,
+        tenants: built.tenants,
         event_destinations: built.event_destinations,
         event_rules: built.event_rules,
         alarms: built.alarms,

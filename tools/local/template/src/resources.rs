@@ -8,7 +8,7 @@ use crate::{
     dependencies,
     deployment::{
         Alarm, Bucket, EventDestination, EventRule, Function, NotPlayed, Permission, Queue, ReceiptRule,
-        RuleAction, Topic,
+        RuleAction, Tenant, Topic,
     },
     documents,
     error::TemplateError,
@@ -38,6 +38,7 @@ pub(super) struct Built {
     pub(super) topics: Vec<Topic>,
     pub(super) alarms: Vec<Alarm>,
     pub(super) configuration_sets: Vec<String>,
+    pub(super) tenants: Vec<Tenant>,
     pub(super) event_destinations: Vec<EventDestination>,
     pub(super) event_rules: Vec<EventRule>,
     pub(super) rules: Vec<ReceiptRule>,
@@ -73,6 +74,14 @@ impl Built {
                 }
             }
             "AWS::SES::ConfigurationSet" => self.configuration_sets.push(scope.reference_to(resource)?),
+            "AWS::SES::Tenant" => {
+                let associations = properties.get("ResourceAssociations").map(Node::list).transpose()?;
+                let associations = associations.unwrap_or_default().iter();
+                let resources = associations
+                    .map(|association| association.require("ResourceArn")?.text().map(str::to_owned))
+                    .collect::<Result<_, _>>()?;
+                self.tenants.push(Tenant { name: scope.reference_to(resource)?, resources });
+            }
             "AWS::SES::ConfigurationSetEventDestination" => {
                 self.event_destinations.push(events::destination(scope, properties)?);
             }

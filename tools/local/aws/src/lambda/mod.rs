@@ -19,7 +19,11 @@ mod subject;
 mod trace;
 mod work;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -142,6 +146,11 @@ impl Lambda {
     /// The function with this logical id, name or ARN.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.pool(name).map(|pool| pool.function())
+    }
+
+    /// What a function runs.
+    pub(crate) fn binary(&self, name: &str) -> Option<&Path> {
+        self.pool(name).map(|pool| pool.binary())
     }
 
     /// Invokes a function and waits for its answer (invocation type `RequestResponse`): no retries, no

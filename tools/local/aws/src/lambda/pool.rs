@@ -2,6 +2,7 @@
 //! concurrency; an idle one is reused before another starts, and stopped when it has been idle for long.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -40,6 +41,10 @@ impl Pool {
 
     pub(super) fn function(&self) -> &Function {
         &self.launch.function
+    }
+
+    pub(super) fn binary(&self) -> &Path {
+        &self.launch.binary
     }
 
     /// A permit, if the concurrency is not used up.

@@ -17,6 +17,8 @@ NAMES = {
     "AWS::SES::ReceiptRuleSet": r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?",
     "AWS::SES::ReceiptRule": r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?",
     "AWS::SES::ConfigurationSet": r"[A-Za-z0-9_-]{1,64}",
+    "AWS::SES::Tenant": r"[A-Za-z0-9_-]{1,64}",
+    "AWS::SES::EmailIdentity": r"[a-z0-9.-]{1,253}",
     "AWS::Logs::LogGroup": r"[A-Za-z0-9_/.#-]{1,512}",
     "AWS::CloudWatch::Dashboard": r"[A-Za-z0-9_-]{1,255}",
     # Glue takes more; what Athena's DDL takes without quotes.

@@ -58,7 +58,8 @@ NAME_PROPERTIES = {
     "AWS::Glue::Table": "TableInput.Name",
     "AWS::Glue::Crawler": "Name",
     # These are the domain's, and of the one stack that is given its zone.
-    "AWS::SES::EmailIdentity": None,
+    "AWS::SES::EmailIdentity": "EmailIdentity",
+    "AWS::SES::Tenant": "TenantName",
     "AWS::Route53::RecordSetGroup": None,
     "AWS::Budgets::Budget": "Budget.BudgetName",
 }

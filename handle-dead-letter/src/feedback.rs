@@ -36,7 +36,7 @@ use crate::{
     letter, metrics,
     record::{Record, Unknown},
     refusals::{self, Refusal},
-    stubs::Stubs,
+    stubs::{Stubs, TooLarge},
     telling::BOUNCES,
 };
 
@@ -63,10 +63,10 @@ pub(crate) struct Heard<'a> {
 
 /// The events of a batch about one message.
 pub(crate) struct Case<'a> {
-    pub(crate) message_id: String,
-    pub(crate) day: Date,
-    pub(crate) heard: Vec<Heard<'a>>,
-    pub(crate) record: Result<Record<Outcome>, Unknown>,
+    message_id: String,
+    day: Date,
+    heard: Vec<Heard<'a>>,
+    record: Result<Record<Outcome>, Unknown>,
     /// Those that are not on record yet, by the addresses that it was sent to.
     new: Vec<DeliveryEvent>,
     /// The destinations of them that no line of the routes names.
@@ -117,7 +117,11 @@ impl Run<'_> {
                     for event in &new {
                         *counts.entry(event.event).or_default() += 1;
                     }
-                    let Stubs { having, given_up, to_come } = self.stand_in(case).await;
+                    let stubs = match case.too_large() {
+                        Some(message) => self.stand_in(&message).await,
+                        None => Stubs::default(),
+                    };
+                    let Stubs { having, given_up, to_come } = stubs;
                     if to_come {
                         kept.extend(case.heard.iter().map(|heard| heard.queue_id));
                     }
@@ -324,6 +328,15 @@ impl Run<'_> {
 }
 
 impl Case<'_> {
+    /// The message, if a destination did not take it for its size.
+    fn too_large(&self) -> Option<TooLarge<'_>> {
+        let Ok(Record { content: Some(outcome), .. }) = &self.record else { return None };
+        let mut events = self.heard.iter().flat_map(|heard| &heard.feedback.events);
+        events.find(|event| about(event) == About::Size)?;
+        let age = self.heard.iter().map(|heard| heard.age).min()?;
+        Some(TooLarge { message_id: &self.message_id, day: self.day, outcome, age })
+    }
+
     /// What one of its events suspends.
     fn effect(&self, event: &DeliveryEvent) -> Effect {
         effect(event, self.answered.contains(&event.destination))

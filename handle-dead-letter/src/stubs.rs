@@ -1,20 +1,33 @@
 //! A stub for whoever did not take a message for its size: `handle-email` is asked for it, as it alone may send
 //! in the name of the domain, and it records what it has sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::json;
 use ses_forwarder::{
     feedback::{About, about, is_refused, lacking_stubs},
     outcome::{DeliveryEvent, Outcome},
 };
+use time::Date;
 
 use crate::{
     attempt::{Attempt, ask},
     batch::{DOUBTS, Run},
-    feedback::Case,
     record::Record,
 };
+
+/// A message that a destination did not take for its size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TooLarge<'a> {
+    pub(crate) message_id: &'a str,
+    pub(crate) day: Date,
+    pub(crate) outcome: &'a Outcome,
+    /// Since that was heard.
+    pub(crate) age: Duration,
+}
 
 /// What came of asking for stubs.
 #[derive(Debug, Default)]
@@ -29,31 +42,25 @@ pub(crate) struct Stubs {
 
 impl Run<'_> {
     /// Has the destinations of a message that did not take it for its size get a stub.
-    pub(crate) async fn stand_in(&self, case: &Case<'_>) -> Stubs {
-        let Ok(Record { content: Some(outcome), .. }) = &case.record else { return Stubs::default() };
-        let is_heard = case
-            .heard
-            .iter()
-            .flat_map(|heard| &heard.feedback.events)
-            .any(|event| about(event) == About::Size);
+    pub(crate) async fn stand_in(&self, message: &TooLarge<'_>) -> Stubs {
+        let TooLarge { message_id, outcome, age, .. } = *message;
         let lacking = lacking_stubs(outcome);
-        if !is_heard || lacking.is_empty() {
+        if lacking.is_empty() {
             return Stubs { having: having(outcome), ..Stubs::default() };
         }
         // As with any message: no longer than it is tried for, nor where SES may have taken it each time.
-        let late = case.heard.iter().all(|heard| heard.age >= self.handler.settings.retry)
-            || outcome.doubts >= DOUBTS;
-        match self.ask_for_stubs(case, &lacking).await {
+        let late = age >= self.handler.settings.retry || outcome.doubts >= DOUBTS;
+        match self.ask_for_stubs(message, &lacking).await {
             Ok(having) => Stubs { having, ..Stubs::default() },
             Err(why) if late => {
-                tracing::error!(messageId = case.message_id, "no stub was sent: {why}");
+                tracing::error!(messageId = message_id, "no stub was sent: {why}");
                 let refusals = outcome.delivery.iter().filter(|event| about(event) == About::Size);
                 let given_up = refusals.filter(|event| lacking.contains_key(&*event.destination));
                 let given_up = given_up.cloned().collect();
                 Stubs { having: having(outcome), given_up, to_come: false }
             }
             Err(why) => {
-                tracing::warn!(messageId = case.message_id, "a stub is not sent yet: {why}");
+                tracing::warn!(messageId = message_id, "a stub is not sent yet: {why}");
                 Stubs { having: having(outcome), to_come: true, ..Stubs::default() }
             }
         }
@@ -61,11 +68,12 @@ impl Run<'_> {
 
     async fn ask_for_stubs(
         &self,
-        case: &Case<'_>,
+        message: &TooLarge<'_>,
         lacking: &BTreeMap<&str, &str>,
     ) -> Result<BTreeSet<String>, String> {
+        let TooLarge { message_id, day, .. } = *message;
         let place = &self.handler.settings.place;
-        let index = self.bucket.get(&place.prefixes.index(case.day, &case.message_id)).await;
+        let index = self.bucket.get(&place.prefixes.index(day, message_id)).await;
         let index = index.map_err(|error| error.to_string())?.ok_or("its notification is gone")?;
         let ses = std::str::from_utf8(&index).map_err(|error| error.to_string())?.trim_end();
         let said =
@@ -82,7 +90,7 @@ impl Run<'_> {
             Attempt::Failed(failure) | Attempt::Unanswered(failure) => return Err(failure.message),
             Attempt::Busy => return Err("Lambda runs as many functions as it may".to_owned()),
         }
-        let key = place.prefixes.outcome(case.day, &case.message_id);
+        let key = place.prefixes.outcome(day, message_id);
         let record = Record::<Outcome>::read(&self.bucket, key).await;
         let record = record.map_err(|unknown| unknown.failure().message)?;
         Ok(record.content.as_ref().map(having).unwrap_or_default())

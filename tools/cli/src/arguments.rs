@@ -6,12 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ses_forwarder::address::Address;
 use ses_forwarder_explain::{message::Question, pair};
-
-use crate::dns::Format;
 use time::OffsetDateTime;
 
 /// Everything about a deployed stack of SES Forwarder, and about its files.
@@ -245,6 +243,19 @@ pub struct DnsQuestion {
     /// Where they are to be put
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
+}
+
+/// Where records are to be put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table, to copy into a provider's form
+    Table,
+    /// Lines of a zone file
+    Zone,
+    /// A change batch: aws route53 change-resource-record-sets --hosted-zone-id ID --change-batch file://FILE
+    Route53,
+    /// Resources for Terraform's AWS provider, in the zone var.zone_id
+    Terraform,
 }
 
 /// What to do with the reply keys.

@@ -11,28 +11,19 @@ use aws_sdk_sesv2::{
     operation::get_email_identity::GetEmailIdentityOutput,
     types::{DkimAttributes, MailFromAttributes},
 };
-use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 use ses_forwarder::domains::Domains;
 
-use crate::{arguments::DnsQuestion, clients::Clients, deployed::Deployed, identity, print};
+use crate::{
+    arguments::{DnsQuestion, Format},
+    clients::Clients,
+    deployed::Deployed,
+    identity, print,
+};
 
 /// For how long a resolver may keep a record, in seconds: short, as it may have to be mended.
 const TTL: u32 = 300;
-
-/// Where records are to be put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A table, to copy into a provider's form
-    Table,
-    /// Lines of a zone file
-    Zone,
-    /// A change batch: aws route53 change-resource-record-sets --hosted-zone-id ID --change-batch file://FILE
-    Route53,
-    /// Resources for Terraform's AWS provider, in the zone var.zone_id
-    Terraform,
-}
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

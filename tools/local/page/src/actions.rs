@@ -12,7 +12,7 @@ use serde::Deserialize;
 use ses_forwarder::delivery::Reason;
 use ses_forwarder_local_aws::{faults::Fault, receiving::Envelope};
 
-use crate::{access::Shared, message, problem::problem, samples};
+use crate::{access::Shared, message, outgoing, problem::problem, samples};
 
 #[derive(Deserialize)]
 pub(super) struct SampleForm {
@@ -130,7 +130,7 @@ pub(super) async fn answer(
     Path(id): Path<String>,
     Form(AnswerForm { ses_id, text }): Form<AnswerForm>,
 ) -> Response {
-    let Some((sent, destinations)) = message::sent_as(&page, &id, &ses_id).await else {
+    let Some((sent, destinations)) = outgoing::sent_as(&page, &id, &ses_id).await else {
         return problem(StatusCode::NOT_FOUND, "Nothing was sent under this id.");
     };
     let parsed = MessageParser::default().parse_headers(&*sent);

@@ -1,53 +1,18 @@
 //! The list of messages, kept up to date entry by entry.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::collections::HashMap;
 
 use mail_parser::MessageParser;
 use serde::Deserialize;
 use ses_forwarder_local_aws::journal::{Entry, Event};
 
-use crate::search::Search;
+use crate::{
+    row::{Row, Status},
+    search::Search,
+};
 
 /// Bytes of a subject that are decoded: more than any line shows.
 const SUBJECT: usize = 4_000;
-
-/// A message in the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    /// SES's messageId.
-    pub(super) id: String,
-    pub(super) at: SystemTime,
-    /// `None` is the null reverse-path.
-    pub(super) from: Option<String>,
-    pub(super) recipients: Vec<String>,
-    pub(super) size: usize,
-    /// Check and word.
-    pub(super) verdicts: Vec<(String, String)>,
-    /// Decoded; hostile.
-    pub(super) subject: String,
-    pub(super) status: Status,
-}
-
-/// How far a message has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Status {
-    /// SES has it.
-    Received,
-    /// A function works on it, for the first time or again.
-    Invoked(u32),
-    /// The function failed this time; Lambda will try again.
-    Waiting(u32),
-    /// The function is done with it, and SES has taken it.
-    Forwarded,
-    /// The function is done with it without sending it: its word, such as `dropped`.
-    Kept(String),
-    /// Given up; a notice will follow.
-    DeadLettered,
-    /// Given up, and the operator was told.
-    Noticed,
-    /// Given up, and nobody was told.
-    Lost,
-}
 
 /// Messages that are kept at least; twice as many at most.
 const KEPT: usize = 10_000;
@@ -187,7 +152,7 @@ fn decoded(subject: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
 

@@ -16,7 +16,7 @@ use ses_forwarder_local_aws::{
 };
 use time::OffsetDateTime;
 
-use crate::{access::Shared, html, message::head, problem::problem};
+use crate::{access::Shared, html, outgoing::head, problem::problem};
 
 /// Notices in the list.
 const NOTICES: usize = 100;

@@ -1,6 +1,6 @@
 //! One message: gathers what its page shows from the journal, the bucket and what was sent.
 
-use std::{path::Path as FilePath, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Path, State},
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use ses_forwarder::{delivery::Reason, outcome::Outcome};
 use ses_forwarder_local_aws::journal::{Entry, Event};
 use ses_forwarder_local_template::deployment::{Deployment, RuleAction};
-use tokio::io::AsyncReadExt;
 
 use crate::{
     access::{Page, Shared},
@@ -19,12 +18,10 @@ use crate::{
         self,
         message::{Outgoing, Record},
     },
+    outgoing::{head, sent_as},
     problem::problem,
     way,
 };
-
-/// Bytes of an outgoing message that are read to show its header or a notice's text.
-pub(crate) const SHOWN: u64 = 512 * 1024;
 
 /// Notices looked through for one about a message.
 const NOTICES: usize = 50;
@@ -75,18 +72,6 @@ pub(super) async fn original(State(page): Shared, Path(id): Path<String>) -> Res
 /// What was sent.
 pub(super) async fn outgoing(State(page): Shared, Path((id, ses_id)): Path<(String, String)>) -> Response {
     download(sent_as(&page, &id, &ses_id).await.map(|(body, _)| body), &ses_id)
-}
-
-/// What was sent about a message under an id of SES, and whom to.
-pub(super) async fn sent_as(page: &Page, id: &str, ses_id: &str) -> Option<(Bytes, Vec<String>)> {
-    let entries = page.access.journal.of(id);
-    let (path, destinations) = entries.iter().find_map(|entry| match &entry.event {
-        Event::Sent { ses_id: found, path, destinations, .. } if *found == ses_id => {
-            Some((path.clone(), destinations.clone()))
-        }
-        _ => None,
-    })?;
-    Some((tokio::fs::read(path).await.ok()?.into(), destinations))
 }
 
 /// What SES refused.
@@ -212,13 +197,4 @@ async fn shared_notices<'e>(others: &'e [Arc<Entry>], id: &str) -> Vec<Outgoing<
         }
     }
     notices
-}
-
-pub(super) async fn head(path: &FilePath) -> Vec<u8> {
-    let mut head = vec![];
-    if let Ok(file) = tokio::fs::File::open(path).await {
-        // Cut off or not there, less is shown.
-        let _ = file.take(SHOWN).read_to_end(&mut head).await;
-    }
-    head
 }

@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
-use crate::{access::Shared, message::sent_as, problem::problem};
+use crate::{access::Shared, outgoing::sent_as, problem::problem};
 
 /// No script, no form, nothing from elsewhere; the frame that it is in is the page's own.
 const POLICY: &str =

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::list::{Row, Status};
+use crate::row::{Row, Status};
 
 /// What is looked for; nothing is everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -6,7 +6,7 @@ use ses_forwarder_local_template::deployment::Deployment;
 
 use super::frame::{Frame, framed};
 use crate::{
-    list::{Row, Status},
+    row::{Row, Status},
     samples::SAMPLES,
     search::{GROUPS, Search},
     text::{Hostile, LINE, clock, grouped, size},

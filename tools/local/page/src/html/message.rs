@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     headers::{self, Field, Marked, Row as HeaderRow},
-    list::{Row, Status},
     reader::read,
+    row::{Row, Status},
     text::{FIELD, Hostile, clock, length, size},
     way::{Step, Try},
 };

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::{
-    message::SHOWN,
+    outgoing::SHOWN,
     reader::Reading,
     text::{FIELD, Hostile, size},
 };

@@ -30,7 +30,7 @@ pub(super) const CODE: &str = "functions' code";
 const ENTRY: &str = "bootstrap";
 
 /// How long to wait for the code.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A processor, as an executable names it.
 /// <https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html>

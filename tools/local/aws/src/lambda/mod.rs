@@ -210,7 +210,7 @@ impl Lambda {
         Hold(Arc::clone(account).acquire_many_owned(all).await.expect("the semaphore is never closed"))
     }
 
-    /// Kills the idle instances.
+    /// Kills the idle instances, and the others when they are done with their event.
     pub fn stop(&self) {
         self.pools.values().for_each(|pool| pool.stop());
     }

@@ -26,7 +26,15 @@ pub(super) type Permit = OwnedSemaphorePermit;
 pub(super) struct Pool {
     launch: Launch,
     concurrency: Arc<Semaphore>,
-    idle: Mutex<Vec<(Instant, Instance)>>,
+    idle: Mutex<Idle>,
+}
+
+/// The instances that no event runs on, each since when.
+#[derive(Debug, Default)]
+struct Idle {
+    instances: Vec<(Instant, Instance)>,
+    /// How often all have been stopped: one that was busy then is not used again either.
+    stopped: u64,
 }
 
 impl Pool {
@@ -60,7 +68,8 @@ impl Pool {
     /// Runs an event on an idle instance, else on a new one.
     pub(super) async fn run(&self, work: &Work, permit: Permit) -> Report {
         let started = Instant::now();
-        let mut instance = match self.take_idle() {
+        let (stopped, idle) = self.take_idle();
+        let mut instance = match idle {
             Some(instance) => instance,
             None => match self.launch.start(work).await {
                 Ok(instance) => instance,
@@ -70,29 +79,35 @@ impl Pool {
         let (report, survives) = instance.work(work).await;
         if survives {
             // Before the permit is given back: whoever gets it finds the instance.
-            self.idle().push((Instant::now(), instance));
+            let mut idle = self.idle();
+            if idle.stopped == stopped {
+                idle.instances.push((Instant::now(), instance));
+            }
         }
         drop(permit);
         report
     }
 
-    /// The instance that was idle for the shortest time, so that those not needed grow old.
-    fn take_idle(&self) -> Option<Instance> {
+    /// How often all have been stopped, and the instance that was idle for the shortest time, so that those not
+    /// needed grow old.
+    fn take_idle(&self) -> (u64, Option<Instance>) {
         let mut idle = self.idle();
-        while let Some((_, mut instance)) = idle.pop() {
+        while let Some((_, mut instance)) = idle.instances.pop() {
             if instance.is_alive() {
-                return Some(instance);
+                return (idle.stopped, Some(instance));
             }
         }
-        None
+        (idle.stopped, None)
     }
 
-    /// Kills the idle instances.
+    /// Kills the idle instances, and the others when they are done with their event.
     pub(super) fn stop(&self) {
-        self.idle().clear();
+        let mut idle = self.idle();
+        idle.stopped += 1;
+        idle.instances.clear();
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Instant, Instance)>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().expect("no holder of this lock panics")
     }
 }
@@ -102,7 +117,7 @@ pub(super) async fn stop_idle(pools: Vec<Arc<Pool>>) {
     loop {
         tokio::time::sleep(IDLE_LIMIT / 4).await;
         for pool in &pools {
-            pool.idle().retain(|(since, _)| since.elapsed() < IDLE_LIMIT);
+            pool.idle().instances.retain(|(since, _)| since.elapsed() < IDLE_LIMIT);
         }
     }
 }

@@ -221,12 +221,7 @@ async fn a_refusal_that_is_reported_twice_is_told_once() {
             .map(|entry| entry.message_id.clone().unwrap())
             .collect::<Vec<_>>()
     };
-    let report = loop {
-        if let Some(report) = reports().pop() {
-            break report;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
+    let report = stack.eventually(|| async { reports().pop() }).await;
     stack.settled(&report).await;
     stack.emptied().await;
     let outcome = stack.outcome(&report).await.unwrap();
@@ -363,13 +358,8 @@ async fn who_refuses_an_answer_is_not_suspended_and_its_author_alone_is_told() {
     );
     let bounced = ("jane@example.com".to_owned(), "bounced".to_owned(), json!("5.1.1"));
     assert_eq!(delivery(&stack, &id).await, [bounced]);
-    let report = loop {
-        let is_report = |mail: &SentMail| mail.raw.windows(13).any(|part| part == b"MAILER-DAEMON");
-        if let Some(report) = forwarded(&stack).into_iter().find(is_report) {
-            break report;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    };
+    let is_report = |mail: &SentMail| mail.raw.windows(13).any(|part| part == b"MAILER-DAEMON");
+    let report = stack.eventually(|| async { forwarded(&stack).into_iter().find(is_report) }).await;
     assert_eq!(report.destinations, [OWNER]);
     stack.emptied().await;
     assert_eq!((stack.published().len(), suspended(&stack).await), (0, Value::Null));

@@ -109,11 +109,7 @@ async fn a_notice_by_mail_says_what_the_one_by_sns_does() {
     arm(&stack, "ses:SendEmail(jane_example.com@)=not-found");
     stack.send(Some("jane@example.com"), &["info@in.example"], SAMPLE).await.unwrap();
     stack.told(1).await;
-    while notices(&stack).is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-
-    let notices = notices(&stack);
+    let notices = stack.eventually(|| async { Some(notices(&stack)).filter(|all| !all.is_empty()) }).await;
     let notice = parsed(&notices[0]);
     assert_eq!(notices[0].destinations, ["operator@out.example"]);
     assert_eq!(notice.subject(), Some("[ses-forwarder] Mail waits for you: NotFoundException"));

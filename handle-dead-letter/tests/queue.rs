@@ -60,13 +60,11 @@ async fn an_outage_is_told_once_and_ends_by_itself() {
     assert!(told[0].text.contains("\nIt is tried again by itself until "), "{}", told[0].text);
     assert!(!told[0].text.contains("Try again"), "no command: {}", told[0].text);
     // Between the tries: during one there is no next.
-    loop {
+    let waits = || async {
         let outcome = stack.outcome(&ids[0]).await.unwrap();
-        if outcome["status"] == "failed" && outcome["nextTry"].is_string() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        (outcome["status"] == "failed" && outcome["nextTry"].is_string()).then_some(())
+    };
+    stack.eventually(waits).await;
 
     pause(&stack, false);
     stack.emptied().await;

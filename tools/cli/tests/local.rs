@@ -11,7 +11,7 @@ use ses_forwarder_local_aws::{
     schedules,
     ses::Account,
 };
-use ses_forwarder_local_stack::{Config, Stack};
+use ses_forwarder_local_stack::{Config, SentMail, Stack};
 use support::{
     Operator, nameserver,
     proxy::{Alter, Effect, Proxy},
@@ -589,9 +589,8 @@ async fn mail_is_sent_for_a_tenant_that_may_be_paused_alone() {
     let told = stack.published().remove(0);
     assert!(told.text.contains("SendingPausedException"), "{}", told.text);
     // Notices are not the tenant's.
-    while !stack.sent().iter().any(|mail| mail.from.starts_with("forwarder-notice@")) {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let is_notice = |mail: &SentMail| mail.from.starts_with("forwarder-notice@");
+    stack.eventually(|| async { stack.sent().into_iter().find(is_notice) }).await;
     configure(|account| account.paused_tenants.clear());
     stack.emptied().await;
     assert_eq!(stack.outcome(&second).await.unwrap()["status"], "forwarded", "{}", stack.story(&second));

@@ -55,6 +55,9 @@ pub use self::{
 /// Longer than any message takes with the clocks fast, on however busy a machine.
 const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 
+/// How often to ask what nothing rings a bell for.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// A message that SES accepted from a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentMail {
@@ -313,16 +316,18 @@ impl Parts {
     #[expect(clippy::panic, reason = "the whole story is what a failing test needs")]
     async fn in_time<T>(&self, message_id: &str, wanted: impl Future<Output = T>) -> T {
         tokio::time::timeout(SETTLE_LIMIT, wanted).await.unwrap_or_else(|_| {
-            panic!("message {message_id}: nothing more after {SETTLE_LIMIT:?}:\n{}", self.story(message_id))
+            let story = match self.story(message_id) {
+                // It is no message that is waited for.
+                story if story.is_empty() => told(&self.journal.entries()),
+                story => story,
+            };
+            panic!("message {message_id}: nothing more after {SETTLE_LIMIT:?}:\n{story}")
         })
     }
 
     /// All that is known of a message, an entry a line.
     pub fn story(&self, message_id: &str) -> String {
-        self.journal.of(message_id).iter().fold(String::new(), |mut story, entry| {
-            let _ = writeln!(story, "  {entry}");
-            story
-        })
+        told(&self.journal.of(message_id))
     }
 
     /// The outcome record of a message, wherever its date puts it.
@@ -425,12 +430,25 @@ impl Parts {
 
     /// Waits until no message is on any queue. Panics as [`settled`](Parts::settled) does.
     pub async fn emptied(&self) {
-        let empty = async {
-            while self.deployment.queues.iter().any(|queue| self.queue_depth(&queue.name) != (0, 0)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        let queues = &self.deployment.queues;
+        let are_empty = || queues.iter().all(|queue| self.queue_depth(&queue.name) == (0, 0));
+        self.eventually(|| async { are_empty().then_some(()) }).await;
+    }
+
+    /// Asks again and again until there is an answer. Panics as [`settled`](Parts::settled) does.
+    pub async fn eventually<T, A>(&self, question: impl Fn() -> A) -> T
+    where
+        A: Future<Output = Option<T>>,
+    {
+        let asked = async {
+            loop {
+                if let Some(answer) = question().await {
+                    return answer;
+                }
+                tokio::time::sleep(LOOK).await;
             }
         };
-        self.in_time("(queues)", empty).await;
+        self.in_time("(any)", asked).await
     }
 
     /// What the functions logged: function name and line, oldest first.
@@ -501,6 +519,14 @@ async fn take_reports(mut reports: UnboundedReceiver<Report>, receiving: Receivi
             receiving.receive(envelope, &message).await;
         }
     }
+}
+
+/// Entries of the journal, one a line.
+fn told(entries: &[Arc<Entry>]) -> String {
+    entries.iter().fold(String::new(), |mut story, entry| {
+        let _ = writeln!(story, "  {entry}");
+        story
+    })
 }
 
 /// Listens on loopback only.

@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -37,12 +36,6 @@ const MADE_UP: &str = "message x: SendEmail failed: BadRequestException: made up
 
 /// The subject of a notice that tells of no failure, but that one has passed.
 const ALL_CLEAR: &str = "Mail goes out again";
-
-/// Longer than anything should take.
-const LIMIT: Duration = Duration::from_secs(180);
-
-/// How often to look whether something has happened.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// How often a lasting fault may fail the queue's batch before it ends.
 const BATCHES: usize = 3;
@@ -136,46 +129,43 @@ impl Subject {
 
     /// Does what has to have been done before; `arm` is called before what the fault is for begins.
     async fn begin(self, stack: &Stack, arm: impl FnOnce()) -> anyhow::Result<Begun> {
-        let from = Some("ann@else.example");
-        let before = match self {
+        let earlier = match self {
             Subject::Email | Subject::Stub | Subject::DeadLetter | Subject::Feedback => None,
-            Subject::TooLarge => Some(stack.send(from, &["info@in.example"], MESSAGE).await?),
-            Subject::Digest => Some(stack.send(from, &["info@in.example"], SPAM).await?),
+            Subject::TooLarge => Some(send(stack, MESSAGE).await?),
+            Subject::Digest => Some(send(stack, SPAM).await?),
         };
-        if let Some(id) = &before {
+        if let Some(id) = &earlier {
             stack.settled(id).await;
         }
         let (events, sent) = (stack.journal().entries().len(), stack.sent().len());
         arm();
-        let id = match before {
-            None => self.start(stack).await?,
-            Some(id) if self == Subject::Digest => {
+        let id = self.start(stack, earlier).await?;
+        Ok(Begun { id, events, sent })
+    }
+
+    /// Starts what the fault is for, and returns the id of the message that it is about. `earlier` is one that came
+    /// before.
+    async fn start(self, stack: &Stack, earlier: Option<String>) -> anyhow::Result<String> {
+        match self {
+            Subject::Email => send(stack, MESSAGE).await,
+            Subject::Stub => send(stack, REFUSED_FILE).await,
+            Subject::TooLarge => {
+                let id = earlier.context("a message came before")?;
+                let outcome = stack.outcome(&id).await.context("it is recorded")?;
+                let sent_id = outcome["sent"][0]["messageId"].as_str().context("it was sent")?;
+                let day =
+                    outcome["timestamp"].as_str().and_then(|at| at.get(..10)).context("it has a time")?;
+                let destination = outcome["destinations"][0].as_str().context("it went somewhere")?;
+                tell(stack, &Refusal { id: &id, day, sent_id, destination, status: "5.3.4" })?;
+                Ok(id)
+            }
+            Subject::Digest => {
                 let at = OffsetDateTime::now_utc() + time::Duration::minutes(1);
                 for (function, event) in schedules::due(stack.deployment(), at) {
                     // As EventBridge does, so that Lambda tries again.
                     stack.lambda().invoke_async(&function, event.to_string().into())?;
                 }
-                id
-            }
-            Some(id) => {
-                let outcome = stack.outcome(&id).await.context("it is recorded")?;
-                let sent_id = outcome["sent"][0]["messageId"].as_str().context("it was sent")?;
-                let day =
-                    outcome["timestamp"].as_str().and_then(|at| at.get(..10)).context("it has a time")?;
-                tell(stack, &bounce(&id, day, sent_id, "5.3.4"))?;
-                id
-            }
-        };
-        Ok(Begun { id, events, sent })
-    }
-
-    /// Starts a message's way and returns its id.
-    async fn start(self, stack: &Stack) -> anyhow::Result<String> {
-        let from = Some("ann@else.example");
-        match self {
-            Subject::Stub => stack.send(from, &["info@in.example"], REFUSED_FILE).await,
-            Subject::Email | Subject::TooLarge | Subject::Digest => {
-                stack.send(from, &["info@in.example"], MESSAGE).await
+                earlier.context("a message came before")
             }
             Subject::Feedback => {
                 let (id, received) = REFUSED;
@@ -185,7 +175,8 @@ impl Subject {
                     "error": null, "requestId": "r", "bytes": 1, "forwardMillis": null,
                 });
                 stack.put_object(&format!("outcome/2026/11/23/{id}.json"), outcome.to_string()).await;
-                tell(stack, &bounce(id, "2026-11-23", "s1", "5.1.1"))?;
+                let (day, sent_id) = ("2026-11-23", "s1");
+                tell(stack, &Refusal { id, day, sent_id, destination: REFUSING, status: "5.1.1" })?;
                 Ok(id.to_owned())
             }
             Subject::DeadLetter => {
@@ -210,23 +201,32 @@ impl Subject {
     }
 }
 
-/// SES's event that a destination has refused a message.
-fn bounce(id: &str, day: &str, sent_id: &str, status: &str) -> Value {
-    let destination = if sent_id == "s1" { REFUSING } else { "info@out.example" };
+async fn send(stack: &Stack, message: &[u8]) -> anyhow::Result<String> {
+    stack.send(Some("ann@else.example"), &["info@in.example"], message).await
+}
+
+/// What SES tells of a destination that has refused a message.
+struct Refusal<'a> {
+    id: &'a str,
+    day: &'a str,
+    sent_id: &'a str,
+    destination: &'a str,
+    status: &'a str,
+}
+
+/// Puts SES's event on the queue that EventBridge fills.
+fn tell(stack: &Stack, refusal: &Refusal<'_>) -> anyhow::Result<()> {
+    let Refusal { id, day, sent_id, destination, status } = refusal;
     let tags = json!({"forwarder-message": [id], "forwarder-day": [day]});
     let bounce = json!({
         "bounceType": "Permanent", "bounceSubType": "General", "timestamp": format!("{day}T10:00:07Z"),
         "bouncedRecipients": [{"emailAddress": destination, "status": status}],
     });
     let mail = json!({"messageId": sent_id, "tags": tags});
-    json!({
+    let event = json!({
         "source": "aws.ses", "detail-type": "Email Bounced",
         "detail": {"eventType": "Bounce", "mail": mail, "bounce": bounce},
-    })
-}
-
-/// Puts an event on the queue that EventBridge fills.
-fn tell(stack: &Stack, event: &Value) -> anyhow::Result<()> {
+    });
     let mut queues = stack.deployment().queues.iter();
     let queue = queues.find(|queue| queue.name.contains("Feedback")).context("there is a queue")?;
     let queue = stack.services().queue(&queue.arn).context("the queue runs")?;
@@ -238,7 +238,7 @@ fn tell(stack: &Stack, event: &Value) -> anyhow::Result<()> {
 pub(super) async fn calls(config: &Config, subject: Subject) -> anyhow::Result<Vec<CallSite>> {
     let stack = Stack::start(config.clone()).await?;
     let begun = subject.begin(&stack, || {}).await?;
-    begun.end(subject, &stack).await?;
+    begun.end(subject, &stack).await;
     if subject == Subject::Stub {
         // Like all other mail, but for the second send.
         return Ok(vec![CallSite { operation: "ses:SendEmail".to_owned(), prefix: None }]);
@@ -257,30 +257,13 @@ pub(super) async fn calls(config: &Config, subject: Subject) -> anyhow::Result<V
 
 impl Begun {
     /// Waits until what was seen since answers a question.
-    async fn until<T>(
-        &self,
-        stack: &Stack,
-        question: impl Fn(&[Arc<Entry>]) -> Option<T>,
-    ) -> anyhow::Result<T> {
-        let asked = async {
-            loop {
-                let entries = stack.journal().entries();
-                if let Some(answer) = question(entries.get(self.events..).unwrap_or_default()) {
-                    return answer;
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let answer = tokio::time::timeout(LIMIT, asked).await;
-        answer.with_context(|| {
-            let entries = stack.journal().entries();
-            let story: Vec<String> = entries.iter().map(ToString::to_string).collect();
-            format!("nothing more after {LIMIT:?}:\n{}", story.join("\n"))
-        })
+    async fn until<T>(&self, stack: &Stack, question: impl Fn(&[Arc<Entry>]) -> Option<T>) -> T {
+        let asked = || question(stack.journal().entries().get(self.events..).unwrap_or_default());
+        stack.eventually(|| async { asked() }).await
     }
 
     /// Waits until nothing more happens, and says how it ended.
-    async fn end(&self, subject: Subject, stack: &Stack) -> anyhow::Result<End> {
+    async fn end(&self, subject: Subject, stack: &Stack) -> End {
         let end = match subject {
             Subject::Digest => {
                 self.until(stack, |entries| {
@@ -291,13 +274,13 @@ impl Begun {
                         _ => None,
                     })
                 })
-                .await?
+                .await
             }
             _ => stack.settled(&self.id).await,
         };
         // The message may be through before whoever had it tried again is done.
         stack.emptied().await;
-        Ok(end)
+        end
     }
 }
 
@@ -316,10 +299,10 @@ impl Trial {
         };
         let begun = self.subject.begin(&stack, arm).await?;
         if self.lasting {
-            begun.until(&stack, |entries| self.is_given_up(entries).then_some(())).await?;
+            begun.until(&stack, |entries| self.is_given_up(entries).then_some(())).await;
             stack.faults().clear();
         }
-        let end = begun.end(self.subject, &stack).await?;
+        let end = begun.end(self.subject, &stack).await;
         Ok(Observed::of(&stack, &begun, end).await)
     }
 

@@ -158,14 +158,16 @@ impl Outcome {
         }
     }
 
-    /// What stands for the message once whoever has claimed it is dead: what was forwarded stays so, whatever was
-    /// asked for since.
-    #[must_use]
-    pub fn unclaimed(self) -> Outcome {
-        if self.status != Status::Sending || !self.was_forwarded {
-            return self;
-        }
-        Outcome { status: Status::Forwarded, was_forwarded: false, claimed_until: None, ..self }
+    /// What stands in place of the claim on a message that was forwarded, once whoever made it is dead: what was
+    /// forwarded stays so, whatever was asked for since. `None` if it is no such claim.
+    pub fn unclaimed(&self) -> Option<Outcome> {
+        let is_claim = self.status == Status::Sending && self.was_forwarded;
+        is_claim.then(|| Outcome {
+            status: Status::Forwarded,
+            was_forwarded: false,
+            claimed_until: None,
+            ..self.clone()
+        })
     }
 
     /// What kept the message, or some recipient's, from being sent, and its owner may overrule; `None` if that
@@ -345,7 +347,7 @@ mod tests {
             for was_forwarded in [false, true] {
                 let claim = Outcome { was_forwarded, claimed_until: Some(second(1)), ..blank(status) };
                 let reopened = status == Status::Sending && was_forwarded;
-                let expected = if reopened { blank(Status::Forwarded) } else { claim.clone() };
+                let expected = reopened.then(|| blank(Status::Forwarded));
                 assert_eq!(claim.unclaimed(), expected, "{status:?} {was_forwarded}");
             }
         }

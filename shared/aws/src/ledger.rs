@@ -153,15 +153,14 @@ impl Ledger {
         settled: impl Fn(&Outcome) -> bool,
     ) -> Result<Result<Entry, Outcome>, CallError> {
         let mut entry = records.read().await?;
-        if running(None, entry.outcome.as_ref(), &claim.request_id).is_none() {
-            let claimed = entry.outcome.clone();
-            entry.outcome = entry.outcome.map(Outcome::unclaimed);
-            if let Some(outcome) = entry.outcome.clone().filter(|outcome| settled(outcome))
-                && entry.outcome != claimed
-            {
+        if let Some(unclaimed) = entry.outcome.as_ref().and_then(Outcome::unclaimed)
+            && running(None, entry.outcome.as_ref(), &claim.request_id).is_none()
+        {
+            if settled(&unclaimed) {
                 // Nobody else would put it right.
-                records.write(&mut entry, &outcome, Persistence::Usual).await?;
+                records.write(&mut entry, &unclaimed, Persistence::Usual).await?;
             }
+            entry.outcome = Some(unclaimed);
         }
         if let Some(outcome) = entry.outcome.as_ref().filter(|outcome| settled(outcome)) {
             return Ok(Err(outcome.clone()));

@@ -200,8 +200,9 @@ async fn lacking(
             .map(async |object| archive::outcome(clients, bucket, &object.key.unwrap_or_default()).await);
         let mut outcomes = std::pin::pin!(outcomes.buffered(CONCURRENCY));
         while let Some(outcome) = outcomes.next().await {
+            let outcome = outcome.map(|found| found.map(|outcome| outcome.unclaimed().unwrap_or(outcome)));
             match outcome {
-                Ok(Some(outcome)) if lacks(&outcome.clone().unclaimed(), address) => found.push(Lacking {
+                Ok(Some(outcome)) if lacks(&outcome, address) => found.push(Lacking {
                     received: OffsetDateTime::parse(&outcome.timestamp, &Rfc3339).unwrap_or(now),
                     index: prefixes.index(day, &outcome.message_id),
                     message_id: outcome.message_id,

@@ -121,23 +121,10 @@ impl Run<'_> {
                         Some(message) => self.stand_in(&message).await,
                         None => Stubs::default(),
                     };
-                    let Stubs { having, given_up, to_come } = stubs;
-                    if to_come {
+                    if stubs.to_come {
                         kept.extend(case.heard.iter().map(|heard| heard.queue_id));
                     }
-                    let untold: BTreeSet<DeliveryEvent> = new.into_iter().chain(given_up).collect();
-                    for event in untold {
-                        // A refusal of an answer is told to who wrote it, by mail of SES's.
-                        let is_told = event.event == DeliveryKind::Bounced
-                            && !case.answered.contains(&event.destination)
-                            && case.effect(&event) == Effect::Nothing;
-                        // Who has a stub knows, and who may get one is not given up.
-                        let is_stood_in = to_come || having.contains(&event.destination);
-                        if is_told && !(about(&event) == About::Size && is_stood_in) {
-                            let (message_id, day) = (case.message_id.clone(), case.day);
-                            refused.push(Refusal { event, message_id, day });
-                        }
-                    }
+                    refused.extend(case.to_tell(new, stubs));
                 }
                 Err(()) => kept.extend(case.heard.iter().map(|heard| heard.queue_id)),
             }
@@ -335,6 +322,21 @@ impl Case<'_> {
         events.find(|event| about(event) == About::Size)?;
         let age = self.heard.iter().map(|heard| heard.age).min()?;
         Some(TooLarge { message_id: &self.message_id, day: self.day, outcome, age })
+    }
+
+    /// The refusals that hold no mail and that nobody else hears of.
+    fn to_tell(&self, new: Vec<DeliveryEvent>, stubs: Stubs) -> impl Iterator<Item = Refusal> {
+        let Stubs { having, given_up, to_come } = stubs;
+        let events: BTreeSet<DeliveryEvent> = new.into_iter().chain(given_up).collect();
+        let refusals = events.into_iter().filter(move |event| {
+            // Who has a stub knows, and who may get one is not given up.
+            let is_stood_in = about(event) == About::Size && (to_come || having.contains(&event.destination));
+            // A refusal of an answer is told to who wrote it, by mail of SES's.
+            let is_answer = self.answered.contains(&event.destination);
+            let holds_nothing = self.effect(event) == Effect::Nothing;
+            event.event == DeliveryKind::Bounced && holds_nothing && !is_answer && !is_stood_in
+        });
+        refusals.map(|event| Refusal { event, message_id: self.message_id.clone(), day: self.day })
     }
 
     /// What one of its events suspends.

@@ -35,9 +35,6 @@ PARAMETERS = {
     "DestinationDomain": "out.example",
     "NoticeAddress": "operator@out.example",
 }
-# Of the functions, by the name of their binary.
-LOGICAL_IDS = {"handle-email": "HandleEmailFunction", "handle-dead-letter": "HandleDeadLetterFunction"}
-
 # As `cargo local` prints them.
 OPERATOR = {"aws_access_key_id": "AKIALOCALOPERATOR000", "aws_secret_access_key": "local-operator-secret"}
 MAIL = (ROOT / "events/sample-message.eml").read_bytes()
@@ -281,7 +278,7 @@ class OthersClients(unittest.TestCase):
 class RuntimeApi:
     """Lambda's Runtime API for one function: hands it events, takes its answers."""
 
-    def __init__(self, binary, program, url, variables):
+    def __init__(self, program, url, variables):
         self.events, self.answers = queue.Queue(), queue.Queue()
         api = self
 
@@ -298,7 +295,7 @@ class RuntimeApi:
                 self.send_header("Lambda-Runtime-Aws-Request-Id", "8c1b5f0e-1f5a-4c2e-9b77-3d2a6f4e5b01")
                 self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + 60) * 1000)))
                 self.send_header(
-                    "Lambda-Runtime-Invoked-Function-Arn", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{binary}"
+                    "Lambda-Runtime-Invoked-Function-Arn", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{program.name}"
                 )
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -323,7 +320,7 @@ class RuntimeApi:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         variables = variables | {
             "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server.server_port}",
-            "AWS_LAMBDA_FUNCTION_NAME": binary,
+            "AWS_LAMBDA_FUNCTION_NAME": program.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
         }
@@ -379,8 +376,7 @@ class FunctionsOnMoto(unittest.TestCase):
 
     def function(self, binary, **variables):
         function = RuntimeApi(
-            binary,
-            self.built / LOGICAL_IDS[binary] / "bootstrap",
+            self.built / binary,
             self.url,
             {"BUCKET": "mail", "EMAIL_DOMAIN": "in.example", "DESTINATION_DOMAIN": "out.example"} | variables,
         )

@@ -3,12 +3,11 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    path::Path,
     process::{Command, Stdio},
     thread,
 };
 
-use ses_forwarder_local_stack::{cargo, privacy::leaks, repository};
+use ses_forwarder_local_stack::{example, privacy::leaks};
 
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -61,22 +60,12 @@ fn everything_wrong_with_the_settings_is_told_at_once() {
     assert_eq!(line["message"], sentence);
 }
 
-/// Builds an example, which `cargo test --test NAME` does not; asked for in the workspace, so that its
-/// dependencies have the features of what is deployed.
-fn built(example: &str) -> std::path::PathBuf {
-    let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--example", example]).current_dir(repository());
-    assert!(cargo.status().expect("cargo runs").success(), "the example {example} builds");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
-    target.join("debug/examples").join(example)
-}
-
 #[test]
 fn a_panic_is_logged_once_without_what_it_is_about() {
     let event = r#"{"from":"Jane Doe <jane@example.com>","subject":"Café on Friday?"}"#;
     let message = "Subject: Café on Friday?\r\n\r\nAt noon.\r\n";
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut function = Command::new(built("panics"))
+    let mut function = Command::new(example("panics").unwrap())
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr().unwrap().to_string())
         .envs([("AWS_LAMBDA_LOG_FORMAT", "JSON"), ("AWS_LAMBDA_FUNCTION_NAME", "panics")])

@@ -36,16 +36,20 @@ pub(crate) struct StackArguments {
     /// A verified SES identity besides the domain that mail is received for. May be given more than once.
     #[arg(long = "identity", value_name = "DOMAIN")]
     identities: Vec<String>,
+    /// Run the functions as they are built for development: built in less time, and slower. By default they are built
+    /// as deployed.
+    #[arg(long)]
+    development: bool,
 }
 
 impl StackArguments {
-    /// The configuration: the functions as they would be deployed.
+    /// The configuration: the settings as they would be deployed.
     pub(crate) fn config(self) -> anyhow::Result<Config> {
         let template = self.template.unwrap_or_else(|| repository().join("template.yaml"));
         let mut config = Config::deployed(&template)?;
         config.parameters.extend(self.parameters);
         Ok(Config {
-            functions: Functions::Build { release: true },
+            functions: Functions::Build { release: !self.development },
             data: self.data,
             relay: self.relay,
             faults: self.faults,

@@ -19,7 +19,7 @@ fn send(arguments: &[&str]) -> (bool, String) {
     let routes = folder.path().join("routes.toml");
     fs::write(&routes, "[routes]\n\"old@in.example\" = []\n\"info\" = \"ann@else.example\"\n").unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_ses-forwarder-local"))
-        .args(["send", message.to_str().unwrap(), "--routes", routes.to_str().unwrap()])
+        .args(["send", message.to_str().unwrap(), "--routes", routes.to_str().unwrap(), "--development"])
         .args(arguments)
         .output()
         .unwrap();

@@ -1,4 +1,4 @@
-//! The functions' binaries, built by the cargo that builds everything else here.
+//! The functions' binaries and the examples that tests run, built by the cargo that builds everything else here.
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+
+use crate::repository;
 
 /// Built in this process: profile and binary, and where it is.
 static BUILT: Mutex<BTreeMap<(bool, String), PathBuf>> = Mutex::new(BTreeMap::new());
@@ -38,26 +40,10 @@ pub(super) fn build(
     let missing: Vec<_> =
         binaries.iter().filter(|name| !built.contains_key(&(release, (**name).to_owned()))).collect();
     if !missing.is_empty() {
-        let mut command = cargo();
-        command.args(["build", "--locked", "--quiet", "--message-format=json-render-diagnostics"]);
-        command.args(release.then_some("--release"));
-        command.args(missing.iter().flat_map(|name| ["--bin", name]));
-        let output = command
-            .current_dir(workspace)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("could not run cargo")?;
-        if !output.status.success() {
-            bail!("cargo could not build the functions ({}); what it said stands above", output.status);
-        }
-        for message in serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Message>() {
-            if let Message { target: Some(target), executable: Some(executable) } =
-                message.context("could not read what cargo built")?
-            {
-                built.insert((release, target.name), executable);
-            }
-        }
+        let profile = release.then_some("--release");
+        let names = missing.iter().flat_map(|name| ["--bin", name]);
+        let executables = executables(workspace, profile.into_iter().chain(names))?;
+        built.extend(executables.into_iter().map(|(name, path)| ((release, name), path)));
     }
     let find = |name: &&str| {
         let path = built.get(&(release, (*name).to_owned()));
@@ -67,13 +53,51 @@ pub(super) fn build(
     binaries.iter().map(find).collect()
 }
 
+/// Builds an example of a package of the workspace, which `cargo test --test NAME` does not, and tells where it is.
+///
+/// It is no part of what is deployed. So it is asked for as the tests are, of the whole workspace and with its
+/// features, all or none: for any other choice cargo would build what the example depends on once more.
+pub fn example(name: &str) -> anyhow::Result<PathBuf> {
+    let features = cfg!(feature = "browser").then_some("--all-features");
+    let mut executables =
+        executables(&repository(), ["--workspace", "--example", name].into_iter().chain(features))?;
+    executables.remove(name).with_context(|| format!("cargo built no example {name}"))
+}
+
+/// Builds what these arguments ask for, and tells by name where the executables are.
+fn executables<'a>(
+    workspace: &Path,
+    arguments: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let output = cargo()
+        .args(["build", "--locked", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(arguments)
+        .current_dir(workspace)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("could not run cargo")?;
+    if !output.status.success() {
+        bail!("cargo could not build what is to run ({}); what it said stands above", output.status);
+    }
+    let mut executables = BTreeMap::new();
+    for message in serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Message>() {
+        if let Message { target: Some(target), executable: Some(executable) } =
+            message.context("could not read what cargo built")?
+        {
+            executables.insert(target.name, executable);
+        }
+    }
+    Ok(executables)
+}
+
 /// A cargo of its own, the one that this process was built by if it tells.
 ///
 /// Cargo tells a test which package it is of. A cargo run by the test must not hear of it: build scripts
 /// that ask for their package (ring's) would run again, and what depends on them be built again, each time
 /// another package's test comes.
 /// <https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-crates>
-pub fn cargo() -> Command {
+fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

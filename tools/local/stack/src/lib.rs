@@ -1,6 +1,6 @@
 //! The whole stack: started on free ports, stopped when dropped.
 //!
-//! ```no_run
+//! ```no_run,standalone_crate
 //! # async fn example() -> anyhow::Result<()> {
 //! use ses_forwarder_local_aws::journal::End;
 //! use ses_forwarder_local_stack::{Config, Stack};
@@ -47,7 +47,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc::UnboundedReceiver};
 
 pub use self::{
-    build::cargo,
+    build::example,
     client::Client,
     config::{Config, Functions, repository},
 };

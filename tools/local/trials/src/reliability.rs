@@ -38,7 +38,7 @@ const EFFECTS: [Effect; 11] = [
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Stacks at once; most wait for a time-out.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 64;
 
 /// A call that a function makes: operation, and what its subject begins with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,18 +6,9 @@ use std::{
     sync::LazyLock,
 };
 
-use ses_forwarder_local_stack::{Config, Functions, Stack, cargo};
+use ses_forwarder_local_stack::{Config, Functions, Stack, example};
 
-/// Built by a cargo of its own, as `cargo test --test NAME` builds no examples.
-static MISBEHAVE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let release = !cfg!(debug_assertions);
-    let mut cargo = cargo();
-    cargo.args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--example", "misbehave"]);
-    cargo.args(release.then_some("--release"));
-    assert!(cargo.status().unwrap().success(), "the example misbehave builds");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    target.join(if release { "release" } else { "debug" }).join("examples").join("misbehave")
-});
+static MISBEHAVE: LazyLock<PathBuf> = LazyLock::new(|| example("misbehave").unwrap());
 
 /// Starts the small deployment with these parameters.
 pub(crate) async fn start(parameters: &[(&str, &str)]) -> Stack {

@@ -79,7 +79,7 @@ class LocalStack:
 
     def __init__(self, **parameters):
         self.data = tempfile.TemporaryDirectory()
-        command = ["cargo", "local", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
+        command = ["cargo", "local", "--development", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
         for name, value in (PARAMETERS | parameters).items():
             command += ["--parameter", f"{name}={value}"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

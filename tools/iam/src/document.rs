@@ -166,7 +166,9 @@ impl<'v> Place<'v> {
     fn text(&self) -> Result<String, Misread> {
         match self.value {
             Value::String(text) => Ok(text.clone()),
-            Value::Bool(value) => Ok(value.to_string()),
+            // A condition's value may be either.
+            // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
+            Value::Bool(_) | Value::Number(_) => Ok(self.value.to_string()),
             _ => Err(self.expected("a string")),
         }
     }
@@ -320,11 +322,13 @@ mod tests {
             let judged = decide(&policy, &ses, &put()).map_err(|misread| misread.message);
             assert_eq!(judged, expected, "{name}");
         }
+        let number = condition(json!({"StringEquals": {"aws:SourceAccount": 123_456_789_012_u64}}));
+        assert_eq!(decide(&json!({"Statement": number}), &ses, &put()), Ok(Decision::Allowed), "a number");
         let alone = json!({"Statement": allow(&[])});
         assert_eq!(decide(&alone, &ses, &put()), Ok(Decision::Allowed), "one statement, no list");
         let pointer = |policy: Value| decide(&policy, &ses, &put()).unwrap_err().pointer;
         assert_eq!(pointer(json!({})), "");
-        let strange = with("Condition", json!({"StringEquals": {"aws:SourceArn": ["a", 1]}}));
+        let strange = with("Condition", json!({"StringEquals": {"aws:SourceArn": ["a", null]}}));
         assert_eq!(
             pointer(json!({"Statement": [strange]})),
             "/Statement/0/Condition/StringEquals/aws:SourceArn/1"

@@ -105,7 +105,7 @@ fn collect(scope: &Scope<'_>, node: &Node, found: &mut Vec<(usize, String)>) -> 
         }
     };
     match &node.value {
-        Value::Null | Value::Scalar(_) => Ok(()),
+        Value::Null | Value::Scalar { .. } => Ok(()),
         Value::List(items) => items.iter().try_for_each(|item| collect(scope, item, found)),
         Value::Map(entries) => entries.iter().try_for_each(|entry| collect(scope, &entry.value, found)),
         Value::Call(name, argument) => match name.as_str() {

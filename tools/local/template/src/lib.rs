@@ -46,27 +46,7 @@ pub fn evaluate(
     region: &str,
 ) -> Result<Deployment, TemplateError> {
     let root = yaml::read(template)?;
-    check_sections(&root)?;
-    let mut scope = Scope {
-        parameters: parameters::read(root.get("Parameters"), parameters)?,
-        conditions: section(&root, "Conditions")?,
-        resources: BTreeMap::new(),
-        absent: BTreeSet::new(),
-        stack_name,
-        region,
-        account: ACCOUNT,
-    };
-    for condition in scope.conditions {
-        scope.condition(&condition.value)?;
-    }
-    check_rules(&scope, section(&root, "Rules")?)?;
-    let function_globals = function_globals(&root)?;
-    for entry in root.require("Resources")?.map()? {
-        match declare(&scope, entry, function_globals)? {
-            Some(resource) => _ = scope.resources.insert(entry.key.clone(), resource),
-            None => _ = scope.absent.insert(&entry.key),
-        }
-    }
+    let scope = declared(&root, parameters, stack_name, region)?;
     let mut built = Built::default();
     for resource in dependencies::order(&scope)? {
         built.add(&scope, resource)?;
@@ -90,6 +70,82 @@ pub fn evaluate(
         outputs: outputs(&scope, section(&root, "Outputs")?)?,
         not_played: built.not_played,
     })
+}
+
+/// What CloudFormation makes of a template with these parameters before it makes resources of it: functions are
+/// replaced by what they yield, and what has a condition that does not hold is left out. `Conditions` tells of each
+/// whether it holds; `Metadata`, `Parameters` and `Rules` are gone.
+pub fn rendered(
+    template: &str,
+    parameters: &BTreeMap<String, String>,
+    stack_name: &str,
+    region: &str,
+) -> Result<serde_json::Value, TemplateError> {
+    let root = yaml::read(template)?;
+    let scope = declared(&root, parameters, stack_name, region)?;
+    let json = |node: &Node| match scope.resolve(node)? {
+        Some(resolved) => resolved.json(),
+        None => Err(node.expected("a value")),
+    };
+    let kept = |node: &Node| {
+        if !scope.keeps(node)? {
+            return Ok(None);
+        }
+        let mut body = json(node)?;
+        body.as_object_mut().map(|parts| parts.remove("Condition"));
+        Ok(Some(body))
+    };
+    let mut sections = serde_json::Map::new();
+    for Entry { key, value, .. } in root.map()? {
+        let section = match key.as_str() {
+            "Metadata" | "Parameters" | "Rules" => continue,
+            "Conditions" => entries(value, |node| Ok(Some(scope.condition(node)?.into())))?,
+            "Outputs" | "Resources" => entries(value, kept)?,
+            _ => json(value)?,
+        };
+        sections.insert(key.clone(), section);
+    }
+    Ok(sections.into())
+}
+
+/// The entries of a section that there is JSON for.
+fn entries(
+    section: &Node,
+    json: impl Fn(&Node) -> Result<Option<serde_json::Value>, TemplateError>,
+) -> Result<serde_json::Value, TemplateError> {
+    let json = |entry: &Entry| Ok(json(&entry.value)?.map(|json| (entry.key.clone(), json)));
+    section.map()?.iter().map(json).filter_map(Result::transpose).collect()
+}
+
+/// What a template declares, as far as conditions hold; an error if parameters don't fit or a rule does not hold.
+fn declared<'t>(
+    root: &'t Node,
+    parameters: &BTreeMap<String, String>,
+    stack_name: &'t str,
+    region: &'t str,
+) -> Result<Scope<'t>, TemplateError> {
+    check_sections(root)?;
+    let mut scope = Scope {
+        parameters: parameters::read(root.get("Parameters"), parameters)?,
+        conditions: section(root, "Conditions")?,
+        resources: BTreeMap::new(),
+        absent: BTreeSet::new(),
+        stack_name,
+        region,
+        account: ACCOUNT,
+    };
+    for condition in scope.conditions {
+        scope.condition(&condition.value)?;
+    }
+    check_rules(&scope, section(root, "Rules")?)?;
+    let function_globals = function_globals(root)?;
+    for entry in root.require("Resources")?.map()? {
+        match declare(&scope, entry, function_globals)? {
+            Some(resource) => _ = scope.resources.insert(entry.key.clone(), resource),
+            None => _ = scope.absent.insert(&entry.key),
+        }
+    }
+    Ok(scope)
 }
 
 fn check_sections(root: &Node) -> Result<(), TemplateError> {
@@ -180,9 +236,7 @@ fn declare<'t>(
         Some(globals) if kind.text()? == "AWS::Serverless::Function" => merge(globals, own),
         _ => own,
     };
-    if let Some(condition) = node.get("Condition")
-        && !scope.holds(condition)?
-    {
+    if !scope.keeps(node)? {
         return Ok(None);
     }
     Ok(Some(Resource {
@@ -217,7 +271,7 @@ fn merge(global: &Node, own: Node) -> Node {
 fn texts(parameters: &parameters::Parameters) -> Result<BTreeMap<String, String>, TemplateError> {
     let text = |value: &Value| match value {
         Value::List(items) => Ok(items.iter().map(Node::text).collect::<Result<Vec<_>, _>>()?.join(",")),
-        Value::Scalar(text) => Ok(text.clone()),
+        Value::Scalar { text, .. } => Ok(text.clone()),
         _ => Ok(String::new()),
     };
     parameters.iter().map(|(name, value)| Ok((name.clone(), text(value)?))).collect()
@@ -227,7 +281,7 @@ fn outputs(scope: &Scope<'_>, section: &[Entry]) -> Result<BTreeMap<String, Stri
     let mut outputs = BTreeMap::new();
     for entry in section {
         check_keys(&entry.value, "an output", &["Condition", "Description", "Value"])?;
-        if entry.value.get("Condition").map_or(Ok(true), |condition| scope.holds(condition))? {
+        if scope.keeps(&entry.value)? {
             outputs.insert(entry.key.clone(), scope.string(entry.value.require("Value")?)?);
         }
     }

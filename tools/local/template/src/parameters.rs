@@ -75,7 +75,7 @@ fn value(entry: &Entry, given: Option<&String>) -> Result<Value, TemplateError> 
     Ok(if kind.text()? == "CommaDelimitedList" {
         Value::List(items.into_iter().map(|item| Node::scalar(entry.line, item)).collect())
     } else {
-        Value::Scalar(text.to_owned())
+        Value::Scalar { text: text.to_owned(), plain: kind.text()? == "Number" }
     })
 }
 
@@ -130,14 +130,18 @@ mod tests {
 
     #[test]
     fn ok_values() {
-        let scalar = |text: &str| Value::Scalar(text.to_owned());
+        let scalar = |text: &str| Node::scalar(2, text).value;
         let cases = [
             ("{Type: String, Default: a}", None, scalar("a")),
             ("{Type: String, Default: a}", Some("b"), scalar("b")),
             ("{Type: String, Default: ''}", None, scalar("")),
             ("{Type: String, AllowedValues: [x, y]}", Some("y"), scalar("y")),
             ("{Type: String, AllowedPattern: 'a|b+'}", Some("bb"), scalar("bb")),
-            ("{Type: Number, MinValue: 1, MaxValue: 10}", Some("10"), scalar("10")),
+            (
+                "{Type: Number, MinValue: 1, MaxValue: 10}",
+                Some("10"),
+                Value::Scalar { text: "10".to_owned(), plain: true },
+            ),
             (
                 "{Type: CommaDelimitedList}",
                 Some("a, b"),

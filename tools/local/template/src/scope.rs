@@ -36,7 +36,7 @@ impl<'t> Scope<'t> {
     /// itself is `AWS::NoValue`.
     pub(crate) fn resolve(&self, node: &Node) -> Result<Option<Node>, TemplateError> {
         let value = match &node.value {
-            Value::Null | Value::Scalar(_) => node.value.clone(),
+            Value::Null | Value::Scalar { .. } => node.value.clone(),
             Value::List(items) => {
                 let items = items.iter().map(|item| self.resolve(item)).filter_map(Result::transpose);
                 Value::List(items.collect::<Result<_, _>>()?)
@@ -190,6 +190,11 @@ impl<'t> Scope<'t> {
     /// Whether a named condition of the `Conditions` section holds.
     pub(crate) fn holds(&self, name: &Node) -> Result<bool, TemplateError> {
         self.named_condition(name, &mut vec![])
+    }
+
+    /// Whether a resource or an output is made: it has no condition, or its own holds.
+    pub(crate) fn keeps(&self, node: &Node) -> Result<bool, TemplateError> {
+        node.get("Condition").map_or(Ok(true), |condition| self.holds(condition))
     }
 
     /// Whether an expression of conditions holds: one of the `Conditions` or `Rules` sections.
@@ -410,10 +415,10 @@ Other: !Condition Self
             ("!Join ['', !Ref List]", "abc"),
             ("!Join [',', [a, !Ref 'AWS::NoValue', b]]", "a,b"),
             ("!If [Yes, !Ref Name, !Ref Nowhere]", "in.example"),
-            ("!If [No, !Ref Nowhere, other]", "other"),
+            ("!If [No, !Ref Nowhere, 'other']", "other"),
         ];
         for (expression, expected) in cases {
-            assert_eq!(resolve(expression), Ok(Some(Value::Scalar(expected.to_owned()))), "{expression}");
+            assert_eq!(resolve(expression), Ok(Some(Node::scalar(1, expected).value)), "{expression}");
         }
         assert_eq!(resolve("!Ref AWS::NoValue"), Ok(None));
         assert_eq!(resolve("[!If [No, a, !Ref 'AWS::NoValue']]"), Ok(Some(Value::List(vec![]))));

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 /// One of everything that is played, and nothing else.
@@ -141,6 +143,45 @@ fn ok_condition_turns_to_an_existing_topic() {
     let topics: Vec<_> = deployment.topics.iter().map(|topic| (topic.arn.as_str(), topic.existing)).collect();
     assert_eq!(topics, [(arn, true)]);
     assert_eq!(deployment.outputs.keys().collect::<Vec<_>>(), ["Queue"]);
+}
+
+#[test]
+fn ok_rendered() {
+    let render = |parameters| rendered(SMALL, &owned(parameters), "mail", "eu-west-1").unwrap();
+    let template = render(&[]);
+    let sections: Vec<_> = template.as_object().unwrap().keys().collect();
+    assert_eq!(sections, ["Conditions", "Globals", "Outputs", "Resources", "Transform"]);
+    assert_eq!(template["Conditions"], json!({"OwnTopic": true}));
+    assert_eq!(
+        template["Globals"]["Function"]["Environment"],
+        json!({"Variables": {"DOMAIN": "in.example"}})
+    );
+    let topic = "arn:aws:sns:eu-west-1:123456789012:mail-Notices";
+    assert_eq!(
+        template["Outputs"],
+        json!({
+            "Queue": {"Value": "https://sqs.eu-west-1.amazonaws.com/123456789012/mail-Queue"},
+            "Notices": {"Value": topic},
+        })
+    );
+    assert_eq!(
+        template["Resources"]["Bucket"],
+        json!({
+            "Type": "AWS::S3::Bucket",
+            "DeletionPolicy": "Retain",
+            "Properties": {"LifecycleConfiguration": {"Rules": [{"Status": "Enabled", "ExpirationInDays": 1}]}},
+        })
+    );
+    let function = &template["Resources"]["Function"]["Properties"];
+    assert_eq!(function["Timeout"], json!(20));
+    assert_eq!(function["Environment"], json!({"Variables": {"BUCKET": "mail-bucket", "TOPIC": topic}}));
+
+    let existing = render(&[("Topic", "arn:x")]);
+    assert_eq!(existing["Conditions"], json!({"OwnTopic": false}));
+    assert_eq!((existing["Resources"].get("Notices"), existing["Outputs"].get("Notices")), (None, None));
+
+    let refused = rendered(SMALL, &owned(&[("Domain", "")]), "mail", "eu-west-1").unwrap_err();
+    assert_eq!(refused.to_string(), "template line 9: rule Named: Name a domain");
 }
 
 /// One change to the small template, the line that the error should name, and what it should say.

@@ -38,8 +38,13 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
-    /// The text of a scalar, without quotes.
-    Scalar(String),
+    /// A scalar.
+    Scalar {
+        /// As it was written, without quotes.
+        text: String,
+        /// Whether it had no quotes, so that it can be a number or a boolean to JSON.
+        plain: bool,
+    },
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in the order of the file.
@@ -84,7 +89,7 @@ fn convert(node: &MarkedYaml<'_>) -> Result<Node, TemplateError> {
         YamlData::Representation(text, style, tag) => {
             let scalar = match (text.as_ref(), style) {
                 ("" | "~" | "null", ScalarStyle::Plain) => Value::Null,
-                (text, _) => Value::Scalar(text.to_owned()),
+                (text, style) => Value::Scalar { text: text.to_owned(), plain: *style == ScalarStyle::Plain },
             };
             match tag {
                 Some(tag) => call(line, tag, Node { line, value: scalar })?,
@@ -144,22 +149,22 @@ fn unknown_function(line: usize, name: &str) -> TemplateError {
 impl Node {
     /// A scalar made by evaluation.
     pub(crate) fn scalar(line: usize, text: impl Into<String>) -> Node {
-        Node { line, value: Value::Scalar(text.into()) }
+        Node { line, value: Value::Scalar { text: text.into(), plain: false } }
     }
 
     /// The text of a scalar.
     pub(crate) fn text(&self) -> Result<&str, TemplateError> {
         match &self.value {
-            Value::Scalar(text) => Ok(text),
+            Value::Scalar { text, .. } => Ok(text),
             _ => Err(self.expected("a string")),
         }
     }
 
     /// `true` or `false`.
     pub(crate) fn boolean(&self) -> Result<bool, TemplateError> {
-        match &self.value {
-            Value::Scalar(text) if text == "true" => Ok(true),
-            Value::Scalar(text) if text == "false" => Ok(false),
+        match self.text() {
+            Ok("true") => Ok(true),
+            Ok("false") => Ok(false),
             _ => Err(self.expected("true or false")),
         }
     }
@@ -196,11 +201,15 @@ impl Node {
         }
     }
 
-    /// As JSON; an error if something is not evaluated.
+    /// As JSON; an error if something is not evaluated. What has no quotes is a number or a boolean if JSON writes
+    /// it with the same characters: an account id keeps its zeros.
     pub(crate) fn json(&self) -> Result<serde_json::Value, TemplateError> {
         Ok(match &self.value {
             Value::Null => serde_json::Value::Null,
-            Value::Scalar(text) => text.as_str().into(),
+            Value::Scalar { text, plain } => match serde_json::from_str::<serde_json::Value>(text) {
+                Ok(value) if *plain && format!("{value}") == *text => value,
+                _ => text.as_str().into(),
+            },
             Value::List(items) => items.iter().map(Node::json).collect::<Result<Vec<_>, _>>()?.into(),
             Value::Map(entries) => serde_json::Value::Object(
                 entries.iter().map(|entry| Ok((entry.key.clone(), entry.value.json()?))).collect::<Result<
@@ -237,7 +246,7 @@ impl Node {
     pub(crate) fn expected(&self, what: &str) -> TemplateError {
         let found = match &self.value {
             Value::Null => "nothing".to_owned(),
-            Value::Scalar(text) => format!("{text:?}"),
+            Value::Scalar { text, .. } => format!("{text:?}"),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
             Value::Call(name, _) => format!("!{name}"),
@@ -259,25 +268,36 @@ pub(crate) fn check_keys(node: &Node, of: &str, known: &[&str]) -> Result<(), Te
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn ok_scalars_keep_their_text() {
-        let node = read("a: 012345678901\nb: 2012-10-17\nc: 'true'\nd: 0x10\ne: ''\nf:\ng: ~\n").unwrap();
-        let texts: Vec<_> = node.map().unwrap().iter().map(|entry| entry.value.value.clone()).collect();
-        let text = |text: &str| Value::Scalar(text.to_owned());
-        assert_eq!(
-            texts,
-            [
-                text("012345678901"),
-                text("2012-10-17"),
-                text("true"),
-                text("0x10"),
-                text(""),
-                Value::Null,
-                Value::Null
-            ]
-        );
+        let cases = [
+            ("012345678901", Ok("012345678901"), json!("012345678901")),
+            ("2012-10-17", Ok("2012-10-17"), json!("2012-10-17")),
+            ("0x10", Ok("0x10"), json!("0x10")),
+            ("12.50", Ok("12.50"), json!("12.50")),
+            ("-0.5", Ok("-0.5"), json!(-0.5)),
+            ("9", Ok("9"), json!(9)),
+            ("'9'", Ok("9"), json!("9")),
+            ("true", Ok("true"), json!(true)),
+            ("'true'", Ok("true"), json!("true")),
+            ("''", Ok(""), json!("")),
+            ("", Err("template line 1: expected a string, but found nothing"), json!(null)),
+            ("~", Err("template line 1: expected a string, but found nothing"), json!(null)),
+        ];
+        for (written, text, json) in cases {
+            let root = read(&format!("a: {written}")).unwrap();
+            let node = root.get("a").unwrap();
+            let error = node.text().map_err(|error| error.to_string());
+            assert_eq!(
+                (error.as_deref().map_err(String::as_str), node.json()),
+                (text, Ok(json)),
+                "{written}"
+            );
+        }
     }
 
     #[test]

@@ -126,7 +126,12 @@ impl<'t> Scope<'t> {
             "AWS::AccountId" => self.account.to_owned(),
             "AWS::Partition" => self.partition().to_owned(),
             "AWS::URLSuffix" => self.url_suffix().to_owned(),
-            "AWS::StackId" => self.arn("cloudformation", &format!("stack/{}/local", self.stack_name)),
+            "AWS::StackId" => {
+                // Its end is of this stack only, as names are made of it, and the same each time: in place of
+                // CloudFormation's UUID the name in hexadecimal.
+                let own = self.stack_name.bytes().fold(String::new(), |own, byte| format!("{own}{byte:02x}"));
+                self.arn("cloudformation", &format!("stack/{}/{own}", self.stack_name))
+            }
             _ if name.starts_with("AWS::") => {
                 return Err(TemplateError::at(line, format!("pseudo parameter {name} is not known here")));
             }
@@ -404,7 +409,7 @@ Other: !Condition Self
             ("!Ref AWS::StackName", "mail"),
             ("!Ref AWS::Partition", "aws"),
             ("!Ref AWS::URLSuffix", "amazonaws.com"),
-            ("!Ref AWS::StackId", "arn:aws:cloudformation:eu-west-1:123456789012:stack/mail/local"),
+            ("!Ref AWS::StackId", "arn:aws:cloudformation:eu-west-1:123456789012:stack/mail/6d61696c"),
             ("!Ref Queue", "https://sqs.eu-west-1.amazonaws.com/123456789012/mail-Queue"),
             ("!GetAtt Queue.Arn", "arn:aws:sqs:eu-west-1:123456789012:mail-Queue"),
             ("{'Fn::GetAtt': [Queue, QueueName]}", "mail-Queue"),

@@ -12,6 +12,7 @@ mod routes;
 mod run;
 mod send;
 mod stack;
+mod template;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum Command {
     Forgery(forgery::Arguments),
     /// Checks a routes file, or explains what it does with an address.
     Routes(routes::Arguments),
+    /// Shows what CloudFormation makes of template.yaml, or why it refuses it, without deploying anything.
+    Template(template::Arguments),
     /// Measures what forwarding costs: start, time, processor time and memory by size of message.
     Bench(bench::Arguments),
 }
@@ -69,6 +72,7 @@ async fn main() -> ExitCode {
         Command::Reliability => reliability::run().await,
         Command::Forgery(arguments) => forgery::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
+        Command::Template(arguments) => template::run(arguments),
         Command::Bench(arguments) => bench::run(arguments).await,
     };
     result.unwrap_or_else(|error| {

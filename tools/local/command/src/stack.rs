@@ -2,19 +2,16 @@
 
 use std::path::PathBuf;
 
-use ses_forwarder_explain::pair;
 use ses_forwarder_local_aws::{faults::Fault, receiving::Verdicts};
-use ses_forwarder_local_stack::{Config, Functions, repository};
+use ses_forwarder_local_stack::{Config, Functions};
+
+use crate::template::Template;
 
 /// How to start the stack.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StackArguments {
-    /// The template to play; by default template.yaml of this repository. Parameters come from samconfig.toml beside it.
-    #[arg(long, value_name = "FILE")]
-    template: Option<PathBuf>,
-    /// A parameter of the template, over those of samconfig.toml, such as EmailDomain=in.example.
-    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
-    parameters: Vec<(String, String)>,
+    #[command(flatten)]
+    template: Template,
     /// Folder for buckets, sent mail (sent/) and mailboxes (maildir/).
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data: Option<PathBuf>,
@@ -45,9 +42,6 @@ pub(crate) struct StackArguments {
 impl StackArguments {
     /// The configuration: the settings as they would be deployed.
     pub(crate) fn config(self) -> anyhow::Result<Config> {
-        let template = self.template.unwrap_or_else(|| repository().join("template.yaml"));
-        let mut config = Config::deployed(&template)?;
-        config.parameters.extend(self.parameters);
         Ok(Config {
             functions: Functions::Build { release: !self.development },
             data: self.data,
@@ -55,7 +49,7 @@ impl StackArguments {
             faults: self.faults,
             verdicts: self.verdict.unwrap_or_default(),
             identities: self.identities,
-            ..config
+            ..self.template.config()?
         })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context;
 use ses_forwarder_local_aws::{faults::Fault, lambda::ACCOUNT_CONCURRENCY, pace::Pace, receiving::Verdicts};
 use ses_forwarder_local_template as template;
-use ses_forwarder_local_template::{SamConfig, deployment::Deployment};
+use ses_forwarder_local_template::{SamConfig, TemplateError, deployment::Deployment};
 
 /// What to start, and how.
 #[derive(Debug, Clone)]
@@ -102,11 +102,22 @@ impl Config {
 
     /// What the template deploys with these parameters.
     pub fn deployment(&self) -> anyhow::Result<Deployment> {
+        self.evaluated(template::evaluate)
+    }
+
+    /// The template as CloudFormation sees it with these parameters.
+    pub fn rendered(&self) -> anyhow::Result<serde_json::Value> {
+        self.evaluated(template::rendered)
+    }
+
+    fn evaluated<T>(
+        &self,
+        evaluate: impl Fn(&str, &BTreeMap<String, String>, &str, &str) -> Result<T, TemplateError>,
+    ) -> anyhow::Result<T> {
         let path = self.template.display();
         let text =
             std::fs::read_to_string(&self.template).with_context(|| format!("could not read {path}"))?;
-        template::evaluate(&text, &self.parameters, &self.stack_name, &self.region)
-            .with_context(|| path.to_string())
+        evaluate(&text, &self.parameters, &self.stack_name, &self.region).with_context(|| path.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from template_render import REQUIRED, render
+from evaluated import REQUIRED, render
 
 SCALARS = {"string": ("VARCHAR", str), "bigint": ("BIGINT", int), "boolean": ("BOOLEAN", bool)}
 

@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from analytics_tables import columns, connect, glue_tables, leaves, misfits, parse, present, run
+from evaluated import ROOT
 from functions import BUCKET, Emulated, InvocationError, Services
-from template_render import ROOT
 
 BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug"
 BUCKETS = ROOT / "target/ci/analytics"

@@ -14,8 +14,8 @@ import unittest
 from ipaddress import ip_network
 from pathlib import Path
 
+from evaluated import REQUIRED, ROOT, load
 from functions import FUNCTIONS, PROCESSOR, Emulated, InvocationError, SamLocal, Services, processor_of
-from template_render import REQUIRED, ROOT, load
 
 EVENTS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
 SAMPLE = (ROOT / "events/sample-message.eml").read_bytes()

@@ -2,7 +2,7 @@
 
 import re
 
-from template_render import REQUIRED, Scope, load
+from evaluated import REQUIRED, load, render
 
 
 def transformed(template):
@@ -22,46 +22,44 @@ def transformed(template):
 def needs(parameters):
     """For each resource that these parameters make: the resources that it names."""
     template = load()
-    scope = Scope(template, REQUIRED | parameters, "ses-forwarder")
-    resources = {
-        logical: body
+    holds = render(REQUIRED | parameters)["Conditions"] | {None: True}
+    return {
+        logical: {
+            name
+            for name in named(body, holds)
+            # Neither a parameter nor one of CloudFormation's own.
+            if name not in template["Parameters"] and not name.startswith("AWS::")
+        }
         for logical, body in transformed(template).items()
-        if scope.condition(body.get("Condition"))
+        if holds[body.get("Condition")]
     }
-    return {logical: set(named(body, scope)) for logical, body in resources.items()}
 
 
-def named(node, scope):
-    """Logical ids in a node: of references in the branches that are taken, and of DependsOn."""
+def named(node, holds):
+    """What a node names: by references in the branches that are taken, and by DependsOn."""
     if isinstance(node, list):
         for item in node:
-            yield from named(item, scope)
+            yield from named(item, holds)
     if not isinstance(node, dict):
         return
     for key, value in node.items():
         if key == "DependsOn":
             yield from value if isinstance(value, list) else [value]
         elif key == "Ref":
-            yield from resource(value, scope)
+            yield value
         elif key == "Fn::GetAtt":
             yield value[0] if isinstance(value, list) else value.split(".")[0]
         elif key == "Fn::Sub":
             text, local = value if isinstance(value, list) else (value, {})
             for name in re.findall(r"\$\{([^!}][^}]*)\}", text):
                 if name not in local:
-                    yield from resource(name.split(".")[0], scope)
-            yield from named(local, scope)
+                    yield name.split(".")[0]
+            yield from named(local, holds)
         elif key == "Fn::If":
             condition, yes, no = value
-            yield from named(yes if scope.condition(condition) else no, scope)
+            yield from named(yes if holds[condition] else no, holds)
         else:
-            yield from named(value, scope)
-
-
-def resource(name, scope):
-    """The name, unless it is of a parameter or one of CloudFormation's own."""
-    if name not in scope.parameters and name not in scope.pseudo:
-        yield name
+            yield from named(value, holds)
 
 
 def closure(graph, start):

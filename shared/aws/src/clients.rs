@@ -5,7 +5,7 @@
 //! Not supported, as a function has none: profiles, instance metadata, single sign-on, assumed
 //! roles. Without them a function starts in milliseconds and stays small.
 
-use std::{env, fmt, sync::OnceLock};
+use std::env;
 
 pub use aws_config::SdkConfig;
 use aws_config::{
@@ -19,10 +19,7 @@ use aws_smithy_http_client::{
     Connector,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn},
-    orchestrator::HttpRequest,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
 use crate::call::{ATTEMPT, CONNECT, timeouts};
 
@@ -31,12 +28,16 @@ use crate::call::{ATTEMPT, CONNECT, timeouts};
 /// Checksums are computed and checked only where an operation demands them: TLS protects the way,
 /// Content-Length tells a truncated body, and the signature covers what is sent.
 pub async fn configuration() -> SdkConfig {
-    let connector = ByScheme::default();
-    if !plain_endpoints(env::vars()) {
-        // Lambda gives a starting function a whole processor, but a message with little memory a part.
-        connector.tls();
-    }
-    let connector = SharedHttpConnector::new(connector);
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT).build();
+    let connector = Connector::builder().connector_settings(settings);
+    // TLS and the root certificates for it (the system's, or those of `SSL_CERT_FILE`) are most of a start, and a
+    // local stack needs none. Lambda gives a starting function a whole processor, but a message with little memory
+    // a part: what is needed is set up now.
+    let connector = SharedHttpConnector::new(if is_plain(env::vars()) {
+        connector.build_http()
+    } else {
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+    });
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .profile_files(EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "").build())
         .credentials_provider(EnvironmentVariableCredentialsProvider::new())
@@ -68,58 +69,23 @@ pub fn ses_v1(configuration: &SdkConfig) -> aws_sdk_ses::Client {
     aws_sdk_ses::Client::new(configuration)
 }
 
-/// Whether some endpoint is plain HTTP: a local stack, which may need no TLS at all.
-fn plain_endpoints(variables: impl IntoIterator<Item = (String, String)>) -> bool {
-    let mut variables = variables.into_iter();
-    variables.any(|(name, value)| name.starts_with("AWS_ENDPOINT_URL") && value.starts_with("http://"))
-}
-
-/// Connections of both kinds; TLS and the root certificates for it (the system's, or those of
-/// `SSL_CERT_FILE`) are set up once, when first needed.
-struct ByScheme {
-    plain: SharedHttpConnector,
-    tls: OnceLock<SharedHttpConnector>,
-}
-
-impl ByScheme {
-    fn tls(&self) -> &SharedHttpConnector {
-        self.tls.get_or_init(|| {
-            let ring = Provider::Rustls(CryptoMode::Ring);
-            SharedHttpConnector::new(
-                Connector::builder().connector_settings(settings()).tls_provider(ring).build(),
-            )
-        })
-    }
-}
-
-impl Default for ByScheme {
-    fn default() -> ByScheme {
-        let plain = Connector::builder().connector_settings(settings()).build_http();
-        ByScheme { plain: SharedHttpConnector::new(plain), tls: OnceLock::new() }
-    }
-}
-
-fn settings() -> HttpConnectorSettings {
-    HttpConnectorSettings::builder().connect_timeout(CONNECT).build()
-}
-
-impl HttpConnector for ByScheme {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if request.uri().starts_with("http://") { self.plain.call(request) } else { self.tls().call(request) }
-    }
-}
-
-impl fmt::Debug for ByScheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByScheme").finish_non_exhaustive()
-    }
+/// Whether every endpoint is plain HTTP: that of all services, and those of single ones.
+fn is_plain(variables: impl IntoIterator<Item = (String, String)>) -> bool {
+    let endpoints: Vec<_> =
+        variables.into_iter().filter(|(name, _)| name.starts_with("AWS_ENDPOINT_URL")).collect();
+    let of_all = endpoints.iter().any(|(name, _)| name == "AWS_ENDPOINT_URL");
+    of_all && endpoints.iter().all(|(_, value)| value.starts_with("http://"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::ConnectorError};
+    use aws_smithy_runtime_api::client::{
+        http::{HttpConnector, HttpConnectorFuture},
+        orchestrator::{HttpRequest, HttpResponse},
+        result::ConnectorError,
+    };
     use aws_smithy_types::body::SdkBody;
 
     use super::*;
@@ -161,17 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn one_plain_endpoint_is_a_local_stack() {
+    fn without_tls_only_if_no_endpoint_can_need_it() {
+        let plain = ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566");
         let cases = [
             (&[][..], false),
             (&[("AWS_ENDPOINT_URL", "https://aws.example")], false),
             (&[("PROXY", "http://127.0.0.1"), ("AWS_REGION", "us-east-1")], false),
-            (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")], true),
-            (&[("AWS_ENDPOINT_URL", "https://a.example"), ("AWS_ENDPOINT_URL_S3", "http://b.example")], true),
+            (&[plain], true),
+            (&[plain, ("AWS_ENDPOINT_URL_SNS", "http://127.0.0.1:4567")], true),
+            (&[plain, ("AWS_ENDPOINT_URL_SESV2", "https://ses.example")], false),
+            (&[("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:4566")], false),
         ];
         for (variables, plain) in cases {
             let named = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            assert_eq!(plain_endpoints(named), plain, "{variables:?}");
+            assert_eq!(is_plain(named), plain, "{variables:?}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //! at sending 40 MB and the record of it fit.
 
 use std::{
+    cell::RefCell,
     error::Error,
     fmt,
     time::{Duration, SystemTime},
@@ -25,6 +26,7 @@ use aws_smithy_types::{
     error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata},
     timeout::TimeoutConfig,
 };
+use backon::{ExponentialBuilder, Retryable};
 // The clock that waiting goes by.
 use tokio::time::Instant;
 
@@ -39,7 +41,7 @@ pub const CONNECT: Duration = Duration::from_secs(3);
 const SLOWEST: u64 = 4 * 1024 * 1024;
 
 /// Attempts at a call that fails in a way that may pass.
-pub const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: usize = 3;
 
 /// Kept free at the end of sending to record it: an attempt, another, and the wait between them.
 const RECORD: Duration = Duration::from_secs(12);
@@ -51,14 +53,14 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html>
 pub const MAX_INVOCATION: Duration = Duration::from_secs(15 * 60);
 
-/// Longest wait after the first attempt at a call that is throttled, which needs time to pass.
-const THROTTLED: Duration = Duration::from_secs(2);
+/// Shortest wait after the first attempt.
+const FIRST: Duration = Duration::from_millis(250);
 
-/// The same after another failure.
-const FAILED: Duration = Duration::from_millis(500);
+/// Shortest wait after many.
+const LONGEST: Duration = Duration::from_secs(2);
 
-/// Longest wait between two attempts.
-const LONGEST: Duration = Duration::from_secs(16);
+/// How many times as long to wait after a call that is throttled: what it needs is time.
+const THROTTLED: u32 = 4;
 
 /// Time for one attempt at a call with a body of this many bytes.
 pub fn attempt(bytes: u64) -> Duration {
@@ -261,15 +263,21 @@ pub enum Persistence {
 }
 
 impl Persistence {
-    /// Whether there is to be another attempt after this one, the `attempt`-th, from 1.
-    fn goes_on(self, attempt: u32, error: &CallError) -> bool {
+    /// The waits between attempts, as many as there may be: twice as long each time, and by chance up to twice that,
+    /// so that those who failed together do not come together again.
+    /// <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
+    fn waits(self) -> ExponentialBuilder {
+        let waits = ExponentialBuilder::new().with_min_delay(FIRST).with_max_delay(LONGEST).with_jitter();
+        match self {
+            Persistence::Usual | Persistence::Sending => waits.with_max_times(ATTEMPTS - 1),
+            Persistence::Hard => waits.without_max_times(),
+        }
+    }
+
+    /// Whether there may be another attempt after one that failed so.
+    fn goes_on(self, error: &CallError) -> bool {
         let may_pass = matches!(error.kind, Kind::Transient | Kind::Throttled);
-        may_pass
-            && match self {
-                Persistence::Usual => attempt < ATTEMPTS,
-                Persistence::Sending => attempt < ATTEMPTS && !error.in_doubt,
-                Persistence::Hard => true,
-            }
+        may_pass && !(self == Persistence::Sending && error.in_doubt)
     }
 }
 
@@ -281,41 +289,33 @@ pub async fn persist<T>(
     persistence: Persistence,
     call: impl AsyncFn() -> Result<T, CallError>,
 ) -> Result<T, CallError> {
-    let mut last = None;
-    let mut attempt = 1;
-    loop {
-        let Ok(result) = tokio::time::timeout(deadline.left(), call()).await else {
+    let last = RefCell::new(None);
+    let attempt = async || {
+        let in_time = tokio::time::timeout(deadline.left(), call()).await;
+        in_time.unwrap_or_else(|_| {
             let message = "no answer in the time that was left";
             let timeout = || CallError::new(step, Kind::Transient, "Timeout", message);
-            return Err(last.unwrap_or_else(timeout).in_doubt());
-        };
-        let error = match result {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        let wait = wait(attempt, error.kind);
-        if !persistence.goes_on(attempt, &error) || deadline.left() <= wait {
-            return Err(error);
-        }
-        tracing::warn!(step, code = %error.code, "trying again in {} ms", wait.as_millis());
-        last = Some(error);
-        attempt += 1;
-        tokio::time::sleep(wait).await;
-    }
-}
-
-/// How long to wait after an attempt: twice as long each time, and by chance between half of it and all, so
-/// that those who failed together do not come together again.
-/// <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>
-fn wait(attempt: u32, kind: Kind) -> Duration {
-    let first = if kind == Kind::Throttled { THROTTLED } else { FAILED };
-    let longest = first.saturating_mul(1 << (attempt - 1).min(8)).min(LONGEST);
-    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+            Err(last.take().unwrap_or_else(timeout).in_doubt())
+        })
+    };
+    attempt
+        .retry(persistence.waits())
+        .sleep(tokio::time::sleep)
+        .when(|error| persistence.goes_on(error))
+        .adjust(|error, wait| {
+            let factor = if error.kind == Kind::Throttled { THROTTLED } else { 1 };
+            wait.map(|wait| wait * factor).filter(|wait| *wait < deadline.left())
+        })
+        .notify(|error, wait| {
+            tracing::warn!(step, code = %error.code, "trying again in {} ms", wait.as_millis());
+            last.replace(Some(error.clone()));
+        })
+        .await
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, collections::BTreeSet};
 
     use super::*;
 
@@ -407,13 +407,32 @@ mod tests {
         }
     }
 
-    #[test]
-    fn waits_differ_and_grow_to_a_bound() {
-        for kind in [Kind::Throttled, Kind::Transient] {
-            let waits: Vec<_> = (0..20).map(|_| wait(1, kind)).collect();
-            assert!(waits.iter().any(|other| *other != waits[0]), "{waits:?}");
-            assert!(wait(2, kind) >= wait(1, kind), "the shortest second wait is the longest first one");
-            assert!(wait(u32::MAX, kind) <= LONGEST);
+    #[tokio::test(start_paused = true)]
+    async fn waits_differ_and_grow_to_a_bound() {
+        for (kind, first, longest) in
+            [(Kind::Transient, FIRST, LONGEST), (Kind::Throttled, 4 * FIRST, 4 * LONGEST)]
+        {
+            let mut firsts = BTreeSet::new();
+            for _ in 0..10 {
+                let at = RefCell::new(vec![Instant::now()]);
+                let failing = async || {
+                    at.borrow_mut().push(Instant::now());
+                    Err::<(), _>(CallError::new("Test", kind, "Code", ""))
+                };
+                persist("Test", Deadline::after(MAX_INVOCATION), Persistence::Hard, failing)
+                    .await
+                    .unwrap_err();
+                let at = at.borrow();
+                let waits: Vec<_> = at.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
+                for (number, wait) in (0..).zip(&waits) {
+                    let shortest = longest.min(first * 2_u32.pow(number.min(8)));
+                    // The clock has whole milliseconds.
+                    let longest = 2 * shortest + Duration::from_millis(2);
+                    assert!(*wait >= shortest && *wait <= longest, "{kind:?}, {number}: {wait:?}");
+                }
+                firsts.insert(waits[0]);
+            }
+            assert!(firsts.len() > 1, "{firsts:?}");
         }
     }
 

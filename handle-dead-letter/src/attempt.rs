@@ -22,7 +22,7 @@ use ses_forwarder_aws::{
     clients::SdkConfig,
 };
 
-use crate::{cause, letter::Message};
+use crate::{cause, letter::FailedMessage};
 
 /// How a try ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) fn client(configuration: &SdkConfig) -> Client {
 pub(crate) async fn attempt(
     client: &Client,
     function: &str,
-    message: &Message<'_>,
+    message: &FailedMessage<'_>,
     (continues, tries): (Option<&str>, u32),
     time: Duration,
 ) -> Attempt {
@@ -77,7 +77,7 @@ pub(crate) async fn ask(client: &Client, function: &str, event: String, time: Du
 }
 
 /// The event that SES would have sent of this message alone.
-fn event(message: &Message<'_>, continues: Option<&str>, tries: u32) -> String {
+fn event(message: &FailedMessage<'_>, continues: Option<&str>, tries: u32) -> String {
     let continues = continues.map(|id| format!("\"continues\":\"{id}\",")).unwrap_or_default();
     let ses = &message.verbatim;
     format!(
@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn an_event_is_read_back_as_what_it_was_made_of() {
         let verbatim = r#"{"mail":{"messageId":"m1"},"receipt":{"recipients":["a@in.example"]}}"#;
-        let message = Message { verbatim: Cow::Borrowed(verbatim), notification: Notification::default() };
+        let message =
+            FailedMessage { verbatim: Cow::Borrowed(verbatim), notification: Notification::default() };
         for continues in [None, Some("8c1b5f0e-1f5a")] {
             let event = event(&message, continues, 3);
             let event: Box<serde_json::value::RawValue> = serde_json::from_str(&event).unwrap();

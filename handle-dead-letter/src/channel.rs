@@ -4,10 +4,10 @@ use mail_builder::{
     MessageBuilder,
     headers::{message_id::MessageId, raw::Raw},
 };
-use ses_forwarder::notice;
+use ses_forwarder::notice_mark;
 use time::OffsetDateTime;
 
-use crate::{notice::Notice, text::cut};
+use crate::{notice::Notice, plain_text::cut};
 
 /// Longest subject of SNS in characters ("less than 100"), and longest message in bytes.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_Publish.html>
@@ -32,7 +32,7 @@ pub struct Mail<'a> {
 impl Mail<'_> {
     /// The whole message. `Auto-Submitted` keeps automatic answers away (RFC 3834 section 5).
     pub fn write(&self, notice: &Notice) -> Vec<u8> {
-        let sender = notice::sender(self.email_domain);
+        let sender = notice_mark::sender(self.email_domain);
         let mut message = MessageBuilder::new()
             .from(("SES Forwarder", sender.as_str()))
             .to(self.to)
@@ -40,7 +40,7 @@ impl Mail<'_> {
             .date(self.now.unix_timestamp())
             .message_id(MessageId::new(format!("{}@{}", self.id, self.email_domain)))
             .header("Auto-Submitted", Raw::new("auto-generated"))
-            .header(notice::HEADER, Raw::new(self.stack))
+            .header(notice_mark::HEADER, Raw::new(self.stack))
             .text_body(notice.text.as_str());
         for attachment in &notice.attachments {
             message = message.attachment("text/plain", attachment.name.as_str(), attachment.text.as_str());

@@ -43,14 +43,14 @@ pub struct Letter<'a> {
     /// ARN of the function that failed, if the letter tells.
     pub function: Option<String>,
     /// The messages of the failed event.
-    pub messages: Vec<Message<'a>>,
+    pub messages: Vec<FailedMessage<'a>>,
     /// Why the event, or a part of it, can't be read.
     pub unreadable: Option<String>,
 }
 
 /// One message of a failed event.
 #[derive(Debug)]
-pub struct Message<'a> {
+pub struct FailedMessage<'a> {
     /// The notification as the index keeps it.
     pub verbatim: Cow<'a, str>,
     /// What is read from it.
@@ -119,13 +119,15 @@ fn is_id(id: &str) -> bool {
 }
 
 /// The messages of an event, and why it can't be read if it has none or one that can't.
-fn messages_of(event: &RawValue) -> (Vec<Message<'_>>, Option<String>) {
+fn messages_of(event: &RawValue) -> (Vec<FailedMessage<'_>>, Option<String>) {
     let mut messages = Vec::new();
     let mut ignored = None;
     let mut unreadable = None;
     for record in notification::records(event) {
         match record {
-            Record::Received { verbatim, notification } => messages.push(Message { verbatim, notification }),
+            Record::Received { verbatim, notification } => {
+                messages.push(FailedMessage { verbatim, notification });
+            }
             Record::Ignored(what) => ignored = Some(what),
             Record::Unreadable(what) => unreadable = Some(what),
         }

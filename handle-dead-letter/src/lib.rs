@@ -26,18 +26,18 @@ mod batch;
 pub mod cause;
 pub mod channel;
 pub mod digest;
+pub mod environment;
 mod feedback;
 pub mod letter;
 mod metrics;
 pub mod notice;
 pub mod outage;
+pub mod plain_text;
 mod record;
 pub mod refusals;
 pub mod schedule;
-pub mod settings;
 mod stubs;
 mod telling;
-pub mod text;
 
 use std::{
     sync::{
@@ -60,8 +60,8 @@ use tokio::time::Instant;
 use crate::{
     batch::Run,
     digest::{DigestFailed, Scheduled},
+    environment::DeadLetterSettings,
     letter::Letter,
-    settings::Settings,
 };
 
 /// First and longest pause between two tries while more is sent than SES takes, in milliseconds.
@@ -73,7 +73,7 @@ const UNASKED: Duration = Duration::from_secs(60 * 60);
 /// The function: its settings and clients, for all invocations.
 #[derive(Debug)]
 pub struct Handler {
-    settings: Settings,
+    settings: DeadLetterSettings,
     s3: aws_sdk_s3::Client,
     ses: aws_sdk_sesv2::Client,
     sns: aws_sdk_sns::Client,
@@ -108,7 +108,7 @@ impl From<Unhandled> for Diagnostic {
 
 impl Handler {
     /// Makes the clients; connects to nothing.
-    pub fn new(settings: Settings, configuration: &SdkConfig) -> Handler {
+    pub fn new(settings: DeadLetterSettings, configuration: &SdkConfig) -> Handler {
         if let Some(warning) = settings.warning() {
             tracing::warn!("{warning}");
         }

@@ -2,14 +2,14 @@
 
 use std::env;
 
-use handle_dead_letter::{Handler, settings::Settings};
+use handle_dead_letter::{Handler, environment::DeadLetterSettings};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use ses_forwarder_aws::{clients, function};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     function::start_logging();
-    let settings = match Settings::read(|name| env::var(name).ok()) {
+    let settings = match DeadLetterSettings::read(|name| env::var(name).ok()) {
         Ok(settings) => settings,
         Err(error) => return Err(function::refuse_to_start(error).await),
     };

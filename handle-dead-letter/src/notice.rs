@@ -1,6 +1,6 @@
 //! The notice: one for a batch of dead letters, in words that tell what to do.
 //!
-//! Pure. All text that comes from mail passes through [`text`](crate::text); nothing of a message's
+//! Pure. All text that comes from mail passes through [`plain_text`](crate::plain_text); nothing of a message's
 //! body is in reach here, and what might hold one, an event that could not be read, comes through
 //! [`without_content`].
 
@@ -11,7 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::{
     cause,
-    text::{cut, header_text, plain, shell_word},
+    plain_text::{cut, header_text, plain, shell_word},
 };
 
 /// Where a stack keeps things, and what it is called.

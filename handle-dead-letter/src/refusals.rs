@@ -1,7 +1,7 @@
 //! The notice of destinations that refuse mail: what is held, and what was refused although nothing is held.
 //!
 //! Pure. An address in it was made by a route or by whoever wrote to a name, so it passes through
-//! [`text`](crate::text) as all that comes from mail.
+//! [`plain_text`](crate::plain_text) as all that comes from mail.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use time::Date;
 
 use crate::{
     notice::{Notice, Place, line, subject, when},
-    text::{plain, shell_word},
+    plain_text::{plain, shell_word},
 };
 
 /// Longest address shown, in characters.

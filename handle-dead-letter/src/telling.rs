@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::Serialize;
-use ses_forwarder::{notice::sender, outcome::Failure};
+use ses_forwarder::{notice_mark::sender, outcome::Failure};
 use ses_forwarder_aws::{
     call::{CallError, Persistence, persist, sent},
     outgoing::{Envelope, Mailer, Outgoing},

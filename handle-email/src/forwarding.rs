@@ -31,7 +31,7 @@ use ses_forwarder_aws::{
 use time::OffsetDateTime;
 
 use crate::{
-    Failure, Handler, Invocation,
+    Handler, Invocation, InvocationError,
     asked::{Asked, StubRequest, is_forwarded},
     draft::{AnswerSend, Draft, Outbound, Share},
     holding,
@@ -43,7 +43,7 @@ const PROMPT: Duration = CLOCKS_DIFFER;
 
 /// A message in an invocation.
 #[derive(Debug)]
-pub(crate) struct Message<'a> {
+pub(crate) struct Incoming<'a> {
     pub(crate) notification: &'a Notification,
     pub(crate) invocation: &'a Invocation<'a>,
     /// When SES received it, as far as that can be told.
@@ -68,7 +68,7 @@ pub(crate) struct Ending {
     /// Whether an earlier try recorded it, and this one did nothing.
     pub(crate) repeated: bool,
     /// What the invocation fails with.
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<InvocationError>,
 }
 
 /// What counts for some destinations of a message.
@@ -80,13 +80,13 @@ struct Waiting {
     unnamed: HashSet<String>,
 }
 
-impl<'a> Message<'a> {
+impl<'a> Incoming<'a> {
     pub(crate) fn new(
         notification: &'a Notification,
         verbatim: &'a str,
         invocation: &'a Invocation<'a>,
         settings: &EmailSettings,
-    ) -> Message<'a> {
+    ) -> Incoming<'a> {
         let received = notification.timestamp.unwrap_or(invocation.started);
         let (id, day, prefixes) = (&notification.message_id, received.date(), &settings.common.prefixes);
         let keys = Keys {
@@ -95,7 +95,7 @@ impl<'a> Message<'a> {
             outcome: prefixes.outcome(day, id),
             error: prefixes.error(day, id),
         };
-        Message { notification, invocation, received, verbatim, keys }
+        Incoming { notification, invocation, received, verbatim, keys }
     }
 
     /// Where its records are.
@@ -150,7 +150,7 @@ impl<'a> Message<'a> {
                     message: String::new(),
                 });
                 let sentence = format!("refused at the first try, so not sent again: {code}: {message}");
-                Some(Failure::new(code, sentence))
+                Some(InvocationError::new(code, sentence))
             }
             Status::Dropped if same_request && earlier.reason.as_deref() == Some(Reason::Bounce.word()) => {
                 Some(bounce())
@@ -168,7 +168,7 @@ impl Handler {
     ///
     /// Should its notification not be archived, it is forwarded all the same. Then this is tried once more,
     /// and by the next try.
-    pub(crate) async fn forward(&self, message: &Message<'_>) -> Ending {
+    pub(crate) async fn forward(&self, message: &Incoming<'_>) -> Ending {
         let mut unarchived = None;
         let mut ending = self.settle(message, &mut unarchived).await.unwrap_or_else(|failure| Ending {
             outcome: None,
@@ -190,9 +190,9 @@ impl Handler {
     /// archived.
     async fn settle(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         unarchived: &mut Option<CallError>,
-    ) -> Result<Ending, Failure> {
+    ) -> Result<Ending, InvocationError> {
         let Invocation { bucket, .. } = message.invocation;
         let (records, claim) = (message.records(), message.claim());
         let is_settled = |outcome: &Outcome| message.settled_by(outcome).is_some();
@@ -251,7 +251,7 @@ impl Handler {
                     (Err(error), _) => error.into(),
                     (Ok(None), _) => {
                         let address = bucket.address(&message.keys.message);
-                        Failure::new("MessageNotFound", format!("there is no {address}"))
+                        InvocationError::new("MessageNotFound", format!("there is no {address}"))
                     }
                     (Ok(Some(_)), Err(failure)) => failure,
                     (Ok(Some(_)), Ok(_)) => keys.expect_err("all are there otherwise"),
@@ -370,7 +370,7 @@ impl Handler {
 
     /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should
     /// that not be possible, it waits.
-    async fn give_back(&self, message: &Message<'_>, entry: &mut Entry, failure: Failure) -> Ending {
+    async fn give_back(&self, message: &Incoming<'_>, entry: &mut Entry, failure: InvocationError) -> Ending {
         if is_forwarded(entry.outcome.as_ref()) {
             return Ending { outcome: entry.outcome.clone(), repeated: true, failure: Some(failure) };
         }
@@ -383,7 +383,7 @@ impl Handler {
     }
 
     /// Records a failure. It needs no failure of its own: the invocation fails already.
-    async fn record_failure(&self, message: &Message<'_>, entry: &mut Entry, outcome: &Outcome) {
+    async fn record_failure(&self, message: &Incoming<'_>, entry: &mut Entry, outcome: &Outcome) {
         if let Err(error) = self.record_unsent(message, entry, outcome).await {
             tracing::warn!(messageId = outcome.message_id, code = %error.code, "{} failed", error.step);
         }
@@ -392,7 +392,7 @@ impl Handler {
     /// Records a try that sent the message to nobody. It may have told its sender, and then has to be recorded.
     async fn record_unsent(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         entry: &mut Entry,
         outcome: &Outcome,
     ) -> Result<(), CallError> {
@@ -406,11 +406,11 @@ impl Handler {
     /// Records a message that is not to be sent.
     async fn drop(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         entry: &mut Entry,
         reason: Reason,
         mut outcome: Outcome,
-    ) -> Result<Ending, Failure> {
+    ) -> Result<Ending, InvocationError> {
         outcome.reason = Some(reason.word().to_owned());
         if let Err(error) = self.record_unsent(message, entry, &outcome).await {
             return Err(if outcome.refused.is_empty() { error.into() } else { not_recorded(error) });
@@ -425,9 +425,9 @@ impl Handler {
     /// An error is one that may pass. Where SES won't, the mail is dropped all the same.
     async fn refuse(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         facts: &HeaderFacts,
-        left_out: &[delivery::LeftOut],
+        left_out: &[delivery::Undelivered],
         outcome: &mut Outcome,
     ) -> Result<(), CallError> {
         let told: HashSet<&String> = outcome.refused.iter().flat_map(|refusal| &refusal.recipients).collect();
@@ -457,13 +457,13 @@ impl Handler {
     /// being made. `hindered` is what has failed before.
     async fn send(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         entry: &mut Entry,
         draft: &Draft<'_>,
         mut outcome: Outcome,
         Waiting { mut held, unnamed }: Waiting,
         mut hindered: Option<CallError>,
-    ) -> Result<Ending, Failure> {
+    ) -> Result<Ending, InvocationError> {
         let Invocation { mailer, bucket, asked, .. } = message.invocation;
         let records = message.records();
         let (mut refused, mut in_doubt) = (None, false);
@@ -578,7 +578,7 @@ impl Handler {
             // What was forwarded stays so: what more was asked for did not come of it.
             let extra = Outcome { sent: outcome.sent, doubts: outcome.doubts, ..forwarded };
             self.ledger.write_after_send(records, entry, &extra).await.map_err(not_recorded)?;
-            let failure = hindered.or(refused.map(|(error, _)| error)).map(Failure::from);
+            let failure = hindered.or(refused.map(|(error, _)| error)).map(InvocationError::from);
             return Ok(Ending { outcome: Some(extra), repeated: false, failure });
         }
         match (hindered, refused) {
@@ -609,7 +609,7 @@ impl Handler {
     }
 
     /// Whether what SES refused for this reaches its reader as a stub.
-    fn is_for_stub(&self, message: &Message<'_>, refusal: &CallError) -> bool {
+    fn is_for_stub(&self, message: &Incoming<'_>, refusal: &CallError) -> bool {
         refusal.kind == Kind::Permanent
             && self.settings.on_refused == OnRefused::Stub
             // It would only tell where to get it.
@@ -619,7 +619,7 @@ impl Handler {
     /// What goes out in place of a message.
     fn stub(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         draft: &Draft<'_>,
         outgoing: &Outgoing,
         why: Why,
@@ -633,7 +633,7 @@ impl Handler {
     /// Keeps what SES refused, and records that it did.
     async fn reject(
         &self,
-        message: &Message<'_>,
+        message: &Incoming<'_>,
         entry: &mut Entry,
         outgoing: &Outgoing,
         mut outcome: Outcome,
@@ -647,7 +647,7 @@ impl Handler {
         outcome.reason = Some(error.code.clone());
         outcome.error = Some(recorded(&error));
         let written = self.ledger.write_after_send(message.records(), entry, &outcome).await;
-        let mut failure = Failure::from(error);
+        let mut failure = InvocationError::from(error);
         failure.sentence.push_str(&match kept {
             Ok(()) => format!("; what was to be sent is {}", bucket.address(key)),
             Err(error) => format!("; what was to be sent could not be kept: {error}"),
@@ -693,11 +693,14 @@ fn recorded(error: &CallError) -> outcome::Failure {
     outcome::Failure { code: error.code.clone(), message: error.message.clone() }
 }
 
-fn not_recorded(error: CallError) -> Failure {
+fn not_recorded(error: CallError) -> InvocationError {
     let sentence = format!("sent, but this could not be recorded, so it may be sent again: {error}");
-    Failure::new(error.code, sentence)
+    InvocationError::new(error.code, sentence)
 }
 
-fn bounce() -> Failure {
-    Failure::new("Bounce", "a destination refuses mail that was forwarded to it; the message says which")
+fn bounce() -> InvocationError {
+    InvocationError::new(
+        "Bounce",
+        "a destination refuses mail that was forwarded to it; the message says which",
+    )
 }

@@ -10,9 +10,9 @@
 
 mod asked;
 mod draft;
-mod failure;
 mod forwarding;
 mod holding;
+mod invocation_error;
 mod replying;
 mod report;
 mod routing;
@@ -36,10 +36,10 @@ use ses_forwarder_aws::{
 };
 use time::OffsetDateTime;
 
-pub use self::failure::Failure;
+pub use self::invocation_error::InvocationError;
 use self::{
     asked::{Asked, StubRequest},
-    forwarding::Message,
+    forwarding::Incoming,
     holding::Holding,
     replying::Replying,
     report::Report,
@@ -114,7 +114,7 @@ impl Handler {
     }
 
     /// Handles an event. All records are, even if one fails; the failure then names each that did.
-    pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, Failure> {
+    pub async fn handle(&self, event: Box<RawValue>, context: &Context) -> Result<Answer, InvocationError> {
         let deadline = Deadline::before(context.deadline());
         let Origin { continues, tries, release, virus, stub, resumes, records: as_ses_makes_it } =
             Origin::of(&event);
@@ -147,7 +147,7 @@ impl Handler {
                 Err(failure) => failures.push(failure),
             }
         }
-        match Failure::all(failures) {
+        match InvocationError::all(failures) {
             None => Ok(Answer { disposition: "CONTINUE", outcomes }),
             Some(failure) => Err(failure),
         }
@@ -157,10 +157,10 @@ impl Handler {
         &self,
         record: &Record<'_>,
         invocation: &Invocation<'_>,
-    ) -> Result<&'static str, Failure> {
+    ) -> Result<&'static str, InvocationError> {
         match record {
             Record::Received { verbatim, notification } => {
-                let message = Message::new(notification, verbatim, invocation, &self.settings);
+                let message = Incoming::new(notification, verbatim, invocation, &self.settings);
                 let ending = self.forward(&message).await;
                 Report::of(&message, &ending).print();
                 match ending.failure {
@@ -174,7 +174,7 @@ impl Handler {
             }
             Record::Unreadable(what) => {
                 tracing::error!(requestId = invocation.request_id, "unreadable: {what}");
-                Err(Failure::new("UnreadableNotification", format!("a record can't be read: {what}")))
+                Err(InvocationError::new("UnreadableNotification", format!("a record can't be read: {what}")))
             }
         }
     }

@@ -26,7 +26,7 @@ use ses_forwarder_aws::{
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::Failure;
+use crate::InvocationError;
 
 /// How long keys are used without asking whether there are others. A new one signs from then on; the former ones stay
 /// valid, so nothing hangs on the time.
@@ -81,7 +81,7 @@ impl Replying {
         &self,
         bucket: &Bucket,
         recipients: &[String],
-    ) -> Result<Option<Arc<ReplyKeys>>, Failure> {
+    ) -> Result<Option<Arc<ReplyKeys>>, InvocationError> {
         if !self.is_on {
             return Ok(None);
         }
@@ -108,7 +108,7 @@ impl Replying {
         Ok(Some(fresh.keys))
     }
 
-    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, Failure> {
+    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, InvocationError> {
         let etag = cached.and_then(|cached| cached.etag.as_deref());
         let asked = if cached.is_some() { bucket.within(PATIENCE) } else { bucket.clone() };
         for _ in 0..ROUNDS {
@@ -118,14 +118,14 @@ impl Replying {
                 (Fetched::Changed { content, etag }, _) => {
                     let keys = ReplyKeys::parse(&content).map_err(|error| {
                         let address = bucket.address(keys::REPLY_KEYS);
-                        Failure::new("InvalidReplyKeys", format!("{address}: {error}"))
+                        InvocationError::new("InvalidReplyKeys", format!("{address}: {error}"))
                     })?;
                     return Ok(Cached { keys: Arc::new(keys), etag, checked });
                 }
                 (Fetched::Absent | Fetched::Unchanged, _) => {
                     let mut secret = [0; SECRET_OCTETS];
                     getrandom::fill(&mut secret)
-                        .map_err(|error| Failure::new("NoRandomNumbers", error.to_string()))?;
+                        .map_err(|error| InvocationError::new("NoRandomNumbers", error.to_string()))?;
                     let keys = ReplyKeys::first(secret);
                     let (absent, usual) = (Precondition::Absent, Persistence::Usual);
                     let written = asked.put_if(keys::REPLY_KEYS, JSON, keys.to_json(), absent, usual).await?;

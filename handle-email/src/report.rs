@@ -12,7 +12,7 @@ use ses_forwarder_aws::function::log_line;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    forwarding::{Ending, Message},
+    forwarding::{Ending, Incoming},
     replying::OVER_THE_LIMIT,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Report(Value);
 
 impl Report {
     /// Tells of a message and how the try at it ended.
-    pub(crate) fn of(message: &Message<'_>, ending: &Ending) -> Report {
+    pub(crate) fn of(message: &Incoming<'_>, ending: &Ending) -> Report {
         let now = OffsetDateTime::now_utc();
         let outcome = ending.outcome.as_ref();
         let status = outcome.map_or(Status::Failed, |outcome| outcome.status);

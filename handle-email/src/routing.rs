@@ -17,7 +17,7 @@ use ses_forwarder_aws::{
 // Unlike the standard library's, tests can set this clock forward.
 use tokio::time::Instant;
 
-use crate::Failure;
+use crate::InvocationError;
 
 /// How long a table is used without asking whether there is another.
 const FRESH: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ impl Routing {
 
     /// The table to use now. A file that can't be read, or is wrong, leaves the last good table in
     /// use; without one it is a failure, as a guess could send mail to the wrong place.
-    pub(crate) async fn current(&self, bucket: &Bucket) -> Result<Arc<Routes>, Failure> {
+    pub(crate) async fn current(&self, bucket: &Bucket) -> Result<Arc<Routes>, InvocationError> {
         let cached = self.cached().clone();
         if let Some(cached) = &cached
             && cached.checked.elapsed() < FRESH
@@ -75,7 +75,7 @@ impl Routing {
         Ok(fresh.routes)
     }
 
-    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, Failure> {
+    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, InvocationError> {
         let etag = cached.and_then(|cached| cached.etag.as_deref());
         let checked = Instant::now();
         let fetched = match cached {
@@ -94,20 +94,20 @@ impl Routing {
         }
     }
 
-    fn parse(&self, file: &[u8], address: &str) -> Result<Routes, Failure> {
+    fn parse(&self, file: &[u8], address: &str) -> Result<Routes, InvocationError> {
         Routes::parse(file, &self.domains, self.destination_domain.as_deref()).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            Failure::new("InvalidRoutes", format!("{address}: {}", problems.join("; ")))
+            InvocationError::new("InvalidRoutes", format!("{address}: {}", problems.join("; ")))
         })
     }
 
-    fn default(&self, bucket: &Bucket) -> Result<Routes, Failure> {
+    fn default(&self, bucket: &Bucket) -> Result<Routes, InvocationError> {
         let Some(destination) = &self.destination_domain else {
             let address = bucket.address(&self.key);
             let domain = names::DESTINATION_DOMAIN;
             let sentence =
                 format!("{domain} is not set and there is no {address}, so no message leads anywhere");
-            return Err(Failure::new("NoRoutes", sentence));
+            return Err(InvocationError::new("NoRoutes", sentence));
         };
         Ok(Routes::default_for(&self.domains, Some(destination)))
     }
@@ -182,7 +182,7 @@ mod tests {
         }
 
         /// Where mail for info@in.example goes now.
-        async fn leads(&self) -> Result<String, Failure> {
+        async fn leads(&self) -> Result<String, InvocationError> {
             let bucket = Bucket::new(self.s3.clone(), self.stack.bucket(), Deadline::after(INVOCATION));
             let routes = self.routing.current(&bucket).await?;
             let recipient = Address::parse("info@in.example").expect("an address");
@@ -381,6 +381,6 @@ mod tests {
             "DESTINATION_DOMAIN is not set and there is no s3://{}/{KEY}, so no message leads anywhere",
             subject.stack.bucket()
         );
-        assert_eq!(failure, Failure::new("NoRoutes", sentence));
+        assert_eq!(failure, InvocationError::new("NoRoutes", sentence));
     }
 }

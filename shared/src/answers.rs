@@ -22,7 +22,7 @@
 use crate::{
     address::Address,
     decision::{self, Action, Decision, Policy, RECEIVED_MAX, answer_of_a_machine, gravest, judge},
-    delivery::{Delivery, LeftOut, Reason},
+    delivery::{Delivery, Reason, Undelivered},
     domains::{Domains, is_at_or_below},
     header::HeaderFacts,
     notification::{Notification, Verdict},
@@ -73,7 +73,7 @@ pub fn decide(
             Some(Ok(Goes::Out(answer))) if answers.contains(&answer) => {}
             Some(Ok(Goes::Out(answer))) => answers.push(answer),
             Some(Ok(Goes::Back(delivery))) => bounces.push(delivery),
-            Some(Err(reason)) => left_out.push(LeftOut { recipient: recipient.clone(), reason }),
+            Some(Err(reason)) => left_out.push(Undelivered { recipient: recipient.clone(), reason }),
         }
     }
     if others == notification.recipients {
@@ -87,7 +87,7 @@ pub fn decide(
         match rest(&notification) {
             // By a verdict, which is on all of them.
             Decision::Drop { reason, left_out: rest } if rest.is_empty() => {
-                let dropped = |recipient: String| LeftOut { recipient, reason };
+                let dropped = |recipient: String| Undelivered { recipient, reason };
                 left_out.extend(notification.recipients.into_iter().map(dropped));
             }
             Decision::Drop { left_out: rest, .. } => left_out.extend(rest),
@@ -123,7 +123,7 @@ pub fn leave_out(
     };
     let reason = Reason::UnverifiedAnswer;
     let left = recipients.iter().filter(is_of_one);
-    let left = left.map(|recipient| LeftOut { recipient: recipient.clone(), reason });
+    let left = left.map(|recipient| Undelivered { recipient: recipient.clone(), reason });
     let (Decision::Forward { left_out, .. } | Decision::Drop { left_out, .. }) = decision;
     left_out.extend(left);
     if let Decision::Forward { deliveries, left_out, .. } = decision

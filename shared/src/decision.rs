@@ -29,10 +29,10 @@ use std::collections::HashSet;
 
 use crate::{
     address::Address,
-    delivery::{Delivery, LeftOut, Reason},
+    delivery::{Delivery, Reason, Undelivered},
     domains::{Domains, is_at_or_below},
     header::{self, HeaderFacts, Marks},
-    notice,
+    notice_mark,
     notification::{Notification, Verdict},
     routes::{How, Match, Routes, senders::SenderAction},
     sender::Sender,
@@ -104,14 +104,14 @@ pub enum Decision {
         /// What asked for a tag, for any of the deliveries.
         tags: Vec<Reason>,
         /// The other recipients, and why nothing goes out for them.
-        left_out: Vec<LeftOut>,
+        left_out: Vec<Undelivered>,
     },
     /// Record it and do not send it.
     Drop {
         /// Why: of several reasons the one that its owner most needs to hear of.
         reason: Reason,
         /// Each recipient's own, where these decided.
-        left_out: Vec<LeftOut>,
+        left_out: Vec<Undelivered>,
     },
 }
 
@@ -211,7 +211,7 @@ pub fn decide(
     for recipient in notification.recipients.iter().filter(|recipient| seen.insert(*recipient)) {
         match message.deliver(recipient) {
             Ok(delivery) => deliveries.push(delivery),
-            Err(reason) => left_out.push(LeftOut { recipient: recipient.clone(), reason }),
+            Err(reason) => left_out.push(Undelivered { recipient: recipient.clone(), reason }),
         }
     }
     if deliveries.is_empty() {
@@ -358,7 +358,7 @@ impl Judged<'_> {
 
 /// Whether our own notices come from this address.
 fn is_notice_sender(recipient: &Address, domains: &Domains) -> bool {
-    Address::parse(&notice::sender(domains.first())).is_ok_and(|sender| sender == *recipient)
+    Address::parse(&notice_mark::sender(domains.first())).is_ok_and(|sender| sender == *recipient)
 }
 
 /// Whether an address that rewriting may have made is as likely a mailbox that somebody has: `jane_doe`
@@ -438,7 +438,7 @@ fn from_a_mail_system(notification: &Notification) -> bool {
 }
 
 /// Of several reasons, the one to tell of.
-pub(crate) fn gravest(left_out: &[LeftOut]) -> Option<Reason> {
+pub(crate) fn gravest(left_out: &[Undelivered]) -> Option<Reason> {
     use Reason::{
         AutoReply, Bounce, Discarded, Dkim, Dmarc, Loop, NoRoute, Refused, Sender, Spam, Spf,
         Unauthenticated, UnverifiedAnswer, UnverifiedBounce, Virus,

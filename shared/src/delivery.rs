@@ -18,7 +18,7 @@ pub struct Delivery {
 
 /// One envelope recipient whose mail goes nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct Undelivered {
     /// The envelope recipient as SES wrote it.
     pub recipient: String,
     /// Why.

@@ -15,7 +15,7 @@ pub mod domains;
 pub mod feedback;
 pub mod header;
 pub mod keys;
-pub mod notice;
+pub mod notice_mark;
 pub mod notification;
 pub mod outcome;
 pub mod replies;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    delivery::{self, Reason},
+    delivery::{Reason, Undelivered},
     notification::Notification,
 };
 
@@ -24,7 +24,7 @@ pub struct Outcome {
     pub timestamp: String,
     /// How it ended.
     pub status: Status,
-    /// Why, if not plainly forwarded: a [`Reason`](delivery::Reason)'s word or an error code.
+    /// Why, if not plainly forwarded: a [`Reason`]'s word or an error code.
     pub reason: Option<String>,
     /// The envelope recipients.
     pub recipients: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Outcome {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refusal>,
     /// What it had been dropped for before its owner had it sent all the same: a
-    /// [`Reason`](delivery::Reason)'s word; absent where nobody did.
+    /// [`Reason`]'s word; absent where nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub released: Option<String>,
     /// What failed.
@@ -238,12 +238,12 @@ pub const INCOMPLETE: &str = "incomplete";
 pub struct LeftOut {
     /// The envelope recipient as SES wrote it.
     pub recipient: String,
-    /// A [`Reason`](delivery::Reason)'s word.
+    /// A [`Reason`]'s word.
     pub reason: String,
 }
 
-impl From<delivery::LeftOut> for LeftOut {
-    fn from(delivery::LeftOut { recipient, reason }: delivery::LeftOut) -> LeftOut {
+impl From<Undelivered> for LeftOut {
+    fn from(Undelivered { recipient, reason }: Undelivered) -> LeftOut {
         LeftOut { recipient, reason: reason.word().to_owned() }
     }
 }

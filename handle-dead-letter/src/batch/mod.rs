@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use ses_forwarder::{
     delivery::Reason,
-    notice::sender,
+    notice_mark::sender,
     notification::Notification,
     outcome::{Failure, Outcome, Status},
 };
@@ -27,7 +27,7 @@ use crate::{
     Handler,
     attempt::{Attempt, attempt},
     cause::{self, Nature},
-    letter::{Letter, Message},
+    letter::{FailedMessage, Letter},
     notice::{Failed, Item, Waiting},
     record::{Record, Unknown},
     schedule,
@@ -60,7 +60,7 @@ pub(crate) struct Matter<'a> {
 /// A message of a letter under way.
 #[derive(Debug)]
 struct Progress<'a> {
-    message: &'a Message<'a>,
+    message: &'a FailedMessage<'a>,
     received: OffsetDateTime,
     /// What is on record, if that is known.
     record: Option<Record<Outcome>>,

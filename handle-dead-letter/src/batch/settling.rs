@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use super::{Case, Progress, Run, Standing};
 use crate::{
     cause::{self, Nature},
-    letter::Message,
+    letter::FailedMessage,
     record::{Record, Unknown},
 };
 
@@ -103,7 +103,7 @@ impl Run<'_> {
     /// A first record of a message that failed.
     pub(super) fn failed_outcome(
         &self,
-        message: &Message<'_>,
+        message: &FailedMessage<'_>,
         received: OffsetDateTime,
         case: &Case<'_>,
         failure: &Failure,

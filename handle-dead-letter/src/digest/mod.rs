@@ -7,7 +7,7 @@
 //! 2. [`gathered`] keeps the newest of each kind, and counts the others.
 //! 3. Of those that are shown, the notifications are read, for who wrote what.
 //! 4. A mark under `error/notices/digest/`, written only if there is none, keeps a period from being told twice.
-//! 5. [`text`] words it. It goes out by mail, or, where there is no address or mail fails, by SNS.
+//! 5. [`wording`] says it. It goes out by mail, or, where there is no address or mail fails, by SNS.
 //!
 //! If there is nothing to tell, nothing is sent and nothing written. A digest makes no other: it bears the mark
 //! of a notice, and one that comes back is a loop, which is counted and no reason to send one.
@@ -15,7 +15,7 @@
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html>
 
 pub mod gathered;
-pub mod text;
+pub mod wording;
 
 use std::time::Duration;
 
@@ -174,7 +174,7 @@ impl Run<'_> {
             }
             Err(error) => return Err(failed(error.to_string())),
         }
-        let notice = text::compose(&digest, &self.handler.settings.place);
+        let notice = wording::compose(&digest, &self.handler.settings.place);
         if let Err(why) = self.send_once(&notice, &name.replace('/', "-")).await {
             // So that whoever asks again need not wait.
             if let Err(error) = mark.replace(&self.bucket, given_back()).await {

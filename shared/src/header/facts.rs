@@ -6,7 +6,7 @@ use super::{
     parameters, signers,
     text::{clean, unfolded},
 };
-use crate::{address::Address, notice, steps};
+use crate::{address::Address, notice_mark, steps};
 
 /// What deciding needs to know of a header block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl HeaderFacts {
                 facts.auto_submitted = Some(keyword(&unfolded(&field)));
             } else if field.is("Content-Type") && facts.report_type.is_none() {
                 facts.report_type = report_type(&unfolded(&field));
-            } else if field.is(notice::HEADER) {
+            } else if field.is(notice_mark::HEADER) {
                 facts.notice = true;
             } else if field.is("From") {
                 if froms == 0 {

@@ -13,13 +13,13 @@ use ses_forwarder::header::Rewrite;
 ///
 /// `output` is header block and body, `from` the address that SES is told to send from.
 pub fn violations(message: &[u8], output: &[u8], from: &str, how: &Rewrite<'_>) -> Vec<String> {
-    let input = Message::read(message);
+    let input = Parts::read(message);
     let mut found = Vec::new();
     let Some(header) = output.strip_suffix(input.body).and_then(|header| header.strip_suffix(b"\r\n")) else {
         return vec!["the output does not end in an empty line and the body".into()];
     };
     check_lines(header, &mut found);
-    let written = Message::read(output);
+    let written = Parts::read(output);
     if written.body != input.body {
         found.push("the body starts elsewhere".into());
     }
@@ -33,7 +33,7 @@ pub fn violations(message: &[u8], output: &[u8], from: &str, how: &Rewrite<'_>) 
 }
 
 /// A message as a list of fields.
-struct Message<'a> {
+struct Parts<'a> {
     fields: Vec<Field<'a>>,
     body: &'a [u8],
 }
@@ -45,8 +45,8 @@ struct Field<'a> {
     lines: Vec<&'a [u8]>,
 }
 
-impl<'a> Message<'a> {
-    fn read(message: &'a [u8]) -> Message<'a> {
+impl<'a> Parts<'a> {
+    fn read(message: &'a [u8]) -> Parts<'a> {
         let mut fields: Vec<Field<'a>> = Vec::new();
         let mut rest = message;
         while !rest.is_empty() {
@@ -57,7 +57,7 @@ impl<'a> Message<'a> {
                 content => content,
             };
             match content.split_first() {
-                None => return Message { fields, body: behind },
+                None => return Parts { fields, body: behind },
                 Some((b' ' | b'\t', more)) => match fields.last_mut() {
                     None => break,
                     Some(field) => {
@@ -74,7 +74,7 @@ impl<'a> Message<'a> {
             }
             rest = behind;
         }
-        Message { fields, body: rest }
+        Parts { fields, body: rest }
     }
 }
 

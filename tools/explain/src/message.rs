@@ -9,6 +9,7 @@ use ses_forwarder::{
     decision::{Decision, decide},
     header::{self, HeaderBlock, HeaderFacts, Rewrite},
     notification::{Notification, Verdict},
+    outcome::LeftOut,
     routes::Routes,
     sends::{Send, sends},
     settings::EmailSettings,
@@ -50,15 +51,6 @@ pub struct Explained {
     pub left_out: Vec<LeftOut>,
     /// What would go out; several sends where some recipients are not to see the others.
     pub sends: Vec<Rewritten>,
-}
-
-/// A recipient that nothing goes out for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
-    /// As it was given.
-    pub recipient: String,
-    /// Why.
-    pub reason: &'static str,
 }
 
 /// The header as it would go out.
@@ -124,9 +116,7 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
             left_out
         }
     };
-    let left_out =
-        left_out.iter().map(|one| LeftOut { recipient: one.recipient.clone(), reason: one.reason.word() });
-    explained.left_out = left_out.collect();
+    explained.left_out = left_out.iter().cloned().map(LeftOut::from).collect();
     Ok(explained)
 }
 

@@ -38,7 +38,7 @@ use crate::{
     pace::Pace,
     response::{Refusal, Response, json},
     ses_address::parse_one,
-    ses_message::{self, MESSAGE_LIMIT, Message, Refused},
+    ses_message::{self, MESSAGE_LIMIT, Refused, SesMessage},
 };
 
 /// Recipients of one request: To, Cc and Bcc together. SES quotas, "Message quotas".
@@ -438,7 +438,7 @@ impl Sender {
         account: &Account,
         from: &String,
         request: &SendEmail<'_>,
-        message: &Message<'_>,
+        message: &SesMessage<'_>,
         destinations: &[String],
     ) -> Result<(), Refusal> {
         if account.suspended {
@@ -578,7 +578,7 @@ impl Account {
 
 impl SendEmail<'_> {
     /// The envelope: what the request names, or else what the header does.
-    fn destinations(&self, message: &Message<'_>) -> Result<Vec<String>, Refusal> {
+    fn destinations(&self, message: &SesMessage<'_>) -> Result<Vec<String>, Refusal> {
         let mut destinations = Vec::new();
         if let Some(Destination { to_addresses, cc_addresses, bcc_addresses }) = &self.destination {
             for address in [to_addresses, cc_addresses, bcc_addresses].into_iter().flatten().flatten() {

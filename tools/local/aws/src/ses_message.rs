@@ -78,7 +78,7 @@ const UNSUPPORTED: &[&str] = &[
 
 /// A message that SES would send, if its identities are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct SesMessage<'a> {
     /// Fields in order.
     fields: Vec<Field<'a>>,
     /// After the blank line.
@@ -111,7 +111,7 @@ pub enum Refused {
 }
 
 /// Checks a raw message.
-pub fn check(raw: &[u8]) -> Result<Message<'_>, Refused> {
+pub fn check(raw: &[u8]) -> Result<SesMessage<'_>, Refused> {
     let bad = |text: String| Err(Refused::BadRequest(text));
     if raw.len() > MESSAGE_LIMIT {
         return bad(format!("Message length is more than {MESSAGE_LIMIT} bytes long: '{}'.", raw.len()));
@@ -132,7 +132,7 @@ pub fn check(raw: &[u8]) -> Result<Message<'_>, Refused> {
     let senders = senders(&fields).map_err(Refused::BadRequest)?;
     let recipients = ["to", "cc", "bcc"].iter().flat_map(|name| values(&fields, name)).collect();
     let configuration_set = values(&fields, "x-ses-configuration-set").next();
-    let message = Message { fields, body, senders, recipients, configuration_set };
+    let message = SesMessage { fields, body, senders, recipients, configuration_set };
     let parts = parts(raw);
     if parts > PART_LIMIT {
         return bad(format!("The message has {parts} MIME parts, but at most {PART_LIMIT} are allowed."));
@@ -143,7 +143,7 @@ pub fn check(raw: &[u8]) -> Result<Message<'_>, Refused> {
     Ok(message)
 }
 
-impl Message<'_> {
+impl SesMessage<'_> {
     /// The recipients that the header names, for a request that names none.
     pub fn recipients(&self) -> Result<Vec<String>, Refused> {
         let mut all = Vec::new();

@@ -2,7 +2,7 @@
 //!
 //! It is read without JavaScript; with it, the list and an open message follow what happens. What it
 //! shows comes from mail and is hostile, so all of it is escaped by the templates ([`html`]),
-//! what would hide is made visible ([`text`]), and [`guard`] lets the browser run nothing but the
+//! what would hide is made visible ([`shown`]), and [`guard`] lets the browser run nothing but the
 //! page's own script and answers nobody but the person at this machine.
 //!
 //! [`list`], [`search`], [`way`], [`headers`] and [`reader`] are what is shown, read from the journal and from
@@ -25,7 +25,7 @@ mod reader;
 mod row;
 mod samples;
 mod search;
-mod text;
+mod shown;
 mod way;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::Markup;
-use ses_forwarder::notice;
+use ses_forwarder::notice_mark;
 use ses_forwarder_local_aws::{
     journal::{Entry, Event},
     schedules,
@@ -48,7 +48,7 @@ pub(super) async fn page(State(page): Shared, Path(ses_id): Path<String>) -> Res
 /// The notices, newest first.
 pub(super) async fn notices(State(page): Shared) -> Markup {
     let entries = page.access.journal.entries();
-    let sender = format!("{}@", notice::SENDER);
+    let sender = format!("{}@", notice_mark::SENDER);
     let is_notice =
         |entry: &&Arc<Entry>| matches!(&entry.event, Event::Sent { from, .. } if from.starts_with(&sender));
     let mut notices = Vec::new();

@@ -9,7 +9,7 @@ use crate::{
     row::{Row, Status},
     samples::SAMPLES,
     search::{GROUPS, Search},
-    text::{Hostile, LINE, clock, grouped, size},
+    shown::{Hostile, LINE, clock, grouped, size},
 };
 
 /// Operations that faults are usually wanted for; any other can be typed.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use ses_forwarder_local_template::deployment::Deployment;
 
 use super::frame::{Frame, framed};
-use crate::text::{FIELD, Hostile, LINE, clock, size};
+use crate::shown::{FIELD, Hostile, LINE, clock, size};
 
 /// Longest text shown, in characters: a stub's, and a digest's.
 const LONG: usize = 1 << 20;

@@ -16,7 +16,7 @@ use crate::{
     headers::{self, Field, Marked, Row as HeaderRow},
     reader::read,
     row::{Row, Status},
-    text::{FIELD, Hostile, clock, length, size},
+    shown::{FIELD, Hostile, clock, length, size},
     way::{Step, Try},
 };
 

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::{
     outgoing::SHOWN,
     reader::Reading,
-    text::{FIELD, Hostile, size},
+    shown::{FIELD, Hostile, size},
 };
 
 /// Longest text that is shown, in characters.

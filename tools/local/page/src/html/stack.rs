@@ -7,7 +7,7 @@ use ses_forwarder_local_aws::journal::Entry;
 use ses_forwarder_local_template::deployment::{Deployment, Function, RuleAction};
 
 use super::frame::{Frame, framed};
-use crate::text::{FIELD, Hostile, clock, length};
+use crate::shown::{FIELD, Hostile, clock, length};
 
 /// The page.
 pub(crate) fn page<'e>(stack: &Deployment, others: impl Iterator<Item = &'e Arc<Entry>>) -> Markup {

@@ -13,7 +13,7 @@ use mail_parser::MessageParser;
 use serde_json::Value;
 use ses_forwarder_local_stack::Parts;
 
-use super::{Message, Taken, is_refused, is_spam};
+use super::{Accepted, Taken, is_refused, is_spam};
 
 /// Where notices go by mail.
 const OPERATOR: &str = "operator@out.example";
@@ -127,8 +127,8 @@ fn ids(keys: &[String]) -> BTreeSet<String> {
 }
 
 impl Account {
-    fn add(&mut self, message: &Message, found: &Found, story: impl Fn() -> String) {
-        let Message { number, id, faults, queued } = message;
+    fn add(&mut self, message: &Accepted, found: &Found, story: impl Fn() -> String) {
+        let Accepted { number, id, faults, queued } = message;
         self.accepted += 1;
         self.faults += faults;
         self.dead_letters += usize::from(*queued);
@@ -202,7 +202,7 @@ mod tests {
 
     fn account(number: usize, faults: usize, found: &Found) -> Account {
         let mut account = Account::default();
-        let message = Message { number, id: "m".to_owned(), faults, queued: false };
+        let message = Accepted { number, id: "m".to_owned(), faults, queued: false };
         account.add(&message, found, String::new);
         account
     }

@@ -61,7 +61,7 @@ pub struct Load {
 /// What SMTP took, and what was seen on the way.
 #[derive(Debug, Default)]
 pub struct Taken {
-    messages: Vec<Message>,
+    messages: Vec<Accepted>,
     invocations: usize,
     /// Peak memory of the functions' processes in MB, over the first and the second half.
     memory_mb: [u64; 2],
@@ -73,7 +73,7 @@ pub struct Taken {
 
 /// A message that SMTP took.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Message {
+struct Accepted {
     number: usize,
     id: String,
     /// Faults on its way.
@@ -239,7 +239,7 @@ fn collect_notices(stack: &Parts, taken: &Arc<Mutex<Taken>>) {
 impl Taken {
     /// Keeps a message in mind, and returns its place.
     fn note(&mut self, number: usize, id: &str) -> usize {
-        self.messages.push(Message { number, id: id.to_owned(), faults: 0, queued: false });
+        self.messages.push(Accepted { number, id: id.to_owned(), faults: 0, queued: false });
         self.messages.len() - 1
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use ses_forwarder::{keys::SUSPENDED, notice};
+use ses_forwarder::{keys::SUSPENDED, notice_mark};
 use ses_forwarder_local_aws::{
     faults::{Effect, Fault, When},
     journal::{End, Entry, Event},
@@ -384,7 +384,7 @@ impl Observed {
             story: stack.story(id),
         };
         for mail in stack.sent().split_off(*sent) {
-            if !mail.from.starts_with(notice::SENDER) {
+            if !mail.from.starts_with(notice_mark::SENDER) {
                 observed.sent += 1;
                 continue;
             }

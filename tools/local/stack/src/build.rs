@@ -28,8 +28,8 @@ struct Target {
     name: String,
 }
 
-/// Builds these binaries of the workspace, once a process, and tells where they are. As `sam build` does, it
-/// asks for binaries of the whole workspace, so that the features are the deployed ones.
+/// Builds these binaries of the workspace, once a process, and tells where they are. Those that are deployed are
+/// asked for as `sam build` does, so that they have the same features.
 pub(super) fn build(
     workspace: &Path,
     binaries: &[&str],
@@ -40,9 +40,13 @@ pub(super) fn build(
     let missing: Vec<_> =
         binaries.iter().filter(|name| !built.contains_key(&(release, (**name).to_owned()))).collect();
     if !missing.is_empty() {
-        let profile = release.then_some("--release");
         let names = missing.iter().flat_map(|name| ["--bin", name]);
-        let executables = executables(workspace, profile.into_iter().chain(names))?;
+        let executables = if release {
+            executables(workspace, names.chain(["--release"]))?
+        } else {
+            // An example, as with one cargo adds the features that only tests ask for.
+            executables(workspace, names.chain(as_tests()).chain(["--example", "misbehave"]))?
+        };
         built.extend(executables.into_iter().map(|(name, path)| ((release, name), path)));
     }
     let find = |name: &&str| {
@@ -54,14 +58,16 @@ pub(super) fn build(
 }
 
 /// Builds an example of a package of the workspace, which `cargo test --test NAME` does not, and tells where it is.
-///
-/// It is no part of what is deployed. So it is asked for as the tests are, of the whole workspace and with its
-/// features, all or none: for any other choice cargo would build what the example depends on once more.
 pub fn example(name: &str) -> anyhow::Result<PathBuf> {
-    let features = cfg!(feature = "browser").then_some("--all-features");
-    let mut executables =
-        executables(&repository(), ["--workspace", "--example", name].into_iter().chain(features))?;
+    let mut executables = executables(&repository(), as_tests().chain(["--example", name]))?;
     executables.remove(name).with_context(|| format!("cargo built no example {name}"))
+}
+
+/// What tests are asked for with: the whole workspace, and all its features or none. For any other choice cargo would
+/// build the SDK once more.
+fn as_tests<'a>() -> impl Iterator<Item = &'a str> {
+    let features = cfg!(feature = "browser").then_some("--all-features");
+    ["--workspace"].into_iter().chain(features)
 }
 
 /// Builds what these arguments ask for, and tells by name where the executables are.

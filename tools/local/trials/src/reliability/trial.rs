@@ -40,8 +40,8 @@ const ALL_CLEAR: &str = "Mail goes out again";
 /// How often a lasting fault may fail the queue's batch before it ends.
 const BATCHES: usize = 3;
 
-/// Which function the fault is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which function the fault is for. In the order of the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// A message comes in by SMTP.
     Email,
@@ -106,6 +106,16 @@ pub(super) struct Observed {
 }
 
 impl Subject {
+    /// All of them, in their order.
+    pub(super) const ALL: [Subject; 6] = [
+        Subject::Email,
+        Subject::Stub,
+        Subject::DeadLetter,
+        Subject::Feedback,
+        Subject::TooLarge,
+        Subject::Digest,
+    ];
+
     pub(super) fn binary(self) -> &'static str {
         match self {
             Subject::Email => "handle-email",

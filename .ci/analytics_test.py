@@ -5,7 +5,6 @@ each query is translated from Athena's dialect and executed, and the answers are
 """
 
 import json
-import os
 import re
 import shutil
 import unittest
@@ -16,7 +15,7 @@ from analytics_tables import columns, connect, glue_tables, leaves, misfits, par
 from evaluated import ROOT
 from functions import BUCKET, Emulated, InvocationError, Services
 
-BINARIES = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug"
+BINARIES = ROOT / "target/ci/built"
 BUCKETS = ROOT / "target/ci/analytics"
 NOW = datetime.now(UTC)
 

@@ -75,11 +75,12 @@ def client(service, url, key):
 
 
 class LocalStack:
-    """`cargo local` as a user starts it, on free ports."""
+    """`cargo local` on free ports."""
 
     def __init__(self, **parameters):
         self.data = tempfile.TemporaryDirectory()
-        command = ["cargo", "local", "--development", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
+        local = subprocess.run([".ci/local"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        command = [local, "--development", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
         for name, value in (PARAMETERS | parameters).items():
             command += ["--parameter", f"{name}={value}"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -101,15 +101,13 @@ async fn row(
     call: CallSite,
     effect: Effect,
 ) -> anyhow::Result<Row> {
-    let mut cells = Vec::new();
-    let mut violations = Vec::new();
-    for lasting in [false, true] {
+    let cell = async |lasting| {
         let trial = Trial { subject, call: call.clone(), effect, lasting };
         let _slot = slots.acquire().await?;
         let observed = trial.run(config).await.with_context(|| trial.to_string())?;
-        violations.extend(observed.violations(&trial));
-        cells.push(observed.cell());
-    }
-    let [once, lasting] = <[String; 2]>::try_from(cells).expect("there are two");
+        anyhow::Ok((observed.cell(), observed.violations(&trial)))
+    };
+    let ((once, mut violations), (lasting, of_lasting)) = tokio::try_join!(cell(false), cell(true))?;
+    violations.extend(of_lasting);
     Ok(Row { function: subject.binary(), call, effect, once, lasting, violations })
 }

@@ -4,92 +4,49 @@
 //! A list that can't be read holds nothing: then mail goes out that may be refused, and none stays here for
 //! want of a file. The list that was read before is used as long as there is one.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ses_forwarder::{
     delivery::Delivery,
     keys::SUSPENDED,
     suspended::{FRESH, Suspended},
 };
-use ses_forwarder_aws::{
-    bucket::{Bucket, Fetched},
-    call::{ATTEMPT, CallError},
-};
-// Unlike the standard library's, tests can set this clock forward.
-use tokio::time::Instant;
+use ses_forwarder_aws::{bucket::Bucket, call::ATTEMPT};
 
-use crate::draft::{AnswerSend, Share};
+use crate::{
+    draft::{AnswerSend, Share},
+    kept::Kept,
+};
 
 /// How long to ask: what is left of the invocation is for the message.
 const PATIENCE: Duration = ATTEMPT;
 
 /// Reads the list when it is due.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Holding {
-    cached: Mutex<Option<Cached>>,
-}
-
-/// The list that was read last.
-#[derive(Debug, Clone)]
-struct Cached {
-    suspended: Arc<Suspended>,
-    /// `None` where there is none.
-    etag: Option<String>,
-    checked: Instant,
+    kept: Kept<Suspended>,
 }
 
 impl Holding {
+    pub(crate) fn new() -> Holding {
+        let nobody = Suspended::default();
+        Holding { kept: Kept::new("those whose mail is held", SUSPENDED).starting_with(nobody) }
+    }
+
     /// The list to use now; `anew` asks for it whatever is kept.
     pub(crate) async fn current(&self, bucket: &Bucket, anew: bool) -> Arc<Suspended> {
-        let cached = self.cached().clone();
-        if let Some(cached) = &cached
-            && !anew
-            && cached.checked.elapsed() < FRESH
-        {
-            return Arc::clone(&cached.suspended);
-        }
-        let fresh = match fetch(bucket, cached.as_ref()).await {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                tracing::warn!(
-                    "the list of those whose mail is held can't be read, so what was read before counts: {error}"
-                );
-                let suspended =
-                    cached.as_ref().map(|cached| Arc::clone(&cached.suspended)).unwrap_or_default();
-                let etag = cached.and_then(|cached| cached.etag);
-                Cached { suspended, etag, checked: Instant::now() }
-            }
-        };
-        *self.cached() = Some(fresh.clone());
-        fresh.suspended
-    }
-
-    fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cached>> {
-        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn fetch(bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, CallError> {
-    let checked = Instant::now();
-    let etag = cached.and_then(|cached| cached.etag.as_deref());
-    let fetched = bucket.within(PATIENCE).get_if_changed(SUSPENDED, etag).await?;
-    Ok(match (fetched, cached) {
-        (Fetched::Unchanged, Some(cached)) => Cached { checked, ..cached.clone() },
-        (Fetched::Changed { content, etag }, _) => match serde_json::from_slice(&content) {
-            Ok(suspended) => Cached { suspended: Arc::new(suspended), etag, checked },
-            Err(error) => {
+        let read = async |content: Option<Bytes>| {
+            let Some(content) = content else { return Ok(Suspended::default()) };
+            Ok(serde_json::from_slice(&content).unwrap_or_else(|error| {
                 let address = bucket.address(SUSPENDED);
                 tracing::error!("{address} is no list of destinations, so no mail is held: {error}");
-                Cached { suspended: Arc::default(), etag, checked }
-            }
-        },
-        (Fetched::Absent | Fetched::Unchanged, _) => {
-            Cached { suspended: Arc::default(), etag: None, checked }
-        }
-    })
+                Suspended::default()
+            }))
+        };
+        let list = self.kept.current(&bucket.within(PATIENCE), |_, age| !anew && age < FRESH, read).await;
+        list.expect("there is one to go on with")
+    }
 }
 
 /// The copies of a message that have to wait, each with the reason.

@@ -13,6 +13,7 @@ mod draft;
 mod forwarding;
 mod holding;
 mod invocation_error;
+mod kept;
 mod replying;
 mod report;
 mod routing;
@@ -106,7 +107,7 @@ impl Handler {
             mailer: Mailer::new(clients::ses(configuration), Deadline::after(Duration::ZERO)),
             bouncer: Bouncer::new(clients::ses_v1(configuration), Deadline::after(Duration::ZERO)),
             routing: Routing::new(&settings),
-            holding: Holding::default(),
+            holding: Holding::new(),
             replying: Replying::new(settings.replies),
             ledger: Ledger::default(),
             settings,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use ses_forwarder::{
     address::Address,
@@ -20,20 +21,16 @@ use ses_forwarder::{
     },
 };
 use ses_forwarder_aws::{
-    bucket::{Bucket, Fetched, Precondition},
-    call::{ATTEMPT, CallError, Kind, Persistence},
+    bucket::{Bucket, Precondition},
+    call::{CallError, Kind, Persistence},
 };
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
-use crate::InvocationError;
+use crate::{InvocationError, kept::Kept};
 
 /// How long keys are used without asking whether there are others. A new one signs from then on; the former ones stay
 /// valid, so nothing hangs on the time.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-
-/// How long to ask, while there are keys to go on with.
-const PATIENCE: Duration = ATTEMPT.saturating_mul(2).saturating_add(Duration::from_secs(1));
 
 /// Addresses of a message that are looked for among the contacts: one more than SES has recipients in a message.
 const CONTACTS: usize = 51;
@@ -50,15 +47,9 @@ const JSON: &str = "application/json";
 #[derive(Debug)]
 pub(crate) struct Replying {
     is_on: bool,
-    cached: Mutex<Option<Cached>>,
+    keys: Kept<ReplyKeys>,
+    /// Names of contacts that are in the bucket.
     kept: Mutex<HashSet<String>>,
-}
-
-#[derive(Debug, Clone)]
-struct Cached {
-    keys: Arc<ReplyKeys>,
-    etag: Option<String>,
-    checked: Instant,
 }
 
 /// The answers of an alias in an hour: `state/answers/….json`.
@@ -72,7 +63,7 @@ struct Hour {
 
 impl Replying {
     pub(crate) fn new(is_on: bool) -> Replying {
-        Replying { is_on, cached: Mutex::default(), kept: Mutex::default() }
+        Replying { is_on, keys: Kept::new("the reply keys in use", keys::REPLY_KEYS), kept: Mutex::default() }
     }
 
     /// The keys; `None` with `REPLIES=off`. Without a file one is made. What can't be read is a failure, unless there
@@ -85,58 +76,18 @@ impl Replying {
         if !self.is_on {
             return Ok(None);
         }
-        let cached = locked(&self.cached).clone();
-        let is_fresh = |cached: &&Cached| {
+        let is_fresh = |keys: &ReplyKeys, age| {
             let another = |recipient: &String| {
-                Address::parse_bare(recipient).is_ok_and(|address| cached.keys.is_of_another(&address))
+                Address::parse_bare(recipient).is_ok_and(|address| keys.is_of_another(&address))
             };
             // A new key is known at once. Whoever makes such an address up costs a call.
-            cached.checked.elapsed() < FRESH && !recipients.iter().any(another)
+            age < FRESH && !recipients.iter().any(another)
         };
-        if let Some(cached) = cached.as_ref().filter(is_fresh) {
-            return Ok(Some(cached.keys.clone()));
-        }
-        let fresh = match self.fetch(bucket, cached.as_ref()).await {
-            Ok(fresh) => fresh,
-            Err(failure) => {
-                let kept = cached.ok_or_else(|| failure.clone())?;
-                tracing::error!("the reply keys in use stay the ones read before: {failure}");
-                Cached { checked: Instant::now(), ..kept }
-            }
+        let read = async |content: Option<Bytes>| match content {
+            Some(content) => parse(bucket, &content),
+            None => first(bucket).await,
         };
-        *locked(&self.cached) = Some(fresh.clone());
-        Ok(Some(fresh.keys))
-    }
-
-    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, InvocationError> {
-        let etag = cached.and_then(|cached| cached.etag.as_deref());
-        let asked = if cached.is_some() { bucket.within(PATIENCE) } else { bucket.clone() };
-        for _ in 0..ROUNDS {
-            let checked = Instant::now();
-            match (asked.get_if_changed(keys::REPLY_KEYS, etag).await?, cached) {
-                (Fetched::Unchanged, Some(cached)) => return Ok(Cached { checked, ..cached.clone() }),
-                (Fetched::Changed { content, etag }, _) => {
-                    let keys = ReplyKeys::parse(&content).map_err(|error| {
-                        let address = bucket.address(keys::REPLY_KEYS);
-                        InvocationError::new("InvalidReplyKeys", format!("{address}: {error}"))
-                    })?;
-                    return Ok(Cached { keys: Arc::new(keys), etag, checked });
-                }
-                (Fetched::Absent | Fetched::Unchanged, _) => {
-                    let mut secret = [0; SECRET_OCTETS];
-                    getrandom::fill(&mut secret)
-                        .map_err(|error| InvocationError::new("NoRandomNumbers", error.to_string()))?;
-                    let keys = ReplyKeys::first(secret);
-                    let (absent, usual) = (Precondition::Absent, Persistence::Usual);
-                    let written = asked.put_if(keys::REPLY_KEYS, JSON, keys.to_json(), absent, usual).await?;
-                    // Who was not the first takes the other's.
-                    if let Some(etag) = written {
-                        return Ok(Cached { keys: Arc::new(keys), etag: Some(etag), checked });
-                    }
-                }
-            }
-        }
-        Err(contested(bucket, keys::REPLY_KEYS).into())
+        self.keys.current(bucket, is_fresh, read).await.map(Some)
     }
 
     /// Takes a message out of the answers of an owner that has gone out to a correspondent before, under another id
@@ -273,6 +224,27 @@ impl Replying {
 
 /// The code of an answer that is one too many for the hour.
 pub(crate) const OVER_THE_LIMIT: &str = "AnswersOverLimit";
+
+fn parse(bucket: &Bucket, content: &[u8]) -> Result<ReplyKeys, InvocationError> {
+    ReplyKeys::parse(content).map_err(|error| {
+        let address = bucket.address(keys::REPLY_KEYS);
+        InvocationError::new("InvalidReplyKeys", format!("{address}: {error}"))
+    })
+}
+
+/// The first key. Who is not the first to make one takes the other's.
+async fn first(bucket: &Bucket) -> Result<ReplyKeys, InvocationError> {
+    let mut secret = [0; SECRET_OCTETS];
+    getrandom::fill(&mut secret)
+        .map_err(|error| InvocationError::new("NoRandomNumbers", error.to_string()))?;
+    let first = ReplyKeys::first(secret);
+    let (absent, usual) = (Precondition::Absent, Persistence::Usual);
+    if bucket.put_if(keys::REPLY_KEYS, JSON, first.to_json(), absent, usual).await?.is_some() {
+        return Ok(first);
+    }
+    let content = bucket.get(keys::REPLY_KEYS).await?.ok_or_else(|| contested(bucket, keys::REPLY_KEYS))?;
+    parse(bucket, &content)
+}
 
 fn contested(bucket: &Bucket, key: &str) -> CallError {
     let step = format!("PutObject {}", bucket.address(key));

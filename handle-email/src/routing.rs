@@ -1,30 +1,19 @@
 //! The routes in use: read from the bucket, kept, and looked at again once a minute.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ses_forwarder::{
     domains::Domains,
     routes::Routes,
     settings::{EmailSettings, names},
 };
-use ses_forwarder_aws::{
-    bucket::{Bucket, Fetched},
-    call::ATTEMPT,
-};
-// Unlike the standard library's, tests can set this clock forward.
-use tokio::time::Instant;
+use ses_forwarder_aws::bucket::Bucket;
 
-use crate::InvocationError;
+use crate::{InvocationError, kept::Kept};
 
 /// How long a table is used without asking whether there is another.
 const FRESH: Duration = Duration::from_secs(60);
-
-/// How long to ask, while there is a table to go on with: two attempts and the wait between them. What is
-/// left of the invocation is for the message.
-const PATIENCE: Duration = ATTEMPT.saturating_mul(2).saturating_add(Duration::from_secs(1));
 
 /// Reads the routes file when it is due.
 #[derive(Debug)]
@@ -32,16 +21,7 @@ pub(crate) struct Routing {
     key: String,
     domains: Domains,
     destination_domain: Option<String>,
-    cached: Mutex<Option<Cached>>,
-}
-
-/// The last good table.
-#[derive(Debug, Clone)]
-struct Cached {
-    routes: Arc<Routes>,
-    /// Of the file it was read from; `None` for the default.
-    etag: Option<String>,
-    checked: Instant,
+    kept: Kept<Routes>,
 }
 
 impl Routing {
@@ -50,48 +30,18 @@ impl Routing {
             key: settings.routes_key.clone(),
             domains: settings.common.domains.clone(),
             destination_domain: settings.destination_domain.clone(),
-            cached: Mutex::new(None),
+            kept: Kept::new("the routes in use", &settings.routes_key),
         }
     }
 
     /// The table to use now. A file that can't be read, or is wrong, leaves the last good table in
     /// use; without one it is a failure, as a guess could send mail to the wrong place.
     pub(crate) async fn current(&self, bucket: &Bucket) -> Result<Arc<Routes>, InvocationError> {
-        let cached = self.cached().clone();
-        if let Some(cached) = &cached
-            && cached.checked.elapsed() < FRESH
-        {
-            return Ok(cached.routes.clone());
-        }
-        let fresh = match self.fetch(bucket, cached.as_ref()).await {
-            Ok(fresh) => fresh,
-            Err(failure) => {
-                let kept = cached.ok_or_else(|| failure.clone())?;
-                tracing::error!("the routes in use stay the ones read before: {failure}");
-                Cached { checked: Instant::now(), ..kept }
-            }
+        let read = async |content: Option<Bytes>| match content {
+            Some(content) => self.parse(&content, &bucket.address(&self.key)),
+            None => self.default(bucket),
         };
-        *self.cached() = Some(fresh.clone());
-        Ok(fresh.routes)
-    }
-
-    async fn fetch(&self, bucket: &Bucket, cached: Option<&Cached>) -> Result<Cached, InvocationError> {
-        let etag = cached.and_then(|cached| cached.etag.as_deref());
-        let checked = Instant::now();
-        let fetched = match cached {
-            None => bucket.get_if_changed(&self.key, None).await?,
-            Some(_) => bucket.within(PATIENCE).get_if_changed(&self.key, etag).await?,
-        };
-        match (fetched, cached) {
-            (Fetched::Unchanged, Some(cached)) => Ok(Cached { checked, ..cached.clone() }),
-            (Fetched::Changed { content, etag }, _) => {
-                let routes = Arc::new(self.parse(&content, &bucket.address(&self.key))?);
-                Ok(Cached { routes, etag, checked })
-            }
-            (Fetched::Absent | Fetched::Unchanged, _) => {
-                Ok(Cached { routes: Arc::new(self.default(bucket)?), etag: None, checked })
-            }
-        }
+        self.kept.current(bucket, |_, age| age < FRESH, read).await
     }
 
     fn parse(&self, file: &[u8], address: &str) -> Result<Routes, InvocationError> {
@@ -111,10 +61,6 @@ impl Routing {
         };
         Ok(Routes::default_for(&self.domains, Some(destination)))
     }
-
-    fn cached(&self) -> std::sync::MutexGuard<'_, Option<Cached>> {
-        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[cfg(test)]
@@ -126,8 +72,10 @@ mod tests {
     use ses_forwarder_aws::{call::Deadline, clients};
     use ses_forwarder_local_aws::{auth::Registration, journal::Event};
     use ses_forwarder_local_stack::{Config, Stack};
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::kept::PATIENCE;
 
     const KEY: &str = "config/routes.toml";
     const TO_ANN: &str = "[routes]\n\"@in.example\" = \"ann@out.example\"\n";

@@ -1,6 +1,6 @@
-//! One message: archived, decided on, rewritten, sent, accounted for.
+//! One message: archived, decided on, and either sent or recorded as what it is.
 //!
-//! On the way of a message that is forwarded three calls follow one another: it is read, sent, and
+//! On the way of a message that is forwarded three calls follow one another: it is read, [sent](crate::sending), and
 //! recorded. It is archived, and so claimed, while it is read.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -12,156 +12,33 @@ use ses_forwarder::{
     decision::{Decision, judge, may_be_told},
     delivery::{self, Delivery, Reason},
     delivery_report,
-    feedback::{self, Sending},
-    header::{self, HeaderFacts, Rewrite, Rewritten},
-    notification::{Notification, Verdict},
-    outcome::{self, INCOMPLETE, Outcome, Refusal, Sent, Status},
-    replies::{Replies, signed::Purpose},
+    header::{self, HeaderFacts, Rewrite},
+    notification::Notification,
+    outcome::{self, INCOMPLETE, Outcome, Refusal, Status},
+    replies::Replies,
     routes::Routes,
-    settings::{EmailSettings, OnRefused},
-    stub::{About, Why},
+    settings::EmailSettings,
 };
 use ses_forwarder_aws::{
     bucket::Object,
-    call::{CallError, Kind, Persistence},
-    ledger::{CLOCKS_DIFFER, Claimed, Entry, Records},
-    outgoing::{Envelope, Outgoing},
+    call::{CallError, Kind},
+    ledger::{CLOCKS_DIFFER, Claimed, Entry},
     refusal::MAX_AGE,
 };
 use time::OffsetDateTime;
 
 use crate::{
     Handler, Invocation, InvocationError,
-    asked::{Asked, StubRequest, is_forwarded},
-    draft::{AnswerSend, Draft, Outbound, Share},
+    asked::{Asked, is_forwarded},
+    draft::{AnswerSend, Draft},
     holding,
+    incoming::{Ending, Incoming},
+    sending::Waiting,
 };
 
 /// How old a message is that is handled for the first time, at most: SES invokes within seconds, by two
 /// clocks that may differ.
 const PROMPT: Duration = CLOCKS_DIFFER;
-
-/// A message in an invocation.
-#[derive(Debug)]
-pub(crate) struct Incoming<'a> {
-    pub(crate) notification: &'a Notification,
-    pub(crate) invocation: &'a Invocation<'a>,
-    /// When SES received it, as far as that can be told.
-    pub(crate) received: OffsetDateTime,
-    verbatim: &'a str,
-    keys: Keys,
-}
-
-#[derive(Debug)]
-struct Keys {
-    message: String,
-    index: String,
-    outcome: String,
-    error: String,
-}
-
-/// How a try at a message ended. At least one of outcome and failure is there.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    /// What is recorded of the message now; `None` leaves what was.
-    pub(crate) outcome: Option<Outcome>,
-    /// Whether an earlier try recorded it, and this one did nothing.
-    pub(crate) repeated: bool,
-    /// What the invocation fails with.
-    pub(crate) failure: Option<InvocationError>,
-}
-
-/// What counts for some destinations of a message.
-#[derive(Debug)]
-struct Waiting {
-    /// What has to wait, unless it was sent, and why.
-    held: Vec<(Share, &'static str)>,
-    /// Those that no line of the routes names.
-    unnamed: HashSet<String>,
-}
-
-impl<'a> Incoming<'a> {
-    pub(crate) fn new(
-        notification: &'a Notification,
-        verbatim: &'a str,
-        invocation: &'a Invocation<'a>,
-        settings: &EmailSettings,
-    ) -> Incoming<'a> {
-        let received = notification.timestamp.unwrap_or(invocation.started);
-        let (id, day, prefixes) = (&notification.message_id, received.date(), &settings.common.prefixes);
-        let keys = Keys {
-            message: prefixes.message(id),
-            index: prefixes.index(day, id),
-            outcome: prefixes.outcome(day, id),
-            error: prefixes.error(day, id),
-        };
-        Incoming { notification, invocation, received, verbatim, keys }
-    }
-
-    /// Where its records are.
-    fn records(&self) -> Records<'_> {
-        let Keys { index, outcome, .. } = &self.keys;
-        Records { bucket: &self.invocation.bucket, index, outcome }
-    }
-
-    /// What bars others from sending it as long as this invocation may.
-    fn claim(&self) -> Outcome {
-        let Invocation { request_id, tries, ends, .. } = self.invocation;
-        let blank = Outcome::new(self.notification, self.received, request_id, Status::Sending);
-        Outcome { claimed_until: Some(*ends), tries: *tries, ..blank }
-    }
-
-    /// Milliseconds since SES received it.
-    fn age(&self) -> Option<u64> {
-        let age = OffsetDateTime::now_utc() - self.received;
-        u64::try_from(age.whole_milliseconds()).ok()
-    }
-
-    /// An outcome to fill in. What earlier tries have sent, and what became of that, stays in every later
-    /// record.
-    fn outcome(&self, status: Status, earlier: Option<Outcome>, bytes: Option<usize>) -> Outcome {
-        let blank = Outcome::new(self.notification, self.received, self.invocation.request_id, status);
-        let bytes = bytes.map(|bytes| bytes as u64);
-        let Some(Outcome { sent, refused, released, forward_millis, tries, doubts, delivery, .. }) = earlier
-        else {
-            return Outcome { bytes, ..blank };
-        };
-        Outcome { sent, refused, released, forward_millis, tries, doubts, delivery, bytes, ..blank }
-    }
-
-    /// The end of a try at a message that is settled.
-    fn settled(&self, as_what: &Outcome) -> Ending {
-        self.settled_by(as_what).expect("the ledger asked before")
-    }
-
-    /// Whether an earlier try has settled the message: then how it did.
-    ///
-    /// Lambda repeats a failed invocation under the same request id; asking anew, by hand or from the
-    /// dead-letter queue, comes with another and is meant to try again.
-    fn settled_by(&self, earlier: &Outcome) -> Option<Ending> {
-        let same_request = earlier.request_id == self.invocation.request_id;
-        let failure = match earlier.status {
-            Status::Forwarded if self.invocation.asked.reopens(earlier) => return None,
-            Status::Forwarded => None,
-            Status::Rejected if same_request => {
-                let error = earlier.error.clone();
-                let outcome::Failure { code, message } = error.unwrap_or(outcome::Failure {
-                    code: "MessageRejected".to_owned(),
-                    message: String::new(),
-                });
-                let sentence = format!("refused at the first try, so not sent again: {code}: {message}");
-                Some(InvocationError::new(code, sentence))
-            }
-            Status::Dropped if same_request && earlier.reason.as_deref() == Some(Reason::Bounce.word()) => {
-                Some(bounce())
-            }
-            Status::Rejected | Status::Dropped | Status::Held | Status::Sending | Status::Failed => {
-                return None;
-            }
-        };
-        Some(Ending { outcome: Some(earlier.clone()), repeated: true, failure })
-    }
-}
 
 impl Handler {
     /// Does what is left to do for a message.
@@ -383,7 +260,7 @@ impl Handler {
     }
 
     /// Records a failure. It needs no failure of its own: the invocation fails already.
-    async fn record_failure(&self, message: &Incoming<'_>, entry: &mut Entry, outcome: &Outcome) {
+    pub(crate) async fn record_failure(&self, message: &Incoming<'_>, entry: &mut Entry, outcome: &Outcome) {
         if let Err(error) = self.record_unsent(message, entry, outcome).await {
             tracing::warn!(messageId = outcome.message_id, code = %error.code, "{} failed", error.step);
         }
@@ -413,9 +290,13 @@ impl Handler {
     ) -> Result<Ending, InvocationError> {
         outcome.reason = Some(reason.word().to_owned());
         if let Err(error) = self.record_unsent(message, entry, &outcome).await {
-            return Err(if outcome.refused.is_empty() { error.into() } else { not_recorded(error) });
+            return Err(if outcome.refused.is_empty() {
+                error.into()
+            } else {
+                InvocationError::not_recorded(error)
+            });
         }
-        let failure = (reason == Reason::Bounce).then(bounce);
+        let failure = (reason == Reason::Bounce).then(InvocationError::bounce);
         Ok(Ending { outcome: Some(outcome), repeated: false, failure })
     }
 
@@ -452,211 +333,6 @@ impl Handler {
         }
         Ok(())
     }
-
-    /// Makes the sends that no earlier try made, and records the end. One that fails keeps no other from
-    /// being made. `hindered` is what has failed before.
-    async fn send(
-        &self,
-        message: &Incoming<'_>,
-        entry: &mut Entry,
-        draft: &Draft<'_>,
-        mut outcome: Outcome,
-        Waiting { mut held, unnamed }: Waiting,
-        mut hindered: Option<CallError>,
-    ) -> Result<Ending, InvocationError> {
-        let Invocation { mailer, bucket, asked, .. } = message.invocation;
-        let records = message.records();
-        let (mut refused, mut in_doubt) = (None, false);
-        let reason = outcome.reason.take();
-        // Of stubs, all: who has the message is to get one all the same.
-        let accepted = outcome.sent.iter().filter(|sent| sent.stub || draft.stubs.is_none());
-        let mut needless: HashSet<Share> = accepted.flat_map(Share::of).collect();
-        if let Asked::Resume(resumed) = asked
-            && feedback::is_refused(&outcome, resumed)
-        {
-            needless.retain(|Share { alias, destination }| {
-                alias.is_some() || !destination.eq_ignore_ascii_case(resumed)
-            });
-        }
-        held.retain(|(share, _)| needless.insert(share.clone()));
-        let mut missing = draft.missing(&needless).into_iter().enumerate().peekable();
-        while let Some((number, outbound)) = missing.next() {
-            let destinations = outbound.destinations();
-            let Rewritten { header, from, notes, mut contacts } = draft.header(&outbound);
-            // What is dropped is the same for all.
-            for note in notes.iter().filter(|_| number == 0) {
-                tracing::info!(messageId = message.notification.message_id, "{note}");
-            }
-            let outgoing = draft.outgoing(&outbound, header);
-            let mut bounces = None;
-            if let Outbound::Answer(AnswerSend { replies, alias, author, .. }) = &outbound {
-                let id = &message.notification.message_id;
-                if let Err(error) = self.replying.admit(bucket, alias, id, draft.rules.per_hour).await {
-                    hindered = hindered.or(Some(error));
-                    continue;
-                }
-                if let Some(signed) = replies.sign(Purpose::Bounce, alias, author) {
-                    contacts.extend(signed.contact);
-                    bounces = Some(signed.address.to_string());
-                }
-            }
-            if let Err(error) = self.replying.keep(bucket, &contacts).await {
-                hindered = hindered.or(Some(error));
-                continue;
-            }
-            let alias = outbound.alias();
-            let sending = match alias {
-                Some(_) => Sending::Answer,
-                None => {
-                    let places = destinations.iter().enumerate();
-                    let places = places.filter(|(_, one)| unnamed.contains(*one)).map(|(place, _)| place);
-                    Sending::Forwarded { unnamed: places.collect() }
-                }
-            };
-            let tags = feedback::tags(&message.notification.message_id, message.received.date(), &sending);
-            let envelope = Envelope {
-                from: &from,
-                to: &destinations,
-                configuration_set: self.settings.configuration_set.as_deref(),
-                tenant: self.settings.tenant.as_deref(),
-                tags: &tags,
-                feedback: bounces.as_deref(),
-            };
-            let sent = match draft.stubs {
-                Some(StubRequest { words, .. }) => {
-                    let stub = self.stub(message, draft, &outgoing, Why::MailboxTooSmall, words);
-                    mailer.send(&stub, envelope).await.map(|message_id| (message_id, true))
-                }
-                None => match mailer.send(&outgoing, envelope).await {
-                    Err(refusal) if outbound.may_be_stub() && self.is_for_stub(message, &refusal) => {
-                        let why = if outgoing.is_too_large() { Why::TooLarge } else { Why::Content };
-                        let stub = self.stub(message, draft, &outgoing, why, &refusal.message);
-                        match mailer.send(&stub, envelope).await {
-                            Ok(message_id) => {
-                                outcome.error = Some(recorded(&refusal));
-                                Ok((message_id, true))
-                            }
-                            // What counts is what the message was refused for.
-                            Err(error) if error.kind == Kind::Permanent => Err(refusal),
-                            Err(error) => Err(error),
-                        }
-                    }
-                    sent => sent.map(|message_id| (message_id, false)),
-                },
-            };
-            match sent {
-                Ok((message_id, stub)) => {
-                    outcome.sent.push(Sent { message_id, destinations, stub, alias });
-                    outcome.forward_millis = message.age();
-                    if missing.peek().is_some() {
-                        // The claim goes on. The last record tells of this send too; that one has to be
-                        // written.
-                        let Outcome { claimed_until, .. } = message.claim();
-                        let doubts = outcome.doubts.saturating_add(1);
-                        let step =
-                            Outcome { status: Status::Sending, claimed_until, doubts, ..outcome.clone() };
-                        if let Err(error) = self.ledger.write_after_send(records, entry, &step).await {
-                            tracing::error!(messageId = outcome.message_id, "{error}");
-                        }
-                    }
-                }
-                Err(error) if error.kind == Kind::Permanent => {
-                    refused = refused.or(Some((error, outgoing)));
-                }
-                Err(error) => {
-                    in_doubt |= error.in_doubt;
-                    hindered = hindered.or(Some(error));
-                }
-            }
-        }
-        if in_doubt {
-            outcome.doubts = outcome.doubts.saturating_add(1);
-        }
-        if let Some(forwarded) = entry.outcome.clone().filter(|earlier| asked.is_extra(earlier))
-            && (hindered.is_some() || refused.is_some())
-        {
-            // What was forwarded stays so: what more was asked for did not come of it.
-            let extra = Outcome { sent: outcome.sent, doubts: outcome.doubts, ..forwarded };
-            self.ledger.write_after_send(records, entry, &extra).await.map_err(not_recorded)?;
-            let failure = hindered.or(refused.map(|(error, _)| error)).map(InvocationError::from);
-            return Ok(Ending { outcome: Some(extra), repeated: false, failure });
-        }
-        match (hindered, refused) {
-            (None, None) => {
-                (outcome.status, outcome.reason) = match held.first() {
-                    Some((_, why)) => (Status::Held, Some((*why).to_owned())),
-                    None => (Status::Forwarded, reason),
-                };
-                self.ledger.write_after_send(records, entry, &outcome).await.map_err(not_recorded)?;
-                Ok(Ending { outcome: Some(outcome), repeated: false, failure: None })
-            }
-            (Some(error), _) if outcome.sent.is_empty() => {
-                outcome.reason = Some(error.code.clone());
-                outcome.error = Some(recorded(&error));
-                self.record_failure(message, entry, &outcome).await;
-                Ok(Ending { outcome: Some(outcome), repeated: false, failure: Some(error.into()) })
-            }
-            (Some(error), _) => {
-                outcome.reason = Some(INCOMPLETE.to_owned());
-                outcome.error = Some(recorded(&error));
-                self.ledger.write_after_send(records, entry, &outcome).await.map_err(not_recorded)?;
-                Ok(Ending { outcome: Some(outcome), repeated: false, failure: Some(error.into()) })
-            }
-            (None, Some((error, outgoing))) => {
-                Ok(self.reject(message, entry, &outgoing, outcome, error).await)
-            }
-        }
-    }
-
-    /// Whether what SES refused for this reaches its reader as a stub.
-    fn is_for_stub(&self, message: &Incoming<'_>, refusal: &CallError) -> bool {
-        refusal.kind == Kind::Permanent
-            && self.settings.on_refused == OnRefused::Stub
-            // It would only tell where to get it.
-            && message.notification.virus != Verdict::Fail
-    }
-
-    /// What goes out in place of a message.
-    fn stub(
-        &self,
-        message: &Incoming<'_>,
-        draft: &Draft<'_>,
-        outgoing: &Outgoing,
-        why: Why,
-        words: &str,
-    ) -> Outgoing {
-        let original = message.invocation.bucket.address(&message.keys.message);
-        let bytes = draft.block.body_at + draft.body.len();
-        draft.stub(outgoing, &About { why, words, bytes, original: &original })
-    }
-
-    /// Keeps what SES refused, and records that it did.
-    async fn reject(
-        &self,
-        message: &Incoming<'_>,
-        entry: &mut Entry,
-        outgoing: &Outgoing,
-        mut outcome: Outcome,
-        error: CallError,
-    ) -> Ending {
-        let bucket = &message.invocation.bucket;
-        let (key, bytes) = (&message.keys.error, outgoing.len());
-        let body = || outgoing.to_body();
-        let kept = bucket.put_body(key, "message/rfc822", bytes, Persistence::Usual, body).await;
-        outcome.status = Status::Rejected;
-        outcome.reason = Some(error.code.clone());
-        outcome.error = Some(recorded(&error));
-        let written = self.ledger.write_after_send(message.records(), entry, &outcome).await;
-        let mut failure = InvocationError::from(error);
-        failure.sentence.push_str(&match kept {
-            Ok(()) => format!("; what was to be sent is {}", bucket.address(key)),
-            Err(error) => format!("; what was to be sent could not be kept: {error}"),
-        });
-        if let Err(error) = &written {
-            failure.sentence.push_str(&format!("; this could not be recorded: {error}"));
-        }
-        Ending { outcome: Some(outcome), repeated: false, failure: Some(failure) }
-    }
 }
 
 /// The end of a try that asks for something more of a forwarded message, and comes to nothing.
@@ -687,20 +363,4 @@ fn is_old(stored: &Object) -> bool {
 /// The reason of a failed message.
 fn why(outcome: &Outcome, code: &str) -> String {
     if outcome.sent.is_empty() { code } else { INCOMPLETE }.to_owned()
-}
-
-fn recorded(error: &CallError) -> outcome::Failure {
-    outcome::Failure { code: error.code.clone(), message: error.message.clone() }
-}
-
-fn not_recorded(error: CallError) -> InvocationError {
-    let sentence = format!("sent, but this could not be recorded, so it may be sent again: {error}");
-    InvocationError::new(error.code, sentence)
-}
-
-fn bounce() -> InvocationError {
-    InvocationError::new(
-        "Bounce",
-        "a destination refuses mail that was forwarded to it; the message says which",
-    )
 }

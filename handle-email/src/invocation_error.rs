@@ -23,6 +23,18 @@ impl InvocationError {
         InvocationError { name: name.into(), sentence: sentence.into() }
     }
 
+    /// A destination's refusal of forwarded mail came back.
+    pub(crate) fn bounce() -> InvocationError {
+        let sentence = "a destination refuses mail that was forwarded to it; the message says which";
+        InvocationError::new("Bounce", sentence)
+    }
+
+    /// Something was sent, and the record of it failed.
+    pub(crate) fn not_recorded(error: CallError) -> InvocationError {
+        let sentence = format!("sent, but this could not be recorded, so it may be sent again: {error}");
+        InvocationError::new(error.code, sentence)
+    }
+
     /// The same, about a message.
     #[must_use]
     pub fn about(self, message_id: &str) -> InvocationError {

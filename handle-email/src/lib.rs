@@ -1,8 +1,9 @@
 //! `handle-email`: forwards each message that SES tells of, and keeps account of it.
 //!
-//! [`Handler::handle`] goes through the records of an event. For each, [`forwarding`] archives the
-//! notification, decides, rewrites, sends, and records the outcome, using the [`routing`] table,
-//! the list of those whose mail is held ([`holding`]) and the [`Ledger`] of outcomes; [`report`] writes the one log line that tells of it.
+//! [`Handler::handle`] goes through the records of an event. For each, an [`incoming`] message, [`forwarding`]
+//! archives the notification, reads the message and decides, and [`sending`] makes the sends of its [`draft`] and
+//! records the end in the [`Ledger`]. The [`routing`] table, the list of those whose mail is [held](holding) and the
+//! keys for [answers](replying) are [`kept`]. [`report`] writes the one log line that tells of it.
 //!
 //! The promises are those of `docs/semantics.md`: nothing is lost, since a failure is returned and so
 //! retried and then dead-lettered; duplicates are rare, since a message is claimed before it is sent
@@ -12,11 +13,13 @@ mod asked;
 mod draft;
 mod forwarding;
 mod holding;
+mod incoming;
 mod invocation_error;
 mod kept;
 mod replying;
 mod report;
 mod routing;
+mod sending;
 
 use std::time::{Duration, SystemTime};
 
@@ -40,8 +43,8 @@ use time::OffsetDateTime;
 pub use self::invocation_error::InvocationError;
 use self::{
     asked::{Asked, StubRequest},
-    forwarding::Incoming,
     holding::Holding,
+    incoming::Incoming,
     replying::Replying,
     report::Report,
     routing::Routing,

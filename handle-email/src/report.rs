@@ -12,7 +12,7 @@ use ses_forwarder_aws::function::log_line;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    forwarding::{Ending, Incoming},
+    incoming::{Ending, Incoming},
     replying::OVER_THE_LIMIT,
 };
 

@@ -70,6 +70,16 @@ fn raw_text_is_in_the_charset_that_the_message_names() {
             b"caf\xe9",
             "café",
         ),
+        (
+            "ISO-2022-JP",
+            "Content-Type: text/plain; charset=utf-8\r\n\r\n",
+            b"\x1b$B;vED\x1b(B <ok>",
+            "事田 <ok>",
+        ),
+        ("ISO-2022-JP in lines", "\r\n", b"\x1b$B;v\x1b(B\r\n\t\x1b$@ED\x1b(J", "事 田"),
+        ("an escape alone", "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n", b"a \x1b b", "a   b"),
+        ("ISO-2022-JP that does not end", "\r\n", b"\x1b$B;vED", "事田"),
+        ("ISO-2022-JP that goes on in the next line", "\r\n", b"\x1b$B;v\r\n ED\x1b(B", "$B;v ED (B"),
         ("UTF-8 all the same", "Content-Type: text/plain; charset=koi8-r\r\n\r\n", "Счет".as_bytes(), "Счет"),
         ("no end of the parts", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b", b"caf\xe9", "café"),
         ("no boundary", "Content-Type: multipart/mixed\r\n\r\n--\r\n\r\n", b"caf\xe9", "café"),
@@ -81,6 +91,11 @@ fn raw_text_is_in_the_charset_that_the_message_names() {
         b"From: \xe9\xc7\xcf\xd2\xd8 <i@x.example>\r\nContent-Type: text/plain; charset=koi8-r\r\n\r\n",
     );
     assert!(name.contains("\r\nFrom: =?utf-8?b?0JjQs9C+0YDRjA==?= <i_x.example@in.example>\r\n"), "{name}");
+    // `<` and `"` are halves of characters here.
+    let name =
+        header(b"From: \x1b$B;v\"<\x1b(B <t@x.example>\r\nTo: \x1b$B;v\x1b(B <info@in.example>\r\n\r\n");
+    assert!(name.contains("\r\nFrom: =?utf-8?b?5LqL4oqG?= <t_x.example@in.example>\r\n"), "{name}");
+    assert!(name.contains("\r\nTo: =?utf-8?b?5LqL?= <info@in.example>\r\n"), "{name}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Raw 8-bit text, which no standard allows in a header but much mail has: in which charset it is.
+//! Raw text beyond ASCII, which no standard allows in a header but much mail has: in which charset it is.
 
 use std::{borrow::Cow, cell::OnceCell};
 
 use mail_parser::decoders::charsets::{DecoderFnc, map::charset_decoder};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use super::{
     block::{Field, HeaderBlock, is_space, split},
@@ -17,6 +17,8 @@ use crate::steps;
 const DEPTH: usize = 8;
 /// How many octets of the body are looked at for it.
 const LOOK_OCTETS: usize = 1 << 20;
+
+const ESCAPE: u8 = 0x1b;
 
 /// Reads the text of fields.
 pub(super) struct Reader<'a> {
@@ -33,6 +35,9 @@ impl<'a> Reader<'a> {
     /// The value of a field as clean text in UTF-8. What is UTF-8 already stays; anything else is read in the
     /// charset that the message's text is in, or else in windows-1252.
     pub(super) fn text(&self, field: &Field<'a>) -> Cow<'a, [u8]> {
+        if let Some(value) = iso_2022_jp(field.value) {
+            return Cow::Owned(clean(&Field { value: &value, ..*field }).into_owned());
+        }
         let text = clean(field);
         if text.is_ascii() || std::str::from_utf8(&text).is_ok() {
             return text;
@@ -55,6 +60,26 @@ impl<'a> Reader<'a> {
         }
         Cow::Owned(read)
     }
+}
+
+/// What is in ISO-2022-JP, in UTF-8. That charset has 7 bits and says so itself, by escapes, whatever the message
+/// names; each line of it begins in ASCII (RFC 1468). What has an escape but is not that is none of it.
+fn iso_2022_jp(value: &[u8]) -> Option<Vec<u8>> {
+    memchr(ESCAPE, value).filter(|_| value.is_ascii())?;
+    let decoder = charset_decoder(b"iso-2022-jp")?;
+    let mut text = Vec::with_capacity(value.len() * 2);
+    for line in value.split_inclusive(|&byte| byte == b'\n') {
+        if memchr(ESCAPE, line).is_none() {
+            text.extend_from_slice(line);
+            continue;
+        }
+        let decoded = decoder(line);
+        if decoded.contains(char::REPLACEMENT_CHARACTER) {
+            return None;
+        }
+        text.extend(decoded.bytes());
+    }
+    Some(text)
 }
 
 /// The decoder of a charset in which ASCII means itself. UTF-7, UTF-16 and their like are no charsets for raw

@@ -128,6 +128,11 @@ impl Field<'_> {
     }
 }
 
+/// Whether text is what it seems. With an escape it may be in ISO-2022-JP.
+fn is_ascii(text: &[u8]) -> bool {
+    text.is_ascii() && !text.contains(&0x1b)
+}
+
 fn solid(text: &[u8]) -> Vec<u8> {
     text.iter().copied().filter(|byte| !b" \t\r\n".contains(byte)).collect()
 }
@@ -357,7 +362,11 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
     let mut added: Vec<(&str, String)> = Vec::new();
     let recipients: Vec<String> = how.recipients.iter().map(ToString::to_string).collect();
     added.extend(recipients.iter().map(|recipient| ("X-Original-To", recipient.clone())));
-    let value = |name: &str| first(name).map(|field| String::from_utf8_lossy(&field.unfolded()).into_owned());
+    let value = |name: &str| {
+        let is_told = |field: &Field<'_>| is_ascii(&field.lines.concat());
+        let told = |field: &Field<'_>| String::from_utf8_lossy(&field.unfolded()).into_owned();
+        first(name).map(|field| if is_told(field) { told(field) } else { "\u{fffd}".to_owned() })
+    };
     added.extend(value("from").map(|from| ("X-Original-From", from)));
     added.extend(value("message-id").map(|id| ("X-Original-Message-ID", id)));
     added.extend(recipients.iter().map(|recipient| ("X-Loop", recipient.clone())));
@@ -417,7 +426,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             let original = format!("X-Original-{name}-Field");
             let value = field.lines.concat();
             let text =
-                std::str::from_utf8(&value).ok().filter(|text| text.is_ascii() || !text.contains("=?"));
+                std::str::from_utf8(&value).ok().filter(|text| is_ascii(&value) || !text.contains("=?"));
             let is_like_it = |other: &&Field<'_>| {
                 other.key() == key && (other.solid() == field.solid() || other.text() == field.text())
             };
@@ -428,7 +437,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
                 return;
             }
             let says_the_same = |next: &Field<'_>| match text {
-                Some(text) if text.is_ascii() => next.solid() == field.solid(),
+                Some(_) if is_ascii(&value) => next.solid() == field.solid(),
                 _ => next.text() == field.text(),
             };
             let keeps = |next: &&Field<'_>| next.name == original && says_the_same(next);
@@ -443,7 +452,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
             }
             continue;
         }
-        if may_go(field) && !field.lines.concat().is_ascii() {
+        if may_go(field) && !is_ascii(&field.lines.concat()) {
             // Whether it could be written depends on the length of destinations or encoded-words.
             return;
         }
@@ -507,11 +516,12 @@ fn check_same(key: &str, field: &Field<'_>, written: &Field<'_>, found: &mut Vec
         if field.lines != written.lines {
             found.push(format!("{name} changed"));
         }
-    } else if field.lines.concat().is_ascii() {
+    } else if is_ascii(&field.lines.concat()) {
         if field.solid() != written.solid() {
             found.push(format!("{name} says something else"));
         }
-    } else if std::str::from_utf8(&field.lines.concat()).is_ok_and(|text| !text.contains("=?"))
+    } else if std::str::from_utf8(&field.lines.concat())
+        .is_ok_and(|text| !text.contains("=?") && !text.is_ascii())
         && (key == "subject" || (key.starts_with("x-") && !key.starts_with("x-original-")))
         && field.text() != written.text()
     {
@@ -577,6 +587,9 @@ fn check_recipients(field: &Field<'_>, written: &Field<'_>, how: &Rewrite<'_>, f
     let Some(before) = field.addresses().filter(|_| pairs && !value.iter().any(is_odd)) else {
         return;
     };
+    if field.lines.concat().contains(&0x1b) {
+        return;
+    }
     // What no mail system would write is read in more than one way.
     let is_plain = |address: &String| {
         let dotted = |text: &str, others: &[u8]| {

@@ -1,14 +1,12 @@
-"""The local stack with others' clients, and the functions with another's AWS.
+"""The local stack with others' clients.
 
     .ci/others                everything
-    python .ci/others.py -k Moto    some of it; cargo, aws and the packages of requirements-others.txt at hand
+    python .ci/others.py -k boto3    some of it; cargo, aws and the packages of requirements-others.txt at hand
 """
 
-import http.server
 import json
 import logging
 import os
-import queue
 import smtplib
 import ssl
 import subprocess
@@ -16,13 +14,12 @@ import tempfile
 import threading
 import time
 import unittest
-from email import message_from_bytes, message_from_string, policy
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from moto.backends import get_backend
 from moto.server import ThreadedMotoServer
 
 # Moto's server tells of every request.
@@ -274,197 +271,6 @@ class OthersClients(unittest.TestCase):
         self.aws("s3", "rm", "--quiet", f"s3://{bucket}/others/cli")
         self.assertTrue(json.loads(self.aws("sesv2", "get-account"))["ProductionAccessEnabled"])
         self.assertIn("QueueUrls", json.loads(self.aws("sqs", "list-queues")))
-
-
-class RuntimeApi:
-    """Lambda's Runtime API for one function: hands it events, takes its answers."""
-
-    def __init__(self, program, url, variables):
-        self.events, self.answers = queue.Queue(), queue.Queue()
-        api = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):  # …/runtime/invocation/next
-                event = api.events.get()
-                if event is None:
-                    self.close_connection = True
-                    return
-                body = json.dumps(event).encode()
-                self.send_response(200)
-                self.send_header("Lambda-Runtime-Aws-Request-Id", "8c1b5f0e-1f5a-4c2e-9b77-3d2a6f4e5b01")
-                self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + 60) * 1000)))
-                self.send_header(
-                    "Lambda-Runtime-Invoked-Function-Arn", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{program.name}"
-                )
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def do_POST(self):  # …/response, …/error, …/init/error
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                api.answers.put((self.path.rsplit("/", 1)[1], body))
-                self.send_response(202)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            def handle_error(self, request, client_address):
-                pass  # A function that is killed cuts its connection.
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        variables = variables | {
-            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self.server.server_port}",
-            "AWS_LAMBDA_FUNCTION_NAME": program.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
-        }
-        self.process = subprocess.Popen(
-            [program], env=environment(url, OPERATOR) | variables, stdout=subprocess.DEVNULL
-        )
-
-    def invoke(self, event):
-        self.events.put(event)
-        return self.answers.get(timeout=PATIENCE)
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-        self.events.put(None)
-        self.server.shutdown()
-        self.server.server_close()
-
-
-class FunctionsOnMoto(unittest.TestCase):
-    """The two functions, as they are deployed, with moto for S3, SES v2, SNS and SQS."""
-
-    @classmethod
-    def setUpClass(cls):
-        built = subprocess.run([".ci/built"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        cls.built = Path(built.stdout.strip())
-
-    def setUp(self):
-        moto = ThreadedMotoServer(port=0, verbose=False)
-        moto.start()
-        self.addCleanup(moto.stop)
-        host, port = moto.get_host_and_port()
-        self.url = f"http://{host}:{port}"
-        self.s3, self.sns, self.sqs, ses = (self.client(name) for name in ("s3", "sns", "sqs", "sesv2"))
-        self.s3.create_bucket(Bucket="mail")
-        self.addCleanup(self.forget)
-        ses.create_email_identity(EmailIdentity="in.example")
-        self.topic = self.sns.create_topic(Name="notices")["TopicArn"]
-        self.queue = self.sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
-        self.event = json.loads((ROOT / "events/ses-event.json").read_text())
-        self.message_id = self.event["Records"][0]["ses"]["mail"]["messageId"]
-
-    def forget(self):
-        for service in ("s3", "ses", "sns", "sqs"):
-            for account in get_backend(service).values():
-                for backend in account.values():
-                    backend.reset()
-
-    def client(self, service):
-        connected = client(service, self.url, OPERATOR)
-        self.addCleanup(connected.close)
-        return connected
-
-    def function(self, binary, **variables):
-        function = RuntimeApi(
-            self.built / binary,
-            self.url,
-            {"BUCKET": "mail", "EMAIL_DOMAIN": "in.example", "DESTINATION_DOMAIN": "out.example"} | variables,
-        )
-        self.addCleanup(function.stop)
-        return function
-
-    def sent(self):
-        return get_backend("ses")[ACCOUNT][REGION].sent_messages
-
-    def objects(self):
-        listed = self.s3.list_objects_v2(Bucket="mail").get("Contents", [])
-        return {entry["Key"]: self.s3.get_object(Bucket="mail", Key=entry["Key"])["Body"].read() for entry in listed}
-
-    def dead_letter(self, error):
-        """What Lambda gives the second function of an event of the first, by way of a queue."""
-        attributes = {
-            "RequestID": {"DataType": "String", "StringValue": "8c1b5f0e-1f5a-4c2e-9b77-3d2a6f4e5b01"},
-            "ErrorCode": {"DataType": "Number", "StringValue": "200"},
-            "ErrorMessage": {"DataType": "String", "StringValue": error},
-        }
-        self.sqs.send_message(
-            QueueUrl=self.queue, MessageBody=json.dumps(self.event), MessageAttributes=attributes
-        )
-        [message] = self.sqs.receive_message(
-            QueueUrl=self.queue, AttributeNames=["All"], MessageAttributeNames=["All"]
-        )["Messages"]
-        sent = int(message["Attributes"]["SentTimestamp"])
-        record = {
-            "messageId": message["MessageId"],
-            "receiptHandle": message["ReceiptHandle"],
-            "body": message["Body"],
-            # Tried for longer than RETRY_HOURS: it is given up and told, not tried again.
-            "attributes": message["Attributes"] | {"SentTimestamp": str(sent - 97 * 3_600_000)},
-            "messageAttributes": {
-                name: {
-                    "stringValue": value["StringValue"],
-                    "dataType": value["DataType"],
-                    "stringListValues": [],
-                    "binaryListValues": [],
-                }
-                for name, value in message["MessageAttributes"].items()
-            },
-            "md5OfBody": message["MD5OfBody"],
-            "eventSource": "aws:sqs",
-            "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:dead-letters",
-            "awsRegion": REGION,
-        }
-        return {"Records": [record]}
-
-    def test_a_message_is_forwarded(self):
-        self.s3.put_object(Bucket="mail", Key=f"messages/{self.message_id}", Body=MAIL)
-        function = self.function("handle-email")
-        kind, answer = function.invoke(self.event)
-        self.assertEqual((kind, answer["disposition"]), ("response", "CONTINUE"), answer)
-        [sent] = self.sent()
-        # Moto adds the addresses of To and Cc, which SES does not.
-        self.assertEqual((sent.source, sent.destinations[0]), ("jane_example.com@in.example", "info@out.example"))
-        mail = message_from_string(sent.raw_data, policy=policy.default)
-        self.assertEqual(mail["From"].addresses[0].addr_spec, "jane_example.com@in.example")
-        self.assertEqual(mail["X-Original-To"], "info@in.example")
-        objects = self.objects()
-        [outcome] = [json.loads(body) for key, body in objects.items() if key.startswith("outcome/")]
-        self.assertEqual((outcome["status"], outcome["sent"][0]["messageId"]), ("forwarded", sent.id))
-        [index] = [json.loads(body) for key, body in objects.items() if key.startswith("index/")]
-        self.assertEqual(index, self.event["Records"][0]["ses"])
-        # Lambda may hand over an event twice.
-        self.assertEqual(function.invoke(self.event)[0], "response")
-        self.assertEqual(len(self.sent()), 1)
-
-    def test_what_fails_is_told(self):
-        kind, error = self.function("handle-email").invoke(self.event)
-        self.assertEqual((kind, error["errorType"]), ("error", "MessageNotFound"), error)
-        function = self.function(
-            "handle-dead-letter",
-            NOTICE_ADDRESS="operator@out.example",
-            NOTICE_TOPIC_ARN=self.topic,
-            STACK_NAME="ses-forwarder",
-        )
-        kind, answer = function.invoke(self.dead_letter(error["errorMessage"]))
-        self.assertEqual((kind, answer), ("response", {"batchItemFailures": []}))
-        [notice] = self.sent()
-        self.assertIn("operator@out.example", notice.destinations)
-        self.assertIn(self.message_id, notice.raw_data)
-        [published] = get_backend("sns")[ACCOUNT][REGION].topics[self.topic].sent_notifications
-        self.assertIn(self.message_id, published[1])
-        [outcome] = [json.loads(body) for key, body in self.objects().items() if key.startswith("outcome/")]
-        self.assertEqual(outcome["status"], "failed")
 
 
 if __name__ == "__main__":

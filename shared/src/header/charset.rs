@@ -35,10 +35,13 @@ impl<'a> Reader<'a> {
     /// The value of a field as clean text in UTF-8. What is UTF-8 already stays; anything else is read in the
     /// charset that the message's text is in, or else in windows-1252.
     pub(super) fn text(&self, field: &Field<'a>) -> Cow<'a, [u8]> {
-        if let Some(value) = iso_2022_jp(field.value) {
+        let text = clean(field);
+        // What has an escape is not clean as it came.
+        if matches!(text, Cow::Owned(_))
+            && let Some(value) = iso_2022_jp(field.value)
+        {
             return Cow::Owned(clean(&Field { value: &value, ..*field }).into_owned());
         }
-        let text = clean(field);
         if text.is_ascii() || std::str::from_utf8(&text).is_ok() {
             return text;
         }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+mod support;
+
+use std::fs;
 
 const MESSAGE: &str = "Return-Path: <jane@example.com>\r
 From: Jane Doe <jane@example.com>\r
@@ -24,15 +26,8 @@ fn explain(arguments: &[&str]) -> (Option<i32>, String) {
     .unwrap();
     let parameters =
         ["EmailDomain=in.example", "DestinationDomain=out.example", "OnSpam=tag", "OnDmarcReject=drop"];
-    let output = Command::new(env!("CARGO_BIN_EXE_ses-forwarder-local"))
-        .args(["explain", "message.eml"])
-        .args(arguments)
-        .args(parameters.iter().flat_map(|parameter| ["--parameter", parameter]))
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let printed = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(printed).unwrap())
+    let parameters: Vec<_> = parameters.iter().flat_map(|parameter| ["--parameter", parameter]).collect();
+    support::run(folder.path(), &[&["explain", "message.eml"], arguments, &parameters].concat())
 }
 
 #[test]

@@ -2,22 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+mod support;
+
+use std::fs;
 
 /// Runs it in a folder with this `routes.toml`; the exit code, and everything printed.
 fn routes(arguments: &[&str], file: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("routes.toml"), file).unwrap();
     let domains = ["--parameter", "EmailDomain=in.example", "--parameter", "DestinationDomain=out.example"];
-    let output = Command::new(env!("CARGO_BIN_EXE_ses-forwarder-local"))
-        .arg("routes")
-        .args(arguments)
-        .args(domains)
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let printed = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(printed).unwrap())
+    support::run(folder.path(), &[&["routes"], arguments, &domains].concat())
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{fs, process::Command};
+mod support;
+
+use std::fs;
 
 const TEMPLATE: &str = "Transform: AWS::Serverless-2016-10-31
 Parameters:
@@ -19,14 +21,8 @@ Outputs:
 fn template(arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("t.yaml"), TEMPLATE).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_ses-forwarder-local"))
-        .args(["template", "--template", "t.yaml", "--stack-name", "mail", "--region", "eu-west-1"])
-        .args(arguments)
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
-    let printed = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(printed).unwrap())
+    let common = ["template", "--template", "t.yaml", "--stack-name", "mail", "--region", "eu-west-1"];
+    support::run(folder.path(), &[&common, arguments].concat())
 }
 
 #[test]

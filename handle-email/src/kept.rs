@@ -25,7 +25,7 @@ pub(crate) struct Kept<T> {
     /// What it is, for the log.
     what: &'static str,
     key: String,
-    last: Mutex<Option<Last<T>>>,
+    last: Mutex<Option<Arc<Last<T>>>>,
 }
 
 /// What it said last.
@@ -38,13 +38,6 @@ struct Last<T> {
     checked: Option<Instant>,
 }
 
-impl<T> Clone for Last<T> {
-    fn clone(&self) -> Last<T> {
-        let Last { value, etag, checked } = self;
-        Last { value: Arc::clone(value), etag: etag.clone(), checked: *checked }
-    }
-}
-
 impl<T> Kept<T> {
     /// Nothing is read yet, and a failure to read it is one of the message.
     pub(crate) fn new(what: &'static str, key: impl Into<String>) -> Kept<T> {
@@ -53,7 +46,7 @@ impl<T> Kept<T> {
 
     /// The same with a value to go on with until it is read.
     pub(crate) fn starting_with(self, value: T) -> Kept<T> {
-        *self.last() = Some(Last { value: Arc::new(value), etag: None, checked: None });
+        *self.last() = Some(Arc::new(Last { value: Arc::new(value), etag: None, checked: None }));
         self
     }
 
@@ -66,41 +59,42 @@ impl<T> Kept<T> {
         read: impl AsyncFn(Option<Bytes>) -> Result<T, InvocationError>,
     ) -> Result<Arc<T>, InvocationError> {
         let last = self.last().clone();
-        if let Some(Last { value, checked: Some(checked), .. }) = &last
-            && is_fresh(value, checked.elapsed())
+        if let Some(last) = &last
+            && last.checked.is_some_and(|checked| is_fresh(&last.value, checked.elapsed()))
         {
-            return Ok(Arc::clone(value));
+            return Ok(Arc::clone(&last.value));
         }
-        let checked = Some(Instant::now());
-        let now = match self.fetch(bucket, last.as_ref(), read).await {
-            Ok(now) => Last { checked, ..now },
-            Err(error) => {
-                let kept = last.ok_or_else(|| error.clone())?;
+        let asked = Instant::now();
+        let (value, etag, checked) = match (self.fetch(bucket, last.as_deref(), read).await, last) {
+            (Ok((value, etag)), _) => (value, etag, asked),
+            (Err(error), Some(last)) => {
                 tracing::error!("{} stay the ones read before: {error}", self.what);
-                Last { checked: Some(Instant::now()), ..kept }
+                (Arc::clone(&last.value), last.etag.clone(), Instant::now())
             }
+            (Err(error), None) => return Err(error),
         };
-        *self.last() = Some(now.clone());
-        Ok(now.value)
+        *self.last() = Some(Arc::new(Last { value: Arc::clone(&value), etag, checked: Some(checked) }));
+        Ok(value)
     }
 
+    /// The value, and the ETag of the object that it was read from.
     async fn fetch(
         &self,
         bucket: &Bucket,
         last: Option<&Last<T>>,
         read: impl AsyncFn(Option<Bytes>) -> Result<T, InvocationError>,
-    ) -> Result<Last<T>, InvocationError> {
+    ) -> Result<(Arc<T>, Option<String>), InvocationError> {
         let asked = if last.is_some() { bucket.within(PATIENCE) } else { bucket.clone() };
         let etag = last.and_then(|last| last.etag.as_deref());
         let (content, etag) = match (asked.get_if_changed(&self.key, etag).await?, last) {
-            (Fetched::Unchanged, Some(last)) => return Ok(last.clone()),
+            (Fetched::Unchanged, Some(last)) => return Ok((Arc::clone(&last.value), last.etag.clone())),
             (Fetched::Changed { content, etag }, _) => (Some(content), etag),
             (Fetched::Absent | Fetched::Unchanged, _) => (None, None),
         };
-        Ok(Last { value: Arc::new(read(content).await?), etag, checked: None })
+        Ok((Arc::new(read(content).await?), etag))
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Last<T>>> {
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Last<T>>>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -81,9 +81,9 @@ class Services:
         return {key: self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys}
 
     def sent(self):
-        """What SES accepted, oldest first: (destinations, message)."""
+        """What SES accepted, oldest first: (id, destinations, message)."""
         return [
-            (message.destinations, message.raw_data)
+            (message.id, message.destinations, message.raw_data)
             for message in ses_backends[DEFAULT_ACCOUNT_ID][REGION].sent_messages
         ]
 

@@ -97,11 +97,13 @@ class Events(unittest.TestCase):
             ("forwarded", ["info@in.example"], ["info@out.example"], len(SAMPLE)),
             (outcome["status"], outcome["recipients"], outcome["destinations"], outcome["bytes"]),
         )
-        ((destinations, message),) = self.services.sent()
+        ((sent_id, destinations, message),) = self.services.sent()
+        self.assertEqual([sent_id], [sent["messageId"] for sent in outcome["sent"]])
         self.assertEqual("info@out.example", destinations[0])
         header, body = message.encode().split(b"\r\n\r\n", 1)
         self.assertEqual(SAMPLE.replace(b"\r\n", b"\n").split(b"\n\n", 1)[1], body.replace(b"\r\n", b"\n"))
         self.assertIn(b"From: Jane Doe <jane_example.com@in.example>\r\n", header)
+        self.assertIn(b"X-Original-To: info@in.example\r\n", header)
         self.assertIn(b"Reply-To: Jane Doe <jane@example.com>\r\n", header)
 
         self.assertEqual(forwarded, self.handle_email(event))
@@ -146,7 +148,7 @@ class Events(unittest.TestCase):
         ((subject, text),) = self.services.published()
         self.assertRegex(subject, r"^\[\S+\] 1 message could not be forwarded")
         self.assertIn(f"s3://mail/messages/{message_id}", text)
-        ((destinations, notice),) = self.services.sent()
+        ((_, destinations, notice),) = self.services.sent()
         self.assertEqual(REQUIRED["NoticeAddress"], destinations[0])
         self.assertIn("Auto-Submitted: auto-generated", notice)
         self.assertNotIn("noon", notice, "a notice holds nothing of the body")

@@ -594,6 +594,55 @@ class Wiring(unittest.TestCase):
             template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"], json.loads(text)
         )
 
+    def test_what_is_kept_is_kept_with_its_policy(self):
+        """A second stack that shares a bucket has a statement in the policy, which the first must not take along."""
+        resources = load()["Resources"]
+        policies = {
+            "AWS::S3::BucketPolicy": lambda properties: [properties["Bucket"]],
+            "AWS::SQS::QueuePolicy": lambda properties: properties["Queues"],
+        }
+        attributes = ("Condition", "DeletionPolicy", "UpdateReplacePolicy")
+        checked = 0
+        for logical, body in resources.items():
+            for reference in policies.get(body["Type"], lambda _: [])(body["Properties"]):
+                kept = resources[reference["Ref"]]
+                checked += 1
+                for attribute in attributes:
+                    self.assertEqual(kept.get(attribute), body.get(attribute), f"{logical}: {attribute}")
+        self.assertEqual(2, checked)
+        self.assertEqual("RetainExceptOnCreate", resources["BucketPolicy"]["DeletionPolicy"])
+
+    def test_descriptions_fit_however_many_domains_there_are(self):
+        """EmailDomain may have 4096 characters, as any parameter."""
+        domains = ",".join(f"{'d' * 50}{number:02}.example" for number in range(66))
+        self.assertLess(len(domains), 4096)
+        everything = {"Analytics": "crawler", "Replies": "on", "SilenceAlarmHours": 24, "SendingQuota": 50000}
+        template = render(REQUIRED | everything | {"EmailDomain": domains}, "M" + "a-" * 31 + "b")
+        # By what each service takes.
+        limits = {
+            "AWS::Events::Rule": ("Description", 512),
+            "AWS::CloudWatch::Alarm": ("AlarmDescription", 1024),
+            "AWS::Glue::Crawler": ("Description", 2048),
+            "AWS::Glue::Database": ("DatabaseInput", 2048),
+        }
+        checked = set()
+        for logical, body in template["Resources"].items():
+            name, limit = limits.get(body["Type"], (None, 0))
+            if name:
+                told = body["Properties"][name]
+                told = told["Description"] if isinstance(told, dict) else told
+                self.assertLessEqual(len(told), limit, logical)
+                checked.add(body["Type"])
+        self.assertEqual(limits.keys(), checked)
+
+    def test_the_document_names_each_column_of_an_outcome(self):
+        table = rendered(Analytics="projection")["Resources"]["OutcomeTable"]["Properties"]["TableInput"]
+        columns = {column["Name"] for column in table["StorageDescriptor"]["Columns"]}
+        text = (ROOT / "docs/analytics.md").read_text()
+        named = text[text.rindex("`outcome` has ") :].split("\n\n")[0]
+        named = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", named))) - {"outcome"}
+        self.assertEqual(columns, named)
+
     def test_alarms_and_notices_reach_the_same_topic(self):
         for name, parameters in SETS.items():
             template = rendered(**parameters)

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt};
 
 use anyhow::{Context, bail};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_ses::types::ReceiptRule;
+use aws_sdk_ses::{operation::describe_receipt_rule_set::DescribeReceiptRuleSetError, types::ReceiptRule};
 use serde::{Deserialize, Serialize};
 
 use crate::{archive, clients::Clients, consent, deployed::Deployed, print};
@@ -35,7 +35,7 @@ struct Activated {
     /// The one that was.
     before: Option<String>,
     changed: bool,
-    /// What the one before receives for and the stack's does not: addresses, domains, or `*` for all.
+    /// What the one before receives for and the one that is active now does not: addresses, domains, or `*` for all.
     unserved: Vec<String>,
     /// The command that undoes it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,31 +61,23 @@ pub async fn activate(clients: &Clients, deployed: &Deployed, yes: bool, json: b
     if deployed.is_guest() {
         bail!(not_ours(deployed)?);
     }
-    let new = rules(clients, ours).await?;
-    if let Some(before) = &before {
-        activated.unserved = unserved(&rules(clients, before).await?, &new);
-    }
-    if !activated.unserved.is_empty() {
-        eprintln!(
-            "{} receives mail for these, and {ours} does not: {}",
-            named(before.as_deref()),
-            activated.unserved.join(", ")
-        );
-        if !consent::given(&format!("Make {ours} active, so that their mail is refused?"), yes)? {
-            eprintln!("nothing is changed");
-            return Ok(false);
-        }
-    }
+    let Some(unserved) = agreed(clients, before.as_deref(), Some(ours), yes).await? else {
+        eprintln!("nothing is changed");
+        return Ok(false);
+    };
+    activated.unserved = unserved;
     // Noted first: a note of what is still active does no harm, a change without a note might.
     note(clients, deployed, &Before { rule_set: before.clone() }).await?;
     set(clients, Some(ours)).await?;
     activated.changed = true;
-    activated.back = Some(format!(
-        "ses-forwarder activate --region {} --stack {} --rollback",
-        deployed.region, deployed.stack
-    ));
+    activated.back = Some(format!("{} --rollback", command(deployed)));
     print(&activated, json);
     Ok(true)
+}
+
+/// The command that makes a stack's rule set the active one.
+pub(crate) fn command(deployed: &Deployed) -> String {
+    format!("ses-forwarder activate --region {} --stack {}", deployed.region, deployed.stack)
 }
 
 /// Why the rule set that a stack's rule was put into is not switched by its commands.
@@ -97,8 +89,41 @@ pub(crate) fn not_ours(deployed: &Deployed) -> anyhow::Result<String> {
     ))
 }
 
-/// Makes the rule set active again that was before this stack's.
-pub async fn roll_back(clients: &Clients, deployed: &Deployed, json: bool) -> anyhow::Result<bool> {
+/// What one rule set receives for and the next does not, once whoever runs the command has agreed to it; `None` if
+/// they have not. To have none active is always asked for, as all mail of the region is refused then.
+async fn agreed(
+    clients: &Clients,
+    from: Option<&str>,
+    to: Option<&str>,
+    yes: bool,
+) -> anyhow::Result<Option<Vec<String>>> {
+    let after = match to {
+        Some(to) => rules(clients, to).await?,
+        None => Vec::new(),
+    };
+    let unserved = match from {
+        Some(from) => unserved(&rules(clients, from).await?, &after),
+        None => Vec::new(),
+    };
+    if !unserved.is_empty() {
+        let but = to.map_or_else(String::new, |to| format!(", and {to} does not"));
+        eprintln!("{} receives mail for these{but}: {}", named(from), unserved.join(", "));
+    }
+    let question = match to {
+        None => "No rule set was active before: mail is refused. End receiving in this region?".to_owned(),
+        Some(_) if unserved.is_empty() => return Ok(Some(unserved)),
+        Some(to) => format!("Make {to} active, so that their mail is refused?"),
+    };
+    Ok(consent::given(&question, yes)?.then_some(unserved))
+}
+
+/// Makes the rule set active again that was before this stack's; `false` if it was not to be.
+pub async fn roll_back(
+    clients: &Clients,
+    deployed: &Deployed,
+    yes: bool,
+    json: bool,
+) -> anyhow::Result<bool> {
     let (ours, bucket) = (deployed.rule_set()?, deployed.bucket()?);
     if deployed.is_guest() {
         bail!(not_ours(deployed)?);
@@ -116,13 +141,17 @@ pub async fn roll_back(clients: &Clients, deployed: &Deployed, json: bool) -> an
     })?;
     let before: Before =
         serde_json::from_slice(&noted).context("the note of what was active before can't be read")?;
+    let Some(unserved) = agreed(clients, Some(ours), before.rule_set.as_deref(), yes).await? else {
+        eprintln!("nothing is changed");
+        return Ok(false);
+    };
     set(clients, before.rule_set.as_deref()).await?;
     let activated = Activated {
         stack: deployed.stack.clone(),
         active: before.rule_set,
         before: now,
         changed: true,
-        unserved: Vec::new(),
+        unserved,
         back: None,
     };
     print(&activated, json);
@@ -149,9 +178,25 @@ impl fmt::Display for Activated {
 
 /// The rules of a rule set.
 pub(crate) async fn rules(clients: &Clients, rule_set: &str) -> anyhow::Result<Vec<ReceiptRule>> {
-    let described = clients.ses.describe_receipt_rule_set().rule_set_name(rule_set).send().await;
-    let described = described.with_context(|| format!("SES does not tell rule set {rule_set}"))?;
-    Ok(described.rules().to_vec())
+    rules_if_any(clients, rule_set).await?.with_context(|| format!("there is no rule set {rule_set}"))
+}
+
+/// The same; `None` if there is no such rule set.
+pub(crate) async fn rules_if_any(
+    clients: &Clients,
+    rule_set: &str,
+) -> anyhow::Result<Option<Vec<ReceiptRule>>> {
+    match clients.ses.describe_receipt_rule_set().rule_set_name(rule_set).send().await {
+        Ok(described) => Ok(Some(described.rules().to_vec())),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(DescribeReceiptRuleSetError::is_rule_set_does_not_exist_exception) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).with_context(|| format!("SES does not tell rule set {rule_set}")),
+    }
 }
 
 /// What rules receive for and others do not; `*` for what rules without recipients add to that.

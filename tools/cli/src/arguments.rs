@@ -50,7 +50,7 @@ pub enum Command {
         /// Go back to the rule set that was active before
         #[arg(long)]
         rollback: bool,
-        /// Don't ask, even if the active rule set receives for addresses that this one does not
+        /// Don't ask, even if the active rule set receives for addresses that the next one does not
         #[arg(long)]
         yes: bool,
     },
@@ -243,6 +243,9 @@ pub struct DnsQuestion {
     /// Where they are to be put
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
+    /// Leave out the MX records that bring mail: before the stack is active, SES refuses what they bring
+    #[arg(long)]
+    pub without_mx: bool,
 }
 
 /// Where records are to be put.

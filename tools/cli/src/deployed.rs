@@ -12,6 +12,7 @@ use ses_forwarder::{
     keys::Prefixes,
     settings::{EmailSettings, names},
 };
+use time::OffsetDateTime;
 
 use crate::clients::Clients;
 
@@ -27,10 +28,13 @@ pub mod outputs {
     pub const HANDLE_DEAD_LETTER: &str = "HandleDeadLetterFunctionName";
     /// The dead-letter queue.
     pub const QUEUE: &str = "DeadLetterQueueUrl";
+    /// The queue of what SES says of mail that was forwarded.
+    pub const FEEDBACK_QUEUE: &str = "FeedbackQueueUrl";
     /// The topic of notices.
     pub const TOPIC: &str = "NoticeTopicArn";
     /// All of them.
-    pub const ALL: [&str; 6] = [RULE_SET, BUCKET, HANDLE_EMAIL, HANDLE_DEAD_LETTER, QUEUE, TOPIC];
+    pub const ALL: [&str; 7] =
+        [RULE_SET, BUCKET, HANDLE_EMAIL, HANDLE_DEAD_LETTER, QUEUE, FEEDBACK_QUEUE, TOPIC];
 }
 
 /// A deployed stack.
@@ -46,6 +50,8 @@ pub struct Deployed {
     pub region: String,
     /// Its account.
     pub account: String,
+    /// When it was made, to the second.
+    created: Option<OffsetDateTime>,
     outputs: HashMap<String, String>,
     parameters: HashMap<String, String>,
     /// What Lambda says of the two functions, or why it does not.
@@ -67,6 +73,8 @@ impl Deployed {
         let ["arn", partition, _, region, account, ..] = id.split(':').collect::<Vec<_>>()[..] else {
             bail!("the stack's id {id} is no ARN");
         };
+        let created =
+            found.creation_time().and_then(|at| OffsetDateTime::from_unix_timestamp(at.secs()).ok());
         let outputs = outputs_of(found);
         let (handle_email, handle_dead_letter) = tokio::join!(
             function(clients, stack, &outputs, outputs::HANDLE_EMAIL),
@@ -83,12 +91,19 @@ impl Deployed {
             partition: partition.to_owned(),
             region: region.to_owned(),
             account: account.to_owned(),
+            created,
             outputs,
             parameters: parameters_of(found),
             handle_email,
             handle_dead_letter,
             settings,
         })
+    }
+
+    /// When it was made, to the second.
+    pub fn created(&self) -> anyhow::Result<OffsetDateTime> {
+        self.created
+            .with_context(|| format!("CloudFormation does not tell when stack {} was made", self.stack))
     }
 
     /// An output of the stack.

@@ -42,7 +42,7 @@ pub struct Record {
 /// The records, and what is missing to tell all of them.
 #[derive(Debug, Serialize)]
 pub struct Records {
-    /// In the order of the domains.
+    /// In the order of the domains; last those that bring mail.
     pub records: Vec<Record>,
     /// Domains that are no identity yet, so that SES has no DKIM records for them.
     pub missing: Vec<String>,
@@ -62,7 +62,9 @@ pub async fn run(question: &DnsQuestion, json: bool) -> anyhow::Result<bool> {
         region: clients.region(),
         format: question.format,
     };
+    let mut inbound = Vec::new();
     for domain in domains.iter() {
+        inbound.push(brings_mail(domain, &answer.region));
         let identity = identity::covering(&clients, domain).await?;
         if identity.is_none() {
             answer.missing.push(domain.to_owned());
@@ -72,6 +74,9 @@ pub async fn run(question: &DnsQuestion, json: bool) -> anyhow::Result<bool> {
                 answer.records.push(record);
             }
         }
+    }
+    if !question.without_mx {
+        answer.records.extend(inbound);
     }
     for domain in &answer.missing {
         eprintln!(
@@ -93,9 +98,19 @@ async fn domains(clients: &Clients, question: &DnsQuestion) -> anyhow::Result<Do
     Domains::parse(&list).with_context(|| format!("{list:?} is no list of domains such as in.example"))
 }
 
-/// What a domain needs. DKIM's records and those of a MAIL FROM domain are SES's to say, by the identity that
+/// The record that brings a domain's mail to SES, which refuses it as long as no active rule takes it.
+/// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-mx-record.html>
+fn brings_mail(domain: &str, region: &str) -> Record {
+    Record {
+        name: domain.to_owned(),
+        kind: "MX",
+        value: format!("10 inbound-smtp.{region}.amazonaws.com"),
+        purpose: "brings the domain's mail to SES; enter it once the stack is active",
+    }
+}
+
+/// What a domain needs besides. DKIM's records and those of a MAIL FROM domain are SES's to say, by the identity that
 /// covers the domain.
-/// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-mx-record.html>,
 /// <https://docs.aws.amazon.com/ses/latest/dg/mail-from.html>
 fn records_of(
     domain: &str,
@@ -103,8 +118,7 @@ fn records_of(
     identity: Option<&(String, GetEmailIdentityOutput)>,
 ) -> Vec<Record> {
     let record = |name: String, kind, value: String, purpose| Record { name, kind, value, purpose };
-    let inbound = format!("10 inbound-smtp.{region}.amazonaws.com");
-    let mut records = vec![record(domain.to_owned(), "MX", inbound, "brings the domain's mail to SES")];
+    let mut records = Vec::new();
     if let Some((name, identity)) = identity {
         let tokens = identity.dkim_attributes().map(DkimAttributes::tokens).unwrap_or_default();
         records.extend(tokens.iter().map(|token| {
@@ -212,14 +226,15 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("mail.in.example", "MX", "10 inbound-smtp.eu-west-1.amazonaws.com"),
                 ("abc._domainkey.in.example", "CNAME", "abc.dkim.amazonses.com"),
                 ("bounce.in.example", "MX", "10 feedback-smtp.eu-west-1.amazonses.com"),
                 ("bounce.in.example", "TXT", "v=spf1 include:amazonses.com ~all"),
                 ("_dmarc.mail.in.example", "TXT", "v=DMARC1; p=none"),
             ]
         );
-        assert_eq!(records_of("in.example", "eu-west-1", None).len(), 2);
+        assert_eq!(records_of("in.example", "eu-west-1", None).len(), 1);
+        let Record { name, kind, value, .. } = brings_mail("in.example", "eu-west-1");
+        assert_eq!((&*name, kind, &*value), ("in.example", "MX", "10 inbound-smtp.eu-west-1.amazonaws.com"));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Activate { target, rollback, yes } => {
             let (clients, deployed) = open(&target).await?;
             if rollback {
-                activate::roll_back(&clients, &deployed, json).await?
+                activate::roll_back(&clients, &deployed, yes, json).await?
             } else {
                 activate::activate(&clients, &deployed, yes, json).await?
             }

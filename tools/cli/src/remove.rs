@@ -1,12 +1,14 @@
 //! A stack taken away without ending anyone else's mail.
 //!
-//! SES has one active rule set a region. It is switched off only if it is this stack's and receives for
-//! nobody but this stack; CloudFormation then deletes the stack. A rule set that was there before is left alone,
-//! and the stack's rule in it goes with the stack. The bucket stays, with the mail in it.
+//! SES has one active rule set a region. It is switched off only if it is this stack's; CloudFormation then deletes
+//! the stack, and the rule set with it. So nothing is done where that holds rules of others, active or not. A rule set
+//! that was there before is left alone, and the stack's rule in it goes with the stack. The bucket stays, with the
+//! mail in it.
 
 use std::fmt;
 
 use anyhow::{Context, bail};
+use aws_sdk_ses::types::ReceiptRule;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde::Serialize;
 
@@ -54,18 +56,12 @@ pub async fn run(
             );
         }
         eprintln!("{ours} is not this stack's and stays as it is; the stack's rule in it goes");
-    } else if is_active {
-        let arn = deployed.handle_email_arn()?;
-        let others = others(&activate::rules(clients, ours).await?, arn);
-        if !others.is_empty() {
-            bail!(
-                "rule set {ours} is active and serves others too: {}. Move these rules to another rule set and make \
-                 that one active first",
-                others.join(", ")
-            );
-        }
-        eprintln!("{ours} is active: mail for {} is refused from now on", deployed.domains()?.join(", "));
     } else {
+        spare_others(clients, deployed, ours).await?;
+    }
+    if is_active {
+        eprintln!("{ours} is active: mail for {} is refused from now on", deployed.domains()?.join(", "));
+    } else if !deployed.is_guest() {
         eprintln!("{} is active, not {ours}; it stays", activate::named(active.as_deref()));
     }
     let waiting = waiting(clients, deployed).await?;
@@ -103,13 +99,29 @@ pub async fn run(
     Ok(true)
 }
 
-/// The rules that do not invoke this stack's function.
-fn others(rules: &[aws_sdk_ses::types::ReceiptRule], function_arn: &str) -> Vec<String> {
-    let is_ours = |rule: &&aws_sdk_ses::types::ReceiptRule| {
+/// An error if rules of others are in the stack's rule set: active or not, they would be deleted with it.
+async fn spare_others(clients: &Clients, deployed: &Deployed, rule_set: &str) -> anyhow::Result<()> {
+    // A function that is gone already invokes nobody.
+    let function_arn = deployed.handle_email_arn().ok();
+    let rules = activate::rules_if_any(clients, rule_set).await?.unwrap_or_default();
+    let others = others(&rules, &deployed.stack, function_arn);
+    if !others.is_empty() {
+        bail!(
+            "rule set {rule_set}, which goes with the stack, holds rules of others: {}. Move these to another rule set, and \
+             make that one active if this one is",
+            others.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The rules that are neither the stack's own, which is called as the stack is, nor invoke its function.
+fn others(rules: &[ReceiptRule], stack: &str, function_arn: Option<&str>) -> Vec<String> {
+    let is_ours = |rule: &&ReceiptRule| {
         let mut lambdas = rule.actions().iter().filter_map(|action| action.lambda_action());
-        lambdas.any(|lambda| lambda.function_arn() == function_arn)
+        rule.name() == stack || lambdas.any(|lambda| Some(lambda.function_arn()) == function_arn)
     };
-    let others = rules.iter().filter(|rule| rule.enabled() && !is_ours(rule));
+    let others = rules.iter().filter(|rule| !is_ours(rule));
     others.map(|rule| format!("{} ({})", rule.name(), rule.recipients().join(", "))).collect()
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use anyhow::Context;
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use ses_forwarder::notification::SETUP_NOTIFICATION;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -45,6 +44,13 @@ pub(crate) struct Passed {
     pub(crate) error: String,
 }
 
+impl Passed {
+    /// One that could not be looked at, which keeps no other from being tried.
+    fn skipped(message_id: String, why: &anyhow::Error) -> Passed {
+        Passed { message_id, error: format!("skipped: {why:#}") }
+    }
+}
+
 /// The messages that are meant, oldest first, and those that can't be tried.
 pub(crate) async fn candidates(
     clients: &Clients,
@@ -82,14 +88,14 @@ async fn by_id(
 ) -> anyhow::Result<Vec<Result<Candidate, Passed>>> {
     let mut found = Vec::new();
     for id in ids {
-        found.push(match archive::find_index(clients, deployed, id, now).await? {
-            Some(index) => {
-                Ok(Candidate { message_id: id.clone(), known: None, event: Event::Archived(index) })
+        let message_id = id.clone();
+        found.push(match archive::find_index(clients, deployed, id, now).await {
+            Ok(Some(index)) => Ok(Candidate { message_id, known: None, event: Event::Archived(index) }),
+            Ok(None) => {
+                let error = format!("no notification of it in the past {} days", archive::DAYS);
+                Err(Passed { message_id, error })
             }
-            None => Err(Passed {
-                message_id: id.clone(),
-                error: format!("no notification of it in the past {} days", archive::DAYS),
-            }),
+            Err(error) => Err(Passed::skipped(message_id, &error)),
         });
     }
     Ok(found)
@@ -122,8 +128,7 @@ async fn by_outcome(
                 Ok(Some(outcome)) => outcome,
                 Ok(None) => continue,
                 Err(error) => {
-                    let message_id = archive::id_of(&key).to_owned();
-                    candidates.push(Err(Passed { message_id, error: format!("skipped: {error:#}") }));
+                    candidates.push(Err(Passed::skipped(archive::id_of(&key).to_owned(), &error)));
                     continue;
                 }
             };
@@ -160,11 +165,14 @@ async fn stuck(
             let Some(key) = object.key else { continue };
             let message_id = archive::id_of(&key).to_owned();
             let known = if outcomes.contains(&message_id) {
-                let outcome = archive::get(clients, bucket, &prefixes.outcome(day, &message_id)).await?;
-                if !outcome.is_some_and(|outcome| is_claim(&outcome)) {
-                    continue;
+                match archive::get(clients, bucket, &prefixes.outcome(day, &message_id)).await {
+                    Ok(Some(outcome)) if is_claim(&outcome) => "claimed, but not finished",
+                    Ok(_) => continue,
+                    Err(error) => {
+                        candidates.push(Err(Passed::skipped(message_id, &error)));
+                        continue;
+                    }
                 }
-                "claimed, but not finished"
             } else {
                 "no outcome"
             };
@@ -180,7 +188,8 @@ fn is_claim(outcome: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(outcome).is_ok_and(|outcome| outcome["status"] == "sending")
 }
 
-/// Those that are stored and in no index: nobody was told of them.
+/// Those that are stored and in no index: nobody was told of them. What is older than the stack is left out: of a
+/// forwarder that had the bucket before there is no index either, whatever it has sent.
 async fn orphans(
     clients: &Clients,
     deployed: &Deployed,
@@ -201,14 +210,31 @@ async fn orphans(
         let id = object.key().and_then(|key| key.strip_prefix(&*prefixes.messages)).unwrap_or_default();
         !id.is_empty() && id != SETUP_NOTIFICATION && !indexed.contains(id) && within(object, from, until)
     });
+    let created = deployed.created()?;
+    let found = stored.len();
+    stored.retain(|object| at(object).is_some_and(|at| at >= created));
+    if stored.len() < found {
+        eprintln!(
+            "{} stored messages are left out: they are older than stack {}, and who had the bucket before may have sent \
+             them",
+            found - stored.len(),
+            deployed.stack
+        );
+    }
     stored.sort_by_key(|object| object.last_modified().map(aws_sdk_s3::primitives::DateTime::as_nanos));
     let rebuilt = stream::iter(stored).map(async |object| {
         let at = at(&object).unwrap_or(until);
         let key = object.key.unwrap_or_default();
         let message_id = key.strip_prefix(&*prefixes.messages).unwrap_or(&key).to_owned();
-        let message = archive::header(clients, bucket, &key).await?;
-        let message = message.with_context(|| format!("s3://{bucket}/{key} is gone"))?;
-        anyhow::Ok(match orphan::rebuild(&message_id, &message, at, arn) {
+        let message = match archive::header(clients, bucket, &key).await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                let error = format!("skipped: s3://{bucket}/{key} is gone");
+                return Err(Passed { message_id, error });
+            }
+            Err(error) => return Err(Passed::skipped(message_id, &error)),
+        };
+        match orphan::rebuild(&message_id, &message, at, arn) {
             Ok(orphan::Rebuilt { event, others }) => {
                 let mut known = "nobody was told of it".to_owned();
                 if !others.is_empty() {
@@ -218,9 +244,9 @@ async fn orphans(
                 Ok(Candidate { message_id, known: Some(known), event })
             }
             Err(why) => Err(Passed { message_id, error: format!("skipped: {why}") }),
-        })
+        }
     });
-    rebuilt.buffered(CONCURRENCY).try_collect().await
+    Ok(rebuilt.buffered(CONCURRENCY).collect().await)
 }
 
 fn within(object: &Object, from: OffsetDateTime, until: OffsetDateTime) -> bool {

@@ -95,6 +95,8 @@ fn run(operator: &Operator, folder: &Path, command: &str, id: &str, dns: &str) -
         // The system's DNS knows nothing of the local stack.
         "doctor" => words.extend(["--nameserver", dns]),
         "remove" => words.push("--yes"),
+        // There is nobody to ask.
+        "activate" if words.contains(&"--rollback") => words.push("--yes"),
         _ => {}
     }
     let output = operator.command(&words).current_dir(folder).output().unwrap();

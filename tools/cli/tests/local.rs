@@ -71,14 +71,27 @@ async fn mail_comes_while_the_rule_set_is_active() {
     let dns = nameserver(zone(MX));
     let wrong = states(&[("active rule set", "wrong"), ("notice topic", "wrong")]);
     assert_eq!(operator.doctor(dns), (1, wrong));
+    let (_, findings) = operator.findings(nameserver(support::Zone::new()));
+    let of_mx = findings.iter().find(|finding| finding["check"] == "MX record").unwrap();
+    let first = "First make the stack's rule set active (ses-forwarder activate --region us-east-1 --stack \
+                 ses-forwarder), then have this as the only MX record: in.example. MX 10 ";
+    assert!(of_mx["fix"].as_str().unwrap().starts_with(first), "{of_mx}");
 
     let activated = "rule set ses-forwarder is active now; before, no rule set was\n\
                      to go back: ses-forwarder activate --region us-east-1 --stack ses-forwarder --rollback\n";
     assert_eq!(operator.run(&["activate"]), (0, activated.to_owned()));
     assert_eq!(stack.settled(&send(&stack).await.unwrap()).await, End::Returned);
 
+    let refused = operator.output(&["activate", "--rollback"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let asked = "rule set ses-forwarder receives mail for these: in.example\n\
+                 error: No rule set was active before: mail is refused. End receiving in this region? There is no";
+    assert!(refused.status.code() == Some(1) && told.starts_with(asked), "{told}");
+    assert_eq!(stack.settled(&send(&stack).await.unwrap()).await, End::Returned);
+
     let back = "no rule set is active again; ses-forwarder gets no mail any more\n";
-    assert_eq!(operator.run(&["activate", "--rollback"]), (0, back.to_owned()));
+    let rolled_back = operator.output(&["activate", "--rollback", "--yes"]);
+    assert_eq!((rolled_back.status.code(), &*rolled_back.stdout), (Some(0), back.as_bytes()));
     assert!(send(&stack).await.is_err());
 }
 
@@ -305,6 +318,91 @@ async fn what_was_left_lying_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_before_there_was_the_stack_is_left_to_who_stored_it() {
+    let (stack, operator) = deployed().await;
+    let id = send(&stack).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    let key = stack.keys("index/").await.into_iter().find(|key| key.contains(&id)).unwrap();
+    stack.delete_object(&key).await;
+    let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
+    let operator = Operator { endpoint: format!("http://{}", proxy.address), ..operator };
+    let orphans = || {
+        let output = operator.output(&["replay", "--orphans", "--dry-run", "--older-than", "0s"]);
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let found = format!("{id}  would replay (nobody was told of it)\n1 messages, 0 failed\n");
+    assert_eq!(orphans(), [found, String::new()]);
+    // As if the stack had been made a thousand years later.
+    let later = Effect::Replace(vec![(b"<CreationTime>20", b"<CreationTime>30")]);
+    proxy.alter(vec![Alter { asked: "Action=DescribeStacks", effect: later }]);
+    let left = "1 stored messages are left out: they are older than stack ses-forwarder, and who had the bucket before may \
+                have sent them\n";
+    assert_eq!(orphans(), ["0 messages, 0 failed\n", left].map(str::to_owned));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cant_be_read_keeps_no_other_from_being_replayed() {
+    let (stack, operator) = deployed().await;
+    let stuck = send(&stack).await.unwrap();
+    let orphan = send(&stack).await.unwrap();
+    for id in [&stuck, &orphan] {
+        assert_eq!(stack.settled(id).await, End::Returned);
+    }
+    let of = |keys: Vec<String>, id: &str| keys.into_iter().find(|key| key.contains(id)).unwrap();
+    stack.delete_object(&of(stack.keys("index/").await, &orphan)).await;
+    let outcome = of(stack.keys("outcome/").await, &stuck);
+    stack.delete_object(&outcome).await;
+    // A message, and the outcome of another.
+    stack.put_object("messages/unreadable-orphan", "x").await;
+    let index = of(stack.keys("index/").await, &stuck);
+    stack.put_object(&index.replace(&stuck, "unreadable-stuck"), "{}").await;
+    stack.put_object(&outcome.replace(&stuck, "unreadable-stuck"), "{}").await;
+    let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
+    let operator = Operator { endpoint: format!("http://{}", proxy.address), ..operator };
+    let denied = Effect::Answer(
+        403,
+        "content-type: text/xml",
+        b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>",
+    );
+    let alter =
+        ["/unreadable-orphan", "/unreadable-stuck.json"].map(|asked| Alter { asked, effect: denied.clone() });
+    proxy.alter(alter.to_vec());
+    let (code, printed) =
+        operator.run(&["replay", "--stuck", "--orphans", "--dry-run", "--older-than", "0s"]);
+    assert_eq!(code, 1);
+    for expected in [
+        format!("{orphan}  would replay (nobody was told of it)\n"),
+        format!("{stuck}  would replay (no outcome)\n"),
+        format!(
+            "unreadable-orphan  failed: skipped: s3://{}/messages/unreadable-orphan can't be read",
+            stack.bucket()
+        ),
+        "unreadable-stuck  failed: skipped: s3://".to_owned(),
+        "4 messages, 2 failed\n".to_owned(),
+    ] {
+        assert!(printed.contains(&expected), "{expected}: {printed}");
+    }
+    // One that is asked for by its id.
+    let (code, printed) = operator.run(&["replay", "unreadable-stuck", &stuck, "--dry-run"]);
+    assert!(code == 1 && printed.starts_with("unreadable-stuck  failed: skipped: s3://"), "{printed}");
+    assert!(printed.ends_with(&format!("{stuck}  would replay\n2 messages, 1 failed\n")), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dns_has_what_brings_mail_last_and_leaves_it_out_if_asked() {
+    let (_stack, operator) = deployed().await;
+    let kinds = |arguments: &[&str]| {
+        let (code, printed) = operator.run(&[&["dns", "--json"], arguments].concat());
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        let records = printed["records"].as_array().unwrap().iter();
+        (code, records.map(|record| record["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    let verifying = ["CNAME", "CNAME", "CNAME", "TXT"].map(str::to_owned).to_vec();
+    assert_eq!(kinds(&["--without-mx"]), (0, verifying.clone()));
+    assert_eq!(kinds(&[]), (0, [verifying, vec!["MX".to_owned()]].concat()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_cant_be_read_is_named_and_skipped() {
     let (stack, operator) = deployed().await;
     let id = send(&stack).await.unwrap();
@@ -378,6 +476,49 @@ async fn activate_names_who_would_be_left_without_and_asks() {
     assert_eq!((&done["unserved"], &done["changed"]), (&json!(["shop.example"]), &json!(true)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_back_names_who_would_be_left_without_and_asks() {
+    let (stack, operator) = deployed().await;
+    stack.put_object("config/active-before-ses-forwarder.json", "{\"rule_set\":\"older\"}").await;
+    let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
+    let operator = Operator { endpoint: format!("http://{}", proxy.address), ..operator };
+    let older = |rules| {
+        let xml = |body| Effect::Answer(200, "content-type: text/xml", body);
+        vec![
+            Alter {
+                asked: "Action=DescribeReceiptRuleSet&Version=2010-12-01&RuleSetName=older",
+                effect: xml(rules),
+            },
+            Alter {
+                asked: "Action=SetActiveReceiptRuleSet&Version=2010-12-01&RuleSetName=older",
+                effect: xml(SET),
+            },
+        ]
+    };
+    proxy.alter(older(SHOP));
+    let refused = operator.output(&["activate", "--rollback"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let named = "rule set ses-forwarder receives mail for these, and older does not: in.example\n";
+    assert!(
+        refused.status.code() == Some(1) && told.starts_with(named) && told.contains("say --yes"),
+        "{told}"
+    );
+    let done = operator.output(&["activate", "--rollback", "--yes", "--json"]);
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&done["active"], &done["unserved"]), (&json!("older"), &json!(["in.example"])));
+
+    // Who serves all of it gets it without a question.
+    proxy.alter(older(OLDER));
+    let back = "rule set older is active again; ses-forwarder gets no mail any more\n";
+    assert_eq!(operator.run(&["activate", "--rollback"]), (0, back.to_owned()));
+}
+
+/// A rule set that receives for another domain.
+const SHOP: &[u8] = b"<DescribeReceiptRuleSetResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><DescribeReceiptRuleSetResult><Metadata><Name>older</Name></Metadata><Rules><member><Name>r</Name><Enabled>true</Enabled><Recipients><member>shop.example</member></Recipients></member></Rules></DescribeReceiptRuleSetResult></DescribeReceiptRuleSetResponse>";
+
+/// What SES says once it is active.
+const SET: &[u8] = b"<SetActiveReceiptRuleSetResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><SetActiveReceiptRuleSetResult/></SetActiveReceiptRuleSetResponse>";
+
 /// A rule set that receives for two domains.
 const OLDER: &[u8] = b"<DescribeReceiptRuleSetResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><DescribeReceiptRuleSetResult><Metadata><Name>older</Name></Metadata><Rules><member><Name>r</Name><Enabled>true</Enabled><Recipients><member>in.example</member><member>shop.example</member></Recipients></member></Rules></DescribeReceiptRuleSetResult></DescribeReceiptRuleSetResponse>";
 
@@ -402,19 +543,30 @@ async fn remove_never_ends_receiving_of_others() {
     );
     assert_eq!(kept["next"], "sam delete --region us-east-1 --stack-name ses-forwarder");
     assert_eq!(stack.services().active_rule_set().as_deref(), Some("ses-forwarder"));
-    // A rule of someone else's in this stack's rule set.
-    let more = Effect::Replace(vec![(
-        b"<Rules>",
+    // A rule of someone else's in this stack's rule set, active or not, switched off or not: it would go with it.
+    let theirs: [&[u8]; 2] = [
         b"<Rules><member><Name>theirs</Name><Enabled>true</Enabled><Recipients><member>shop.example</member></Recipients></member>",
-    )]);
-    proxy.alter(vec![Alter { asked: "Action=DescribeReceiptRuleSet", effect: more }]);
-    let refused = seen.output(&["remove", "--yes"]);
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        refused.status.code() == Some(1) && told.contains("serves others too: theirs (shop.example)"),
-        "{told}"
-    );
-    assert_eq!(stack.services().active_rule_set().as_deref(), Some("ses-forwarder"));
+        b"<Rules><member><Name>theirs</Name><Enabled>false</Enabled><Recipients><member>shop.example</member></Recipients></member>",
+    ];
+    for more in theirs {
+        for active in [&b"<Name>ses-forwarder</Name>"[..], b"<Name>older</Name>"] {
+            let more = Effect::Replace(vec![(b"<Rules>", more)]);
+            let mut alter = vec![Alter { asked: "Action=DescribeReceiptRuleSet", effect: more }];
+            if active != b"<Name>ses-forwarder</Name>" {
+                let another = Effect::Replace(vec![(b"<Name>ses-forwarder</Name>", active)]);
+                alter.push(Alter { asked: "Action=DescribeActiveReceiptRuleSet", effect: another });
+            }
+            proxy.alter(alter);
+            let refused = seen.output(&["remove", "--yes"]);
+            let told = String::from_utf8(refused.stderr).unwrap();
+            assert!(
+                refused.status.code() == Some(1)
+                    && told.contains("holds rules of others: theirs (shop.example)"),
+                "{told}"
+            );
+            assert_eq!(stack.services().active_rule_set().as_deref(), Some("ses-forwarder"));
+        }
+    }
 
     proxy.alter(Vec::new());
     let removed = seen.output(&["remove", "--yes", "--json"]);

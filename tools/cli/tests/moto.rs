@@ -224,7 +224,11 @@ async fn activate_and_roll_back() {
     assert_eq!(moto.run(&["activate"]), (0, activated.to_owned()));
     assert_eq!(moto.run(&["activate"]), (0, "rule set forwarder is active already\n".to_owned()));
     let back = "rule set older is active again; forwarder gets no mail any more\n";
-    assert_eq!(moto.run(&["activate", "--rollback"]), (0, back.to_owned()));
+    // The older one receives for nobody.
+    let refused = moto.output(&["activate", "--rollback"]);
+    assert_eq!((refused.status.code(), &*refused.stdout), (Some(1), &b""[..]));
+    let rolled_back = moto.output(&["activate", "--rollback", "--yes"]);
+    assert_eq!((rolled_back.status.code(), &*rolled_back.stdout), (Some(0), back.as_bytes()));
 
     let twice = moto.output(&["activate", "--rollback"]);
     assert_eq!(twice.status.code(), Some(1));

@@ -41,6 +41,10 @@ const EMAIL: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunction
 const FUNCTION: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunction ";
 const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction/configuration ";
 const CONCURRENCY: &str = "GET /2019-09-30/functions/ses-forwarder-HandleEmailFunction/concurrency";
+/// How the stack is deployed again, and no other.
+const AGAIN: &str = "sam build && sam deploy --config-file samconfig.local.toml --stack-name ses-forwarder --region us-east-1";
+const TOPIC: &str = "Action=GetTopicAttributes";
+const EVENTS: &str = "/event-destinations";
 const MAPPINGS: &str = "GET /2015-03-31/event-source-mappings";
 const IDENTITY: &str = "GET /v2/email/identities/in.example";
 const ACCOUNT: &str = "GET /v2/email/account";
@@ -51,6 +55,18 @@ const MAIL_FROM: &[u8] = b"\"MailFromAttributes\":{\"MailFromDomain\":\"bounce.i
 const MAIL_FROM_FAILED: &[u8] = b"\"MailFromAttributes\":{\"MailFromDomain\":\"bounce.in.example\",\"MailFromDomainStatus\":\"FAILED\",\"BehaviorOnMxFailure\":\"REJECT_MESSAGE\"},\"DkimAttributes\"";
 const DENIED: &str = "x-amzn-errortype: AccessDeniedException";
 const NEIGHBOUR: &[u8] = b"<Stacks><member><StackId>arn:aws:cloudformation:us-east-1:123456789012:stack/old/1</StackId><StackName>old</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus><Parameters><member><ParameterKey>EmailDomain</ParameterKey><ParameterValue>in.example</ParameterValue></member></Parameters><Outputs><member><OutputKey>RuleSetName</OutputKey><OutputValue>old</OutputValue></member><member><OutputKey>HandleEmailFunctionName</OutputKey><OutputValue>old-email</OutputValue></member></Outputs></member>";
+
+const BY_A_KEY: &[(&[u8], &[u8])] =
+    &[(b"AES256</SSEAlgorithm>", b"aws:kms</SSEAlgorithm><KMSMasterKeyID>mine</KMSMasterKeyID>")];
+const BUCKET_KEY: &[(&[u8], &[u8])] = &[(
+    b"<ParameterKey>BucketKeyArn</ParameterKey><ParameterValue><",
+    b"<ParameterKey>BucketKeyArn</ParameterKey><ParameterValue>arn:aws:kms:us-east-1:123456789012:key/mine<",
+)];
+
+const FEEDBACK_OFF: &[(&[u8], &[u8])] = &[(
+    b":ses-forwarder-FeedbackQueue\",\"FunctionArn\":\"arn:aws:lambda:us-east-1:123456789012:function:ses-forwarder-HandleDeadLetterFunction\",\"State\":\"Enabled\"",
+    b":ses-forwarder-FeedbackQueue\",\"FunctionArn\":\"arn:aws:lambda:us-east-1:123456789012:function:ses-forwarder-HandleDeadLetterFunction\",\"State\":\"Disabled\"",
+)];
 
 /// Seeds in the order in which a message would meet them.
 fn seeds() -> Vec<Seed> {
@@ -121,25 +137,28 @@ fn dns() -> Vec<Seed> {
 fn receiving() -> Vec<Seed> {
     vec![
         ("a deployment that was rolled back", Says(STACKS, &[(b"CREATE_COMPLETE", b"UPDATE_ROLLBACK_COMPLETE")]), "stack", "warning", "describe-stack-events"),
-        ("an output is gone", Says(STACKS, &[(b">RuleSetName<", b">Rules<")]), "outputs", "wrong", "sam deploy"),
-        ("a second stack for the domain", Says(STACKS, &[(b"<Stacks>", NEIGHBOUR)]), "other stacks", "warning", "ses-forwarder remove --region us-east-1 --stack old"),
+        ("an output is gone", Says(STACKS, &[(b">RuleSetName<", b">Rules<")]), "outputs", "wrong", AGAIN),
+        ("a second stack for the domain", Says(STACKS, &[(b"<Stacks>", NEIGHBOUR)]), "other stacks", "warning", "wait a day, then remove what is not wanted: ses-forwarder remove --region us-east-1 --stack old"),
         ("another rule set is active", Says("Action=DescribeActiveReceiptRuleSet", &[(b"<Name>ses-forwarder</Name>", b"<Name>old</Name>")]), "active rule set", "wrong", "ses-forwarder activate --region us-east-1 --stack ses-forwarder"),
         ("no rule set is active", Answers("Action=DescribeActiveReceiptRuleSet", 200, "content-type: text/xml", b"<DescribeActiveReceiptRuleSetResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><DescribeActiveReceiptRuleSetResult/></DescribeActiveReceiptRuleSetResponse>"), "active rule set", "wrong", "ses-forwarder activate"),
-        ("the rule set is gone", Answers(RULES, 400, "content-type: text/xml", b"<ErrorResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><Error><Type>Sender</Type><Code>RuleSetDoesNotExist</Code><Message>gone</Message></Error></ErrorResponse>"), "receipt rule", "wrong", "sam deploy"),
-        ("the rule is off", Says(RULES, &[(b"<Enabled>true", b"<Enabled>false")]), "receipt rule", "wrong", "sam deploy"),
-        ("the rule is for another domain", Says(RULES, &[(b"<member>in.example", b"<member>x.example")]), "receipt rule", "wrong", "sam deploy"),
+        ("the rule set is gone", Answers(RULES, 400, "content-type: text/xml", b"<ErrorResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><Error><Type>Sender</Type><Code>RuleSetDoesNotExist</Code><Message>gone</Message></Error></ErrorResponse>"), "receipt rule", "wrong", AGAIN),
+        ("the rule is off", Says(RULES, &[(b"<Enabled>true", b"<Enabled>false")]), "receipt rule", "wrong", AGAIN),
+        ("the rule is for another domain", Says(RULES, &[(b"<member>in.example", b"<member>x.example")]), "receipt rule", "wrong", AGAIN),
         ("the rule does not scan", Says(RULES, &[(b"<ScanEnabled>true", b"<ScanEnabled>false")]), "receipt rule", "warning", "ScanEnabled: true"),
-        ("the rule stores under another prefix", Says(RULES, &[(b"<ObjectKeyPrefix>messages/", b"<ObjectKeyPrefix>mail/")]), "receipt rule", "wrong", "sam deploy"),
-        ("the rule stores in another bucket", Says(RULES, &[(b"<BucketName>", b"<BucketName>x")]), "receipt rule", "wrong", "sam deploy"),
-        ("the rule invokes another function", Says(RULES, &[(b":function:", b":function:x")]), "receipt rule", "wrong", "sam deploy"),
-        ("the rule waits for the function", Says(RULES, &[(b"<InvocationType>Event", b"<InvocationType>RequestResponse")]), "receipt rule", "wrong", "sam deploy"),
+        ("the rule stores under another prefix", Says(RULES, &[(b"<ObjectKeyPrefix>messages/", b"<ObjectKeyPrefix>mail/")]), "receipt rule", "wrong", AGAIN),
+        ("the rule stores in another bucket", Says(RULES, &[(b"<BucketName>", b"<BucketName>x")]), "receipt rule", "wrong", AGAIN),
+        ("the rule invokes another function", Says(RULES, &[(b":function:", b":function:x")]), "receipt rule", "wrong", AGAIN),
+        ("the rule waits for the function", Says(RULES, &[(b"<InvocationType>Event", b"<InvocationType>RequestResponse")]), "receipt rule", "wrong", AGAIN),
         ("the bucket is gone", Answers("HEAD /ses-forwarder-bucket", 404, "content-type: text/xml", b""), "bucket", "wrong", "aws s3 mb"),
         ("the bucket is elsewhere", Answers("HEAD /ses-forwarder-bucket", 200, "x-amz-bucket-region: eu-west-1", b""), "bucket", "wrong", "bucket in us-east-1"),
         ("no bucket policy", Answers("?policy", 404, "content-type: text/xml", b"<Error><Code>NoSuchBucketPolicy</Code><Message>none</Message></Error>"), "bucket policy", "wrong", "put-bucket-policy"),
         ("a bucket policy for another service", Says("?policy", &[(b"ses.amazonaws.com", b"sns.amazonaws.com")]), "bucket policy", "wrong", "put-bucket-policy"),
-        ("a bucket policy for another rule", Says("?policy", &[(b":receipt-rule/", b":receipt-rule/x")]), "bucket policy", "wrong", "ses-bucket-policy.json"),
-        ("SES may not invoke the function", Answers("HandleEmailFunction/policy", 404, "x-amzn-errortype: ResourceNotFoundException", b"{}"), "function permission", "wrong", "sam deploy"),
-        ("another account may invoke the function", Says("HandleEmailFunction/policy", &[(b"SourceAccount\\\":\\\"123456789012", b"SourceAccount\\\":\\\"210987654321")]), "function permission", "wrong", "sam deploy"),
+        ("a bucket policy for another rule", Says("?policy", &[(b":receipt-rule/", b":receipt-rule/x")]), "bucket policy", "wrong", "merge it into the policy that is there: aws s3api get-bucket-policy"),
+        ("SES can't store under AWS's key", Says("?encryption", &[(b"AES256", b"aws:kms")]), "bucket's key", "wrong", "put-bucket-encryption"),
+        ("the bucket is under a key that the stack does not know", Says("?encryption", BY_A_KEY), "bucket's key", "wrong", "Deploy with BucketKeyArn=arn:aws:kms:us-east-1:123456789012:key/mine; the key's policy has to let SES use it"),
+        ("the bucket is not under the key that the stack knows", Says(STACKS, BUCKET_KEY), "bucket's key", "warning", "BucketKeyArn empty"),
+        ("SES may not invoke the function", Answers("HandleEmailFunction/policy", 404, "x-amzn-errortype: ResourceNotFoundException", b"{}"), "function permission", "wrong", AGAIN),
+        ("another account may invoke the function", Says("HandleEmailFunction/policy", &[(b"SourceAccount\\\":\\\"123456789012", b"SourceAccount\\\":\\\"210987654321")]), "function permission", "wrong", AGAIN),
     ]
 }
 
@@ -150,7 +169,7 @@ fn functions() -> Vec<Seed> {
             Says(EMAIL, &[(b"\"ON_SPAM\":\"drop\"", b"\"ON_SPAM\":\"maybe\"")]),
             "settings",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "its code is for another processor",
@@ -165,14 +184,14 @@ fn functions() -> Vec<Seed> {
             Says(EMAIL, &[(b"\"EMAIL_DOMAIN\"", b"\"MAIL_DOMAIN\"")]),
             "settings",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-email has failed",
             Says(EMAIL, &[(b"\"State\":\"Active\"", b"\"State\":\"Failed\"")]),
             "handle-email",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-email is idle",
@@ -186,7 +205,7 @@ fn functions() -> Vec<Seed> {
             Says(EMAIL, &[(b"\"Successful\"", b"\"Failed\"")]),
             "handle-email",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-email is switched off",
@@ -205,28 +224,28 @@ fn functions() -> Vec<Seed> {
             Says(EMAIL, &[(b":role/", b":role/x")]),
             "handle-email",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-email has no dead-letter queue",
             Says(EMAIL, &[(b"\"DeadLetterConfig\"", b"\"X\"")]),
             "handle-email",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-email has another dead-letter queue",
             Says(EMAIL, &[(b":sqs:us-east-1:123456789012:", b":sqs:us-east-1:123456789012:x")]),
             "handle-email",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-dead-letter has failed",
             Says(LETTER, &[(b"\"State\":\"Active\"", b"\"State\":\"Failed\"")]),
             "handle-dead-letter",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "handle-dead-letter is not given the letters",
@@ -236,11 +255,25 @@ fn functions() -> Vec<Seed> {
             "update-event-source-mapping",
         ),
         (
+            "handle-dead-letter is not given the feedback",
+            Says(MAPPINGS, FEEDBACK_OFF),
+            "handle-dead-letter",
+            "wrong",
+            "update-event-source-mapping --region us-east-1 --uuid 00000000-0000-4000-8000-000000000001",
+        ),
+        (
+            "handle-dead-letter has no queue of feedback",
+            Says(MAPPINGS, &[(b":ses-forwarder-FeedbackQueue\"", b":else\"")]),
+            "handle-dead-letter",
+            "wrong",
+            AGAIN,
+        ),
+        (
             "handle-dead-letter has no queue",
             Answers(MAPPINGS, 200, "content-type: application/json", b"{\"EventSourceMappings\":[]}"),
             "handle-dead-letter",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "a routes file with an error",
@@ -385,11 +418,35 @@ fn sending() -> Vec<Seed> {
             "create-configuration-set",
         ),
         (
+            "SES tells nobody what becomes of mail",
+            Answers(EVENTS, 200, "content-type: application/json", b"{\"EventDestinations\":[]}"),
+            "feedback",
+            "wrong",
+            "aws sesv2 create-configuration-set-event-destination --region us-east-1 --configuration-set-name \
+             ses-forwarder-OutgoingSet --event-destination-name feedback",
+        ),
+        (
+            "the event destination is switched off",
+            Says(EVENTS, &[(b"\"Enabled\":true", b"\"Enabled\":false")]),
+            "feedback",
+            "wrong",
+            "--event-destination-name ses-forwarder-OutgoingEvents --event-destination 'Enabled=true,\
+             MatchingEventTypes=[BOUNCE,COMPLAINT,DELIVERY_DELAY,REJECT],EventBridgeDestination={EventBusArn=\
+             arn:aws:events:us-east-1:123456789012:event-bus/default}'",
+        ),
+        (
+            "SES does not tell of complaints",
+            Says(EVENTS, &[(b"\"COMPLAINT\"", b"\"OPEN\"")]),
+            "feedback",
+            "wrong",
+            "MatchingEventTypes=[BOUNCE,OPEN,DELIVERY_DELAY,REJECT,COMPLAINT]",
+        ),
+        (
             "the tenant is gone",
             Says(EMAIL, &[(b"\"TENANT\":\"\"", b"\"TENANT\":\"gone\"")]),
             "SES tenant",
             "wrong",
-            "sam deploy",
+            AGAIN,
         ),
         (
             "a destination is suppressed",
@@ -408,7 +465,10 @@ fn notices() -> Vec<Seed> {
         ("notices go to the domain itself", Says(LETTER, &[(b"operator@out.example", b"operator@in.example")]), "notice address", "wrong", "NoticeAddress"),
         ("nobody is subscribed", Answers("Action=ListSubscriptionsByTopic", 200, "content-type: text/xml", b"<ListSubscriptionsByTopicResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><ListSubscriptionsByTopicResult><Subscriptions/></ListSubscriptionsByTopicResult></ListSubscriptionsByTopicResponse>"), "notice topic", "wrong", "aws sns subscribe"),
         ("no subscription is confirmed", Says("Action=ListSubscriptionsByTopic", &[(b"<SubscriptionArn>arn:", b"<SubscriptionArn>PendingConfirmation")]), "notice topic", "wrong", "confirm"),
-        ("no alarm", Answers(ALARMS, 200, "smithy-protocol: rpc-v2-cbor", b"\xa1lMetricAlarms\x80"), "alarms", "warning", "sam deploy"),
+        ("CloudWatch can't publish under AWS's key", Says(TOPIC, &[(b"</entry></Attributes>", b"</entry><entry><key>KmsMasterKeyId</key><value>alias/aws/sns</value></entry></Attributes>")]), "topic's key", "wrong", "aws sns set-topic-attributes"),
+        ("the topic is under a key that the stack does not know", Says(TOPIC, &[(b"</entry></Attributes>", b"</entry><entry><key>KmsMasterKeyId</key><value>mine</value></entry></Attributes>")]), "topic's key", "wrong", "Deploy with TopicKeyArn=arn:aws:kms:us-east-1:123456789012:key/mine; the key's policy has to let CloudWatch"),
+        ("the topic is not under the key that the stack knows", Says(STACKS, &[(b"<ParameterKey>TopicKeyArn</ParameterKey><ParameterValue><", b"<ParameterKey>TopicKeyArn</ParameterKey><ParameterValue>arn:aws:kms:us-east-1:123456789012:key/mine<")]), "topic's key", "warning", "TopicKeyArn empty"),
+        ("no alarm", Answers(ALARMS, 200, "smithy-protocol: rpc-v2-cbor", b"\xa1lMetricAlarms\x80"), "alarms", "warning", AGAIN),
         ("an alarm is raised", Says(ALARMS, &[(b"jStateValuebOK", b"jStateValueeALARM")]), "alarms", "warning", "describe-alarms"),
         ("alarms tell nobody", Says(ALARMS, &[(b"ActionsEnabled\xf5", b"ActionsEnabled\xf4")]), "alarms", "warning", "enable-alarm-actions"),
         ("dead letters wait", Says("AmazonSQS.GetQueueAttributes", &[(b"\"ApproximateNumberOfMessages\":\"0\"", b"\"ApproximateNumberOfMessages\":\"3\"")]), "dead letters", "wrong", "sam logs"),
@@ -424,6 +484,7 @@ fn refused() -> Vec<Seed> {
         ("GetFunction is not allowed", Answers(FUNCTION, 403, DENIED, b"{}"), "functions' code", "unknown", "allow the call"),
         ("GetBucketPolicy is not allowed", Answers("?policy", 403, "content-type: text/xml", b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"), "bucket policy", "unknown", "allow the call"),
         ("DescribeStackResources is not allowed", Answers("Action=DescribeStackResources", 403, "content-type: text/xml", b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"), "handle-email", "unknown", "allow the call"),
+        ("GetEncryptionConfiguration is not allowed", Answers("?encryption", 403, "content-type: text/xml", b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"), "bucket's key", "unknown", "allow the call"),
         ("DescribeAlarms is not allowed", Answers(ALARMS, 403, "smithy-protocol: rpc-v2-cbor", b"\xa1f__type\x6cAccessDenied"), "alarms", "unknown", "allow the call"),
         ("the plan is not told", Says(ACCOUNT, &[(b"\"CurrentPlan\"", b"\"Plan\"")]), "SES pricing plan", "unknown", "allow the call"),
     ]

@@ -21,7 +21,7 @@ use aws_smithy_http_client::{
 use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
 use zip::ZipArchive;
 
-use super::{DEPLOY, Finding};
+use super::{Finding, deploy};
 use crate::{clients::Clients, deployed::Deployed};
 
 pub(super) const CODE: &str = "functions' code";
@@ -51,7 +51,10 @@ pub(super) async fn code(clients: &Clients, deployed: &Deployed) -> anyhow::Resu
                 format!(
                     "{name} is built for {built}, and Lambda runs it on {runs_on}: each invocation fails"
                 ),
-                format!("Build for what the template's Architectures says, by make or sam build. {DEPLOY}"),
+                format!(
+                    "Build for what the template's Architectures says, by make or sam build. {}",
+                    deploy(deployed)
+                ),
             ));
         }
         machine = Some(built);

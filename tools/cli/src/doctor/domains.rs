@@ -10,6 +10,7 @@ use super::{
     dns::{Dns, known},
 };
 use crate::{
+    activate,
     clients::Clients,
     deployed::Deployed,
     identity::{self, and_above},
@@ -23,18 +24,42 @@ pub(super) const DMARC: &str = "DMARC";
 
 /// Whether each domain's MX records lead to SES in this region.
 /// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-mx-record.html>
-pub(super) async fn mx(deployed: &Deployed, dns: Result<&Dns, &String>) -> anyhow::Result<Vec<Finding>> {
+pub(super) async fn mx(
+    clients: &Clients,
+    deployed: &Deployed,
+    dns: Result<&Dns, &String>,
+) -> anyhow::Result<Vec<Finding>> {
+    let first = what_comes_first(clients, deployed).await;
     let mut findings = Vec::new();
     for domain in deployed.domains()? {
-        let made = async { anyhow::Ok(judge_mx(domain, &deployed.region, &known(dns)?.mx(domain).await?)) };
+        let made = async {
+            let hosts = known(dns)?.mx(domain).await?;
+            anyhow::Ok(judge_mx(domain, &deployed.region, &hosts, first.as_deref()))
+        };
         findings.push(super::check(MX, made).await);
     }
     Ok(findings)
 }
 
-fn judge_mx(domain: &str, region: &str, hosts: &[(u16, String)]) -> Finding {
+/// What is to be done before mail comes; `None` if the stack's rule set is known to be active. Until then SES refuses
+/// mail, and whoever sent it does not try again.
+async fn what_comes_first(clients: &Clients, deployed: &Deployed) -> Option<String> {
+    let rule_set = deployed.rule_set().ok();
+    if rule_set.is_some() && activate::active(clients).await.is_ok_and(|active| active.as_deref() == rule_set)
+    {
+        return None;
+    }
+    Some(if deployed.is_guest() {
+        format!("First have {} made active, by whoever runs it", activate::named(rule_set))
+    } else {
+        format!("First make the stack's rule set active ({})", activate::command(deployed))
+    })
+}
+
+fn judge_mx(domain: &str, region: &str, hosts: &[(u16, String)], first: Option<&str>) -> Finding {
     let wanted = format!("inbound-smtp.{region}.amazonaws.com");
-    let fix = format!("Have this as the only MX record: {domain}. MX 10 {wanted}.");
+    let have = first.map_or_else(|| "Have".to_owned(), |first| format!("{first}, then have"));
+    let fix = format!("{have} this as the only MX record: {domain}. MX 10 {wanted}.");
     let names = hosts.iter().map(|(_, host)| host.as_str()).collect::<Vec<_>>().join(", ");
     match hosts {
         [] => Finding::wrong(MX, format!("{domain} has none"), fix),
@@ -264,9 +289,16 @@ mod tests {
         ];
         for (hosts, state, found) in cases {
             let hosts: Vec<_> = hosts.into_iter().map(|host| (10, host.to_owned())).collect();
-            let finding = judge_mx("in.example", "eu-west-1", &hosts);
+            let finding = judge_mx("in.example", "eu-west-1", &hosts, None);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
             assert_eq!(finding.fix.is_some(), state != State::Ok);
+        }
+        for (first, fix) in [
+            (None, "Have this as the only MX record: "),
+            (Some("First activate"), "First activate, then have this as the only MX record: "),
+        ] {
+            let finding = judge_mx("in.example", "eu-west-1", &[], first);
+            assert_eq!(finding.fix.unwrap(), format!("{fix}in.example. MX 10 {ours}."));
         }
     }
 

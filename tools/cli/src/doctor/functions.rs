@@ -6,7 +6,7 @@ use aws_sdk_lambda::{
     types::{LastUpdateStatus, State},
 };
 
-use super::{DEPLOY, Finding};
+use super::{Finding, deploy};
 use crate::{
     clients::Clients,
     deployed::{Deployed, outputs},
@@ -36,15 +36,15 @@ pub(super) async fn handle_email(clients: &Clients, deployed: &Deployed) -> anyh
     let target = target.and_then(|config| config.target_arn()).unwrap_or_default();
     if target.rsplit(':').next() != Some(queue) {
         let found = match target {
-            "" => "it has no dead-letter queue, so what fails three times is lost".to_owned(),
+            "" => "it has no dead-letter queue, so what fails is lost".to_owned(),
             target => format!("its dead letters go to {target}, not to {queue}"),
         };
-        return Ok(Finding::wrong(HANDLE_EMAIL, found, DEPLOY));
+        return Ok(Finding::wrong(HANDLE_EMAIL, found, deploy(deployed)));
     }
     Ok(Finding::ok(HANDLE_EMAIL, "it is active, with the stack's role and dead-letter queue"))
 }
 
-/// Whether `handle-dead-letter` runs, and is given the dead letters.
+/// Whether `handle-dead-letter` runs, and is given the dead letters and what SES says of mail that was forwarded.
 pub(super) async fn handle_dead_letter(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let function = deployed.handle_dead_letter()?;
     if let Some(finding) = state(HANDLE_DEAD_LETTER, deployed, function) {
@@ -56,29 +56,44 @@ pub(super) async fn handle_dead_letter(clients: &Clients, deployed: &Deployed) -
     if let Some(finding) = role(clients, HANDLE_DEAD_LETTER, deployed, function).await? {
         return Ok(finding);
     }
+    for queue in [outputs::QUEUE, outputs::FEEDBACK_QUEUE] {
+        if let Some(finding) = trigger(clients, deployed, queue).await? {
+            return Ok(finding);
+        }
+    }
+    Ok(Finding::ok(
+        HANDLE_DEAD_LETTER,
+        "it is active, with the stack's role, and given dead letters and what SES says of mail",
+    ))
+}
+
+/// What keeps `handle-dead-letter` from being given what is in a queue.
+async fn trigger(
+    clients: &Clients,
+    deployed: &Deployed,
+    output: &'static str,
+) -> anyhow::Result<Option<Finding>> {
     let name = deployed.output(outputs::HANDLE_DEAD_LETTER)?;
-    let queue = deployed.output(outputs::QUEUE)?.rsplit('/').next().unwrap_or_default();
+    let queue = deployed.output(output)?.rsplit('/').next().unwrap_or_default();
     let mappings = clients.lambda.list_event_source_mappings().function_name(name).send().await;
     let mappings = mappings.with_context(|| format!("Lambda does not tell what invokes {name}"))?;
     let of_queue = |arn: Option<&str>| arn.and_then(|arn| arn.rsplit(':').next()) == Some(queue);
     let mapping =
         mappings.event_source_mappings().iter().find(|mapping| of_queue(mapping.event_source_arn()));
-    Ok(match mapping {
-        None => Finding::wrong(HANDLE_DEAD_LETTER, format!("it is not given the letters of {queue}"), DEPLOY),
-        Some(mapping) => match (mapping.state().unwrap_or("Enabled"), mapping.uuid().unwrap_or_default()) {
-            ("Enabled" | "Enabling" | "Updating" | "Creating", _) => Finding::ok(
-                HANDLE_DEAD_LETTER,
-                "it is active, with the stack's role, and given the dead letters",
+    let Some(mapping) = mapping else {
+        let found = format!("it is not given what is in {queue}");
+        return Ok(Some(Finding::wrong(HANDLE_DEAD_LETTER, found, deploy(deployed))));
+    };
+    Ok(match (mapping.state().unwrap_or("Enabled"), mapping.uuid().unwrap_or_default()) {
+        ("Enabled" | "Enabling" | "Updating" | "Creating", _) => None,
+        (state, uuid) => Some(Finding::wrong(
+            HANDLE_DEAD_LETTER,
+            format!("what is in {queue} is not given to it: {state}"),
+            format!(
+                "aws lambda update-event-source-mapping --region {} --uuid {uuid} --enabled",
+                deployed.region
             ),
-            (state, uuid) => Finding::wrong(
-                HANDLE_DEAD_LETTER,
-                format!("the letters of {queue} are not given to it: {state}"),
-                format!(
-                    "aws lambda update-event-source-mapping --region {} --uuid {uuid} --enabled",
-                    deployed.region
-                ),
-            ),
-        },
+        )),
     })
 }
 
@@ -97,12 +112,12 @@ fn state(
                 format!("aws lambda invoke --region {} --function-name {name} /dev/null", deployed.region);
             Finding::warning(check, format!("it is {state}: {reason}"), fix)
         } else {
-            Finding::wrong(check, format!("it is {state}: {reason}"), DEPLOY)
+            Finding::wrong(check, format!("it is {state}: {reason}"), deploy(deployed))
         });
     }
     if function.last_update_status() == Some(&LastUpdateStatus::Failed) {
         let reason = function.last_update_status_reason().unwrap_or("without a reason");
-        return Some(Finding::wrong(check, format!("its last update failed: {reason}"), DEPLOY));
+        return Some(Finding::wrong(check, format!("its last update failed: {reason}"), deploy(deployed)));
     }
     None
 }
@@ -145,8 +160,8 @@ async fn role(
         Some(wanted) => Some(Finding::wrong(
             check,
             format!("it runs as {name}, not as the stack's role {wanted}"),
-            DEPLOY,
+            deploy(deployed),
         )),
-        None => Some(Finding::wrong(check, format!("the stack has no {logical_id}"), DEPLOY)),
+        None => Some(Finding::wrong(check, format!("the stack has no {logical_id}"), deploy(deployed))),
     })
 }

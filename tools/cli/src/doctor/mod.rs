@@ -6,7 +6,9 @@
 mod code;
 mod dns;
 mod domains;
+mod feedback;
 mod functions;
+mod keys;
 mod notices;
 mod receiving;
 mod replies;
@@ -84,8 +86,19 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// Why something can't be done again: what is to be deployed again.
-const DEPLOY: &str = "Deploy the stack again: sam build && sam deploy";
+/// What to do about what a deployment makes.
+fn deploy(deployed: &Deployed) -> String {
+    format!("Deploy the stack again, by the file that has its answers: {}", deploy_command(deployed))
+}
+
+/// The answers are in the file that the README has SAM keep them in. Without it, the stack's name and the region SAM
+/// takes what `samconfig.toml` says, and updates another stack.
+fn deploy_command(deployed: &Deployed) -> String {
+    format!(
+        "sam build && sam deploy --config-file samconfig.local.toml --stack-name {} --region {}",
+        deployed.stack, deployed.region
+    )
+}
 
 /// Makes all checks.
 pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<SocketAddr>) -> Vec<Finding> {
@@ -96,11 +109,12 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
         async { stack::outputs(deployed) },
         async { stack::settings(deployed) },
         check(stack::OTHERS, stack::others(clients, deployed)),
-        checks(domains::MX, domains::mx(deployed, dns)),
+        checks(domains::MX, domains::mx(clients, deployed, dns)),
         check(receiving::ACTIVE, receiving::active(clients, deployed)),
         check(receiving::RULE, receiving::rule(clients, deployed)),
         check(receiving::BUCKET, receiving::bucket(clients, deployed)),
         check(receiving::BUCKET_POLICY, receiving::bucket_policy(clients, deployed)),
+        check(keys::BUCKET, keys::bucket(clients, deployed)),
         check(receiving::PERMISSION, receiving::permission(clients, deployed)),
         check(functions::HANDLE_EMAIL, functions::handle_email(clients, deployed)),
         check(routes::ROUTES, routes::routes(clients, deployed)),
@@ -110,12 +124,14 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
         sending::account(clients, deployed.parameter(sending::QUOTA_PARAMETER)),
         check(reputation::REPUTATION, reputation::reputation(clients, &deployed.stack)),
         check(sending::CONFIGURATION_SET, sending::configuration_set(clients, deployed)),
+        check(feedback::FEEDBACK, feedback::feedback(clients, deployed)),
         check(sending::TENANT, sending::tenant(clients, deployed)),
         check(sending::SUPPRESSION, sending::suppression(clients, deployed)),
         check(functions::HANDLE_DEAD_LETTER, functions::handle_dead_letter(clients, deployed)),
         check(code::CODE, code::code(clients, deployed)),
         check(notices::ADDRESS, notices::address(deployed)),
         check(notices::TOPIC, notices::topic(clients, deployed)),
+        check(keys::TOPIC, keys::topic(clients, deployed)),
         check(notices::ALARMS, notices::alarms(clients, deployed)),
         check(notices::QUEUE, notices::queue(clients, deployed)),
         check(replies::KEYS, replies::reply_keys(clients, deployed)),
@@ -123,11 +139,11 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     );
     let mut findings = vec![before.0, before.1, before.2, before.3];
     findings.extend(before.4);
-    findings.extend([before.5, before.6, before.7, before.8, before.9, before.10, before.11]);
+    findings.extend([before.5, before.6, before.7, before.8, before.9, before.10, before.11, before.12]);
     findings.extend(after.0);
     findings.extend(after.1);
     findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8, after.9]);
-    findings.extend([after.10, after.11, after.12, after.13]);
+    findings.extend([after.10, after.11, after.12, after.13, after.14, after.15]);
     findings
 }
 

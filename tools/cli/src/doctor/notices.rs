@@ -1,10 +1,11 @@
 //! Whether failures are told to someone, and whether there are any.
 
 use anyhow::Context;
+use aws_sdk_cloudformation::types::StackResource;
 use aws_sdk_cloudwatch::types::{MetricAlarm, StateValue};
 use aws_sdk_sqs::types::QueueAttributeName;
 
-use super::{DEPLOY, Finding};
+use super::{Finding, deploy};
 use crate::{
     clients::Clients,
     deployed::{Deployed, NOTICE_ADDRESS, outputs},
@@ -60,8 +61,12 @@ pub(super) async fn address(deployed: &Deployed) -> anyhow::Result<Finding> {
     })
 }
 
-/// Whether the stack's alarms are there, can be heard, and are quiet.
+/// Whether the stack's alarms are there, can be heard, and are quiet. Which are its own CloudFormation tells: the
+/// names of another stack's may begin as this one's do.
 pub(super) async fn alarms(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+    let resources =
+        clients.cloudformation.describe_stack_resources().stack_name(&deployed.stack).send().await;
+    let resources = resources.context("CloudFormation does not tell which alarms are the stack's")?;
     let request = clients.cloudwatch.describe_alarms().alarm_name_prefix(format!("{}-", deployed.stack));
     let mut pages = request.into_paginator().send();
     let mut alarms = Vec::new();
@@ -69,18 +74,29 @@ pub(super) async fn alarms(clients: &Clients, deployed: &Deployed) -> anyhow::Re
         let page = page.context("CloudWatch does not tell of the alarms")?;
         alarms.extend(page.metric_alarms.unwrap_or_default());
     }
-    Ok(judge_alarms(&deployed.region, &alarms))
+    Ok(judge_alarms(&deployed.region, &deploy(deployed), &names_of(resources.stack_resources()), &alarms))
 }
 
-fn judge_alarms(region: &str, alarms: &[MetricAlarm]) -> Finding {
+/// The names of alarms among resources.
+fn names_of(resources: &[StackResource]) -> Vec<&str> {
+    let alarms =
+        resources.iter().filter(|resource| resource.resource_type() == Some("AWS::CloudWatch::Alarm"));
+    alarms.filter_map(StackResource::physical_resource_id).collect()
+}
+
+/// Judges the alarms that are the stack's, of those that are found.
+fn judge_alarms(region: &str, deploy: &str, own: &[&str], found: &[MetricAlarm]) -> Finding {
+    let is_own = |alarm: &&MetricAlarm| alarm.alarm_name().is_some_and(|name| own.contains(&name));
+    let alarms: Vec<_> = found.iter().filter(is_own).collect();
     let names = |which: &dyn Fn(&MetricAlarm) -> bool| -> Vec<&str> {
-        alarms.iter().filter(|alarm| which(alarm)).filter_map(MetricAlarm::alarm_name).collect()
+        let chosen = alarms.iter().filter(|alarm| which(alarm));
+        chosen.filter_map(|alarm| alarm.alarm_name()).collect()
     };
     let off = names(&|alarm| !alarm.actions_enabled().unwrap_or(true));
     let mute = names(&|alarm| alarm.alarm_actions().is_empty());
     let raised = names(&|alarm| alarm.state_value() == Some(&StateValue::Alarm));
     if alarms.is_empty() {
-        Finding::warning(ALARMS, "the stack has none", DEPLOY)
+        Finding::warning(ALARMS, "the stack has none", deploy)
     } else if !raised.is_empty() {
         let fix = format!(
             "Read why: aws cloudwatch describe-alarms --region {region} --state-value ALARM --alarm-names {}",
@@ -96,7 +112,7 @@ fn judge_alarms(region: &str, alarms: &[MetricAlarm]) -> Finding {
             fix,
         )
     } else if !mute.is_empty() {
-        Finding::warning(ALARMS, format!("they have nobody to tell: {}", mute.join(", ")), DEPLOY)
+        Finding::warning(ALARMS, format!("they have nobody to tell: {}", mute.join(", ")), deploy)
     } else {
         Finding::ok(ALARMS, format!("{} are there, none is raised", alarms.len()))
     }
@@ -147,6 +163,16 @@ mod tests {
         let quiet = || alarm("s-quiet").state_value(StateValue::Ok).actions_enabled(true).build();
         for (alarms, state, found) in [
             (vec![], State::Warning, "the stack has none"),
+            (
+                vec![alarm("s-2-loud").state_value(StateValue::Alarm).build()],
+                State::Warning,
+                "the stack has none",
+            ),
+            (
+                vec![quiet(), alarm("s-2-loud").state_value(StateValue::Alarm).build()],
+                State::Ok,
+                "1 are there, none is raised",
+            ),
             (vec![quiet()], State::Ok, "1 are there, none is raised"),
             (
                 vec![quiet(), alarm("s-loud").state_value(StateValue::Alarm).build()],
@@ -164,8 +190,18 @@ mod tests {
                 "they have nobody to tell: s-mute",
             ),
         ] {
-            let finding = judge_alarms("us-east-1", &alarms);
+            let own = ["s-quiet", "s-loud", "s-off", "s-mute"];
+            let finding = judge_alarms("us-east-1", "sam deploy", &own, &alarms);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
         }
+    }
+
+    #[test]
+    fn the_stack_s_alarms_are_those_that_cloudformation_has() {
+        let resource = |kind: &str, name: &str| {
+            StackResource::builder().physical_resource_id(name).resource_type(kind).build()
+        };
+        let resources = [resource("AWS::IAM::Role", "s-role"), resource("AWS::CloudWatch::Alarm", "s-loud")];
+        assert_eq!(names_of(&resources), ["s-loud"]);
     }
 }

@@ -2,13 +2,10 @@
 
 use anyhow::Context;
 use aws_sdk_s3::{error::ProvideErrorMetadata, operation::head_bucket::HeadBucketError};
-use aws_sdk_ses::{
-    operation::describe_receipt_rule_set::DescribeReceiptRuleSetError,
-    types::{InvocationType, ReceiptAction, ReceiptRule},
-};
+use aws_sdk_ses::types::{InvocationType, ReceiptAction, ReceiptRule};
 use ses_forwarder_iam::{Call, Decision, Principal, decide};
 
-use super::{DEPLOY, Finding};
+use super::{Finding, deploy};
 use crate::{
     activate,
     clients::Clients,
@@ -24,11 +21,7 @@ pub(super) const PERMISSION: &str = "function permission";
 /// Whether the stack's rule set is the active one.
 pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let ours = deployed.rule_set()?;
-    let fix = if deployed.is_guest() {
-        activate::not_ours(deployed)?
-    } else {
-        format!("ses-forwarder activate --region {} --stack {}", deployed.region, deployed.stack)
-    };
+    let fix = if deployed.is_guest() { activate::not_ours(deployed)? } else { activate::command(deployed) };
     Ok(match activate::active(clients).await? {
         Some(active) if active == ours && deployed.is_guest() => {
             Finding::ok(ACTIVE, format!("it is {ours}, which is not this stack's to switch"))
@@ -42,17 +35,8 @@ pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Re
 /// Whether the rule stores mail for the domain where the function looks for it, and invokes it.
 pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let rule_set = deployed.rule_set()?;
-    let described = clients.ses.describe_receipt_rule_set().rule_set_name(rule_set).send().await;
-    let rules = match described {
-        Ok(described) => described.rules().to_vec(),
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(DescribeReceiptRuleSetError::is_rule_set_does_not_exist_exception) =>
-        {
-            return Ok(Finding::wrong(RULE, format!("there is no rule set {rule_set}"), DEPLOY));
-        }
-        Err(error) => return Err(error).with_context(|| format!("SES does not tell rule set {rule_set}")),
+    let Some(rules) = activate::rules_if_any(clients, rule_set).await? else {
+        return Ok(Finding::wrong(RULE, format!("there is no rule set {rule_set}"), deploy(deployed)));
     };
     let (bucket, prefix) = (deployed.bucket()?, deployed.prefixes()?.messages.as_str());
     let expected = Expected {
@@ -61,6 +45,7 @@ pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Resu
         recipients: &deployed.recipients()?,
         bucket,
         prefix,
+        deploy: &deploy(deployed),
     };
     Ok(judge_rule(&expected, &rules))
 }
@@ -72,11 +57,13 @@ struct Expected<'a> {
     recipients: &'a [&'a str],
     bucket: &'a str,
     prefix: &'a str,
+    /// How the stack is deployed again.
+    deploy: &'a str,
 }
 
 fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
-    let Expected { rule_set, function_arn, recipients: wanted, bucket, prefix } = *expected;
-    let wrong = |found: String| Finding::wrong(RULE, found, DEPLOY);
+    let Expected { rule_set, function_arn, recipients: wanted, bucket, prefix, deploy } = *expected;
+    let wrong = |found: String| Finding::wrong(RULE, found, deploy);
     let function = function_arn.rsplit(':').next().unwrap_or_default();
     let lambda = |action: &ReceiptAction| {
         action.lambda_action().is_some_and(|lambda| lambda.function_arn() == function_arn)
@@ -116,7 +103,7 @@ fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
         Finding::warning(
             RULE,
             format!("{name} does not scan, so spam and viruses are forwarded"),
-            "Set ScanEnabled: true in the template's rule, then sam build && sam deploy",
+            format!("Set ScanEnabled: true in the template's rule. {deploy}"),
         )
     } else {
         Finding::ok(RULE, format!("{name} stores mail for {} and invokes {function}", wanted.join(", ")))
@@ -151,18 +138,15 @@ pub(super) async fn bucket(clients: &Clients, deployed: &Deployed) -> anyhow::Re
 /// Whether SES may store messages.
 pub(super) async fn bucket_policy(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let bucket = deployed.bucket()?;
-    let fix = format!(
-        "Fill in ses-bucket-policy.json and set it: aws s3api put-bucket-policy --bucket {bucket} --policy \
-         file://ses-bucket-policy.json"
-    );
     let policy = match clients.s3.get_bucket_policy().bucket(bucket).send().await {
         Ok(output) => output.policy.unwrap_or_default(),
         Err(error) if error.code() == Some("NoSuchBucketPolicy") => {
-            return Ok(Finding::wrong(
-                BUCKET_POLICY,
-                format!("{bucket} has none, so SES can't store mail"),
-                fix,
-            ));
+            let found = format!("{bucket} has none, so SES can't store mail");
+            let fix = format!(
+                "Fill in ses-bucket-policy.json and set it: aws s3api put-bucket-policy --bucket {bucket} --policy \
+                 file://ses-bucket-policy.json"
+            );
+            return Ok(Finding::wrong(BUCKET_POLICY, found, fix));
         }
         Err(error) => {
             return Err(error).with_context(|| format!("the policy of bucket {bucket} can't be read"));
@@ -175,6 +159,12 @@ pub(super) async fn bucket_policy(clients: &Clients, deployed: &Deployed) -> any
     Ok(if allowed {
         Finding::ok(BUCKET_POLICY, format!("SES may write s3://{bucket}/{prefix}"))
     } else {
+        // What is set takes the place of all that is there, also of what another stack lives by.
+        let fix = format!(
+            "Fill in ses-bucket-policy.json and merge it into the policy that is there: aws s3api get-bucket-policy \
+             --bucket {bucket} --query Policy --output text > policy.json; then aws s3api put-bucket-policy --bucket \
+             {bucket} --policy file://policy.json"
+        );
         Finding::wrong(BUCKET_POLICY, format!("SES may not write s3://{bucket}/{prefix} for this rule"), fix)
     })
 }
@@ -189,7 +179,7 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
                 aws_sdk_lambda::operation::get_policy::GetPolicyError::is_resource_not_found_exception,
             ) =>
         {
-            return Ok(Finding::wrong(PERMISSION, format!("nobody may invoke {function}"), DEPLOY));
+            return Ok(Finding::wrong(PERMISSION, format!("nobody may invoke {function}"), deploy(deployed)));
         }
         Err(error) => return Err(error).with_context(|| format!("the policy of {function} can't be read")),
     };
@@ -198,7 +188,7 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
     Ok(if allowed {
         Finding::ok(PERMISSION, format!("SES may invoke {function}"))
     } else {
-        Finding::wrong(PERMISSION, format!("SES may not invoke {function} for this rule"), DEPLOY)
+        Finding::wrong(PERMISSION, format!("SES may not invoke {function} for this rule"), deploy(deployed))
     })
 }
 
@@ -251,6 +241,7 @@ mod tests {
             recipients: &["in.example"],
             bucket: "mail",
             prefix: "messages/",
+            deploy: "sam deploy",
         };
         let good = || rule().actions(stores("mail")).actions(invokes("email"));
         let stop = StopAction::builder().scope(StopScope::RuleSet).build().unwrap();

@@ -12,7 +12,7 @@ use aws_sdk_sesv2::{
 };
 use ses_forwarder::routes::Routes;
 
-use super::{DEPLOY, Finding};
+use super::{Finding, deploy};
 use crate::{archive, clients::Clients, deployed::Deployed};
 
 pub(super) const ACCOUNT: &str = "SES account";
@@ -143,8 +143,9 @@ pub(super) async fn configuration_set(clients: &Clients, deployed: &Deployed) ->
             if error.as_service_error().is_some_and(GetConfigurationSetError::is_not_found_exception) =>
         {
             let fix = format!(
-                "aws sesv2 create-configuration-set --region {} --configuration-set-name {name}; or {DEPLOY}",
-                deployed.region
+                "aws sesv2 create-configuration-set --region {} --configuration-set-name {name}; or {}",
+                deployed.region,
+                deploy(deployed)
             );
             Ok(Finding::wrong(CONFIGURATION_SET, format!("there is no {name}, so SES refuses to send"), fix))
         }
@@ -160,7 +161,8 @@ pub(super) async fn tenant(clients: &Clients, deployed: &Deployed) -> anyhow::Re
     let tenant = match clients.sesv2.get_tenant().tenant_name(name).send().await {
         Ok(output) => output.tenant,
         Err(error) if error.as_service_error().is_some_and(GetTenantError::is_not_found_exception) => {
-            return Ok(Finding::wrong(TENANT, format!("there is no {name}, so SES refuses to send"), DEPLOY));
+            let found = format!("there is no {name}, so SES refuses to send");
+            return Ok(Finding::wrong(TENANT, found, deploy(deployed)));
         }
         Err(error) => return Err(error).with_context(|| format!("SES does not tell of tenant {name}")),
     };

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{DEPLOY, Finding};
+use super::{Finding, deploy, deploy_command};
 use crate::{
     activate,
     clients::Clients,
@@ -53,7 +53,10 @@ pub(super) fn outputs(deployed: &Deployed) -> Finding {
         [] => Finding::ok(OUTPUTS, "all are there"),
         missing => {
             let found = format!("{} has no output {}", deployed.stack, missing.join(", "));
-            let fix = "Deploy this repository's template, unchanged in its outputs: sam build && sam deploy";
+            let fix = format!(
+                "Deploy this repository's template, unchanged in its outputs: {}",
+                deploy_command(deployed)
+            );
             Finding::wrong(OUTPUTS, found, fix)
         }
     }
@@ -66,7 +69,7 @@ pub(super) fn settings(deployed: &Deployed) -> Finding {
     }
     match deployed.settings() {
         Ok(_) => Finding::ok(SETTINGS, "all are valid"),
-        Err(error) => Finding::wrong(SETTINGS, format!("{error:#}"), DEPLOY),
+        Err(error) => Finding::wrong(SETTINGS, format!("{error:#}"), deploy(deployed)),
     }
 }
 
@@ -87,7 +90,7 @@ pub(super) async fn others(clients: &Clients, deployed: &Deployed) -> anyhow::Re
             let domains = parameters.get("EmailDomain").map(String::as_str).unwrap_or_default();
             if domains.split(',').any(|domain| mine.contains(&domain.trim())) {
                 let rule_set = outputs_of(stack).remove(outputs::RULE_SET).unwrap_or_default();
-                same.push((name.to_owned(), rule_set));
+                same.push(Neighbour { name: name.to_owned(), rule_set });
             }
         }
     }
@@ -100,24 +103,89 @@ pub(super) async fn others(clients: &Clients, deployed: &Deployed) -> anyhow::Re
             },
         ));
     }
-    let active = activate::active(clients).await?.unwrap_or_default();
-    let told = same.iter().map(|(name, rule_set)| {
-        let state = if *rule_set == active { "which is active" } else { "which is not active" };
+    let active = activate::active(clients).await?;
+    let is_active = |rule_set: &str| active.as_deref() == Some(rule_set);
+    let told = same.iter().map(|Neighbour { name, rule_set }| {
+        let state = if is_active(rule_set) { "which is active" } else { "which is not active" };
         format!("{name}, {state}")
     });
     let found = format!("for {} there is also {}", mine.join(", "), told.collect::<Vec<_>>().join("; and "));
-    let (name, _) = &same[0];
-    let fix = format!(
-        "After a cut-over, wait a day, then remove the one that is not wanted: ses-forwarder remove --region {} \
-         --stack {name}",
-        deployed.region
-    );
-    Ok(Finding::warning(OTHERS, found, fix))
+    let this = Neighbour { name: deployed.stack.clone(), rule_set: deployed.rule_set()?.to_owned() };
+    let activate = if deployed.is_guest() {
+        format!("whoever runs rule set {} makes it active", this.rule_set)
+    } else {
+        activate::command(deployed)
+    };
+    Ok(Finding::warning(OTHERS, found, what_to_do(&deployed.region, &this, &same, is_active, &activate)))
+}
+
+/// A stack for one of the domains.
+struct Neighbour {
+    name: String,
+    rule_set: String,
+}
+
+/// What to do about several stacks for a domain: one that is active is not to be removed.
+fn what_to_do(
+    region: &str,
+    this: &Neighbour,
+    others: &[Neighbour],
+    is_active: impl Fn(&str) -> bool,
+    activate: &str,
+) -> String {
+    let removal =
+        |stack: &Neighbour| format!("ses-forwarder remove --region {region} --stack {}", stack.name);
+    let idle = others.iter().filter(|other| !is_active(&other.rule_set));
+    let remove = idle.map(removal).collect::<Vec<_>>().join("; ");
+    if is_active(&this.rule_set) && remove.is_empty() {
+        "Each message comes to all of them: take the one that is not wanted away".to_owned()
+    } else if is_active(&this.rule_set) {
+        format!("After a cut-over, wait a day, then remove what is not wanted: {remove}")
+    } else if others.iter().any(|other| is_active(&other.rule_set)) {
+        let remove = removal(this);
+        format!("To cut over to this one: {activate}; if it is not wanted, a day after a cut-over: {remove}")
+    } else {
+        format!(
+            "Make one of them active, this one by: {activate}; a day later remove what is not wanted: {remove}"
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_active_stack_is_to_be_removed() {
+        let stack = |name: &str| Neighbour { name: name.to_owned(), rule_set: format!("set-of-{name}") };
+        for (active, advice) in [
+            (
+                vec!["set-of-this"],
+                "After a cut-over, wait a day, then remove what is not wanted: ses-forwarder remove --region r --stack \
+                 old; ses-forwarder remove --region r --stack older",
+            ),
+            (
+                vec!["set-of-old"],
+                "To cut over to this one: activate this; if it is not wanted, a day after a cut-over: ses-forwarder \
+                 remove --region r --stack this",
+            ),
+            (
+                vec!["company"],
+                "Make one of them active, this one by: activate this; a day later remove what is not wanted: \
+                 ses-forwarder remove --region r --stack old; ses-forwarder remove --region r --stack older",
+            ),
+            // Guests of one rule set.
+            (
+                vec!["set-of-this", "set-of-old", "set-of-older"],
+                "Each message comes to all of them: take the one that is not wanted away",
+            ),
+        ] {
+            let others = [stack("old"), stack("older")];
+            let is_active = |rule_set: &str| active.contains(&rule_set);
+            let told = what_to_do("r", &stack("this"), &others, is_active, "activate this");
+            assert_eq!(told, advice, "{active:?}");
+        }
+    }
 
     #[test]
     fn names() {

@@ -23,7 +23,7 @@ use ses_forwarder_local_aws::auth::{OPERATOR_KEY, OPERATOR_SECRET};
 use ses_forwarder_local_stack::Stack;
 
 /// All checks of `doctor` where all goes well, in order.
-const CHECKS: [&str; 31] = [
+const CHECKS: [&str; 34] = [
     "stack",
     "outputs",
     "settings",
@@ -33,6 +33,7 @@ const CHECKS: [&str; 31] = [
     "receipt rule",
     "bucket",
     "bucket policy",
+    "bucket's key",
     "function permission",
     "handle-email",
     "routes",
@@ -45,12 +46,14 @@ const CHECKS: [&str; 31] = [
     "SES pricing plan",
     "bounces and complaints",
     "configuration set",
+    "feedback",
     "SES tenant",
     "suppression list",
     "handle-dead-letter",
     "functions' code",
     "notice address",
     "notice topic",
+    "topic's key",
     "alarms",
     "dead letters",
     "reply keys",

@@ -1,4 +1,4 @@
-//! CloudFormation: the one stack, as DescribeStacks tells of it, the roles in it, and its end.
+//! CloudFormation: the one stack, as DescribeStacks tells of it, the roles and alarms in it, and its end.
 //!
 //! Not supported: everything that makes or changes a stack; `cargo local` does that when it starts. A
 //! stack that is deleted is not told of any more, and works on.
@@ -28,9 +28,37 @@ pub(super) struct Stack {
     id: String,
     /// `DescribeStacks`' member, as XML.
     description: String,
-    /// Logical and physical id of each role.
-    roles: Vec<(String, String)>,
+    /// Each role and alarm.
+    resources: Vec<Resource>,
     deleted: AtomicBool,
+}
+
+/// A resource of the stack.
+#[derive(Debug)]
+struct Resource {
+    kind: &'static str,
+    logical_id: String,
+    physical_id: String,
+}
+
+impl Resource {
+    /// One that CloudFormation has named after the stack and the logical id.
+    fn named(kind: &'static str, stack: &str, name: &str) -> Resource {
+        let logical_id = name.strip_prefix(&format!("{stack}-")).unwrap_or(name).to_owned();
+        Resource { kind, logical_id, physical_id: name.to_owned() }
+    }
+
+    /// As `DescribeStackResources` has it, XML.
+    fn member(&self) -> String {
+        let parts = [
+            element("LogicalResourceId", &self.logical_id),
+            element("PhysicalResourceId", &self.physical_id),
+            element("ResourceType", self.kind),
+            element("ResourceStatus", "CREATE_COMPLETE"),
+            element("Timestamp", "2026-01-01T00:00:00Z"),
+        ];
+        format!("<member>{}</member>", parts.concat())
+    }
 }
 
 impl Stack {
@@ -54,16 +82,17 @@ impl Stack {
             format!("<Parameters>{}</Parameters>", pairs(&deployment.parameters, "Parameter")),
             format!("<Outputs>{}</Outputs>", pairs(&deployment.outputs, "Output")),
         ];
-        let role = |arn: &str| {
-            let physical = arn.rsplit('/').next().unwrap_or(arn).to_owned();
-            let logical = physical.strip_prefix(&format!("{name}-")).unwrap_or(&physical).to_owned();
-            (logical, physical)
-        };
+        let roles = deployment.functions.iter().map(|function| {
+            let arn = &function.role.arn;
+            Resource::named("AWS::IAM::Role", name, arn.rsplit('/').next().unwrap_or(arn))
+        });
+        let alarms = deployment.alarms.iter();
+        let alarms = alarms.map(|alarm| Resource::named("AWS::CloudWatch::Alarm", name, &alarm.name));
         Stack {
             name: name.clone(),
             id,
             description: description.concat(),
-            roles: deployment.functions.iter().map(|function| role(&function.role.arn)).collect(),
+            resources: roles.chain(alarms).collect(),
             deleted: AtomicBool::new(false),
         }
     }
@@ -103,22 +132,10 @@ impl Stack {
         Ok(query::response(form.action(), query::CLOUDFORMATION, &flight.request_id, &result))
     }
 
-    /// The roles, or one of them.
+    /// The roles and alarms, or one of them.
     fn resources(&self, logical_id: Option<&str>) -> Result<String, Refusal> {
-        let found =
-            self.roles.iter().filter(|(logical, _)| logical_id.is_none_or(|wanted| wanted == logical));
-        let members: String = found
-            .map(|(logical, physical)| {
-                let parts = [
-                    element("LogicalResourceId", logical),
-                    element("PhysicalResourceId", physical),
-                    element("ResourceType", "AWS::IAM::Role"),
-                    element("ResourceStatus", "CREATE_COMPLETE"),
-                    element("Timestamp", "2026-01-01T00:00:00Z"),
-                ];
-                format!("<member>{}</member>", parts.concat())
-            })
-            .collect();
+        let is_wanted = |resource: &&Resource| logical_id.is_none_or(|wanted| wanted == resource.logical_id);
+        let members: String = self.resources.iter().filter(is_wanted).map(Resource::member).collect();
         if let (Some(wanted), true) = (logical_id, members.is_empty()) {
             let message = format!("Resource {wanted} does not exist for stack {}", self.name);
             return Err(Refusal::new(400, "ValidationError", message));

@@ -1,8 +1,8 @@
 //! S3, by s3s and s3s-fs in a folder. Here is what those leave out: who may do what, conditional reads, what
 //! becomes of conditional writes that race, the answers of real S3 where the file system's differ, and writes that are seen whole or not at all.
 //!
-//! Not supported: versions, ACLs, encryption settings, bucket configuration; for functions also multipart
-//! uploads, copies and deleting several objects at once, which the AWS CLI uses.
+//! Not supported: versions, ACLs, bucket configuration, of encryption anything but the template's setting; for
+//! functions also multipart uploads, copies and deleting several objects at once, which the AWS CLI uses.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,10 +22,12 @@ use s3s::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
         CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CreateMultipartUploadInput,
         CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
-        DeleteObjectsOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketPolicyInput,
-        GetBucketPolicyOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
-        HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput, ListObjectsInput,
-        ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput,
+        DeleteObjectsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLocationInput,
+        GetBucketLocationOutput, GetBucketPolicyInput, GetBucketPolicyOutput, GetObjectInput,
+        GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+        ListBucketsInput, ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
+        ListObjectsV2Output, PutObjectInput, PutObjectOutput, ServerSideEncryption,
+        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
         StreamingBlob, UploadPartInput, UploadPartOutput,
     },
     host::{S3Host, VirtualHost},
@@ -79,6 +81,11 @@ impl Buckets {
             gate: RwLock::default(),
             races: Races::default(),
             policies: Arc::clone(&policies),
+            keys: deployment
+                .buckets
+                .iter()
+                .filter_map(|bucket| Some((bucket.name.clone(), bucket.key.clone()?)))
+                .collect(),
         };
         let store = Store(Arc::new(files));
         let mut service = S3ServiceBuilder::new(store.clone());
@@ -247,6 +254,7 @@ impl S3Access for Gate {
             }
             "ListBuckets" => Needs::new("s3:ListAllMyBuckets", "*"),
             "GetBucketLocation" => Needs::new("s3:GetBucketLocation", bucket_arn(bucket)),
+            "GetBucketEncryption" => Needs::new("s3:GetEncryptionConfiguration", bucket_arn(bucket)),
             "GetBucketPolicy" => Needs::new("s3:GetBucketPolicy", bucket_arn(bucket)),
             "CreateMultipartUpload"
             | "UploadPart"
@@ -309,6 +317,8 @@ struct Files {
     gate: RwLock<()>,
     races: Races,
     policies: Policies,
+    /// The KMS keys of buckets that have one.
+    keys: BTreeMap<String, String>,
 }
 
 /// The writes that are under way, so that a conditional one hears of another that was quicker.
@@ -538,6 +548,28 @@ impl S3 for Store {
         let policy =
             policy.ok_or_else(|| s3_error!(NoSuchBucketPolicy, "The bucket policy does not exist"))?;
         Ok(S3Response::new(GetBucketPolicyOutput { policy: Some(policy.document().to_string()) }))
+    }
+
+    /// What the template says, though a folder is not encrypted.
+    async fn get_bucket_encryption(
+        &self,
+        req: S3Request<GetBucketEncryptionInput>,
+    ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
+        self.0.check_bucket(&req.input.bucket)?;
+        let key = self.0.keys.get(&req.input.bucket);
+        let algorithm =
+            if key.is_some() { ServerSideEncryption::AWS_KMS } else { ServerSideEncryption::AES256 };
+        let rule = ServerSideEncryptionRule {
+            apply_server_side_encryption_by_default: Some(ServerSideEncryptionByDefault {
+                kms_master_key_id: key.cloned(),
+                sse_algorithm: ServerSideEncryption::from_static(algorithm),
+            }),
+            ..Default::default()
+        };
+        let configuration = ServerSideEncryptionConfiguration { rules: vec![rule] };
+        Ok(S3Response::new(GetBucketEncryptionOutput {
+            server_side_encryption_configuration: Some(configuration),
+        }))
     }
 
     async fn list_objects(

@@ -285,6 +285,14 @@ impl Sender {
                 flight.admit(&caller, "ses:GetEmailIdentity", &identity, &arn, vec![needs]).await?;
                 self.get_email_identity(&identity)?
             }
+            (&Method::GET, "configuration-sets", path) if path.ends_with("/event-destinations") => {
+                let name = path.strip_suffix("/event-destinations").unwrap_or_default();
+                let (action, arn) =
+                    ("ses:GetConfigurationSetEventDestinations", self.arn("configuration-set", name));
+                flight.admit(&caller, action, name, &arn, vec![Needs::new(action, &*arn)]).await?;
+                self.account().check_configuration_set(name)?;
+                self.get_event_destinations(name)
+            }
             (&Method::GET, "configuration-sets", name) if !name.is_empty() => {
                 let arn = self.arn("configuration-set", name);
                 let needs = Needs::new("ses:GetConfigurationSet", &*arn);
@@ -519,6 +527,31 @@ impl Sender {
             "VerificationStatus": "SUCCESS",
             "DkimAttributes": { "SigningEnabled": true, "Status": "SUCCESS", "Tokens": DKIM_TOKENS },
         }))
+    }
+
+    fn get_event_destinations(&self, configuration_set: &str) -> Value {
+        // CloudFormation has `deliveryDelay` where the API has `DELIVERY_DELAY`.
+        let event_type = |name: &String| {
+            name.chars().fold(String::new(), |mut text, letter| {
+                if letter.is_ascii_uppercase() {
+                    text.push('_');
+                }
+                text.push(letter.to_ascii_uppercase());
+                text
+            })
+        };
+        let bus = format!("arn:aws:events:{}:{}:event-bus/default", self.0.region, self.0.account_id);
+        let of_set =
+            self.0.event_destinations.iter().filter(|one| one.configuration_set == configuration_set);
+        let destinations = of_set.map(|one| {
+            json!({
+                "Name": one.name,
+                "Enabled": one.enabled,
+                "MatchingEventTypes": one.event_types.iter().map(event_type).collect::<Vec<_>>(),
+                "EventBridgeDestination": { "EventBusArn": bus },
+            })
+        });
+        json!({ "EventDestinations": destinations.collect::<Vec<_>>() })
     }
 
     /// What the Message-IDs that SES gives end in.

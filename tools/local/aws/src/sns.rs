@@ -111,6 +111,11 @@ impl Topics {
                 let result = format!("<Subscriptions>{members}</Subscriptions>");
                 Ok(query::response("ListSubscriptionsByTopic", query::SNS, &flight.request_id, &result))
             }
+            "GetTopicAttributes" => {
+                let arn = self.admit(flight, &caller, &form, "sns:GetTopicAttributes").await?;
+                let result = format!("<Attributes>{}</Attributes>", self.attributes(arn));
+                Ok(query::response("GetTopicAttributes", query::SNS, &flight.request_id, &result))
+            }
             "Subscribe" => {
                 let arn = self.admit(flight, &caller, &form, "sns:Subscribe").await?;
                 let value =
@@ -145,6 +150,16 @@ impl Topics {
             return Err(Refusal::new(404, "NotFound", "Topic does not exist"));
         }
         Ok(arn)
+    }
+
+    /// As `GetTopicAttributes` has them, XML. A topic that is under no key has none.
+    fn attributes(&self, arn: &str) -> String {
+        let entry = |(key, value): (&str, &str)| {
+            format!("<entry>{}{}</entry>", element("key", key), element("value", value))
+        };
+        let key = self.topics.iter().find(|topic| topic.arn == arn).and_then(|topic| topic.key.as_deref());
+        let key = key.map(|key| ("KmsMasterKeyId", key));
+        [("TopicArn", arn)].into_iter().chain(key).map(entry).collect()
     }
 
     /// Subscribes, or asks once more who has not confirmed yet.

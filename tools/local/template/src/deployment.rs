@@ -65,6 +65,8 @@ pub struct Bucket {
     pub existing: bool,
     /// Its bucket policy, if the template has one.
     pub policy: Option<Policy>,
+    /// The KMS key that it says it is under: nothing here is encrypted.
+    pub key: Option<String>,
 }
 
 /// A receipt rule of the rule set.
@@ -221,6 +223,8 @@ pub struct Tenant {
 /// An event destination of a configuration set: EventBridge's default bus.
 #[derive(Debug, Clone)]
 pub struct EventDestination {
+    /// Name.
+    pub name: String,
     /// Name of the configuration set.
     pub configuration_set: String,
     /// `Enabled`; off until a template says otherwise.
@@ -266,6 +270,8 @@ pub struct Topic {
     pub existing: bool,
     /// Protocol and endpoint of each subscription.
     pub subscriptions: Vec<(String, String)>,
+    /// The KMS key that it says it is under: nothing here is encrypted.
+    pub key: Option<String>,
 }
 
 /// Something that a template says and this stack leaves out.

@@ -26,7 +26,11 @@ const EVENT_TYPES: &[&str] = &[
 ];
 
 /// Reads what a configuration set tells EventBridge.
-pub(crate) fn destination(scope: &Scope<'_>, properties: &Node) -> Result<EventDestination, TemplateError> {
+pub(crate) fn destination(
+    scope: &Scope<'_>,
+    resource: &Resource<'_>,
+    properties: &Node,
+) -> Result<EventDestination, TemplateError> {
     let node = properties.require("EventDestination")?;
     let bus = node.require("EventBridgeDestination")?.require("EventBusArn")?;
     // SES publishes to no other.
@@ -38,6 +42,7 @@ pub(crate) fn destination(scope: &Scope<'_>, properties: &Node) -> Result<EventD
         _ => Err(node.expected(&EVENT_TYPES.join(", "))),
     };
     Ok(EventDestination {
+        name: scope.reference_to(resource)?,
         configuration_set: properties.require("ConfigurationSetName")?.text()?.to_owned(),
         enabled: node.get("Enabled").map_or(Ok(false), Node::boolean)?,
         event_types: node

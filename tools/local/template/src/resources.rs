@@ -63,7 +63,12 @@ impl Built {
         match resource.kind {
             "AWS::S3::Bucket" => {
                 let name = scope.reference_to(resource)?;
-                self.buckets.push(Bucket { name, existing: false, policy: None });
+                self.buckets.push(Bucket {
+                    name,
+                    existing: false,
+                    policy: None,
+                    key: bucket_key(properties)?,
+                });
             }
             "AWS::S3::BucketPolicy" => self.bucket_policy(resource, properties)?,
             "AWS::SQS::Queue" => self.queues.push(queue(scope, resource, properties)?),
@@ -83,7 +88,7 @@ impl Built {
                 self.tenants.push(Tenant { name: scope.reference_to(resource)?, resources });
             }
             "AWS::SES::ConfigurationSetEventDestination" => {
-                self.event_destinations.push(events::destination(scope, properties)?);
+                self.event_destinations.push(events::destination(scope, resource, properties)?);
             }
             "AWS::Events::Rule" => self.event_rules.push(events::rule(scope, resource, properties)?),
             "AWS::SNS::Topic" => self.topics.push(topic(scope, resource, properties)?),
@@ -221,7 +226,7 @@ impl Built {
             RuleAction::S3 { bucket: name, prefix } => {
                 let Some(bucket) = self.buckets.iter().find(|bucket| bucket.name == *name) else {
                     let policy = Some(existing_bucket_policy(scope, name, &rule.rule_set));
-                    self.buckets.push(Bucket { name: name.clone(), existing: true, policy });
+                    self.buckets.push(Bucket { name: name.clone(), existing: true, policy, key: None });
                     return Ok(());
                 };
                 let resource = format!("arn:{}:s3:::{name}/{prefix}{SETUP_NOTIFICATION}", scope.partition());
@@ -292,6 +297,17 @@ fn action(node: &Node) -> Result<RuleAction, TemplateError> {
     }
 }
 
+/// The key of the first rule: CloudFormation takes a list, S3 one.
+fn bucket_key(properties: &Node) -> Result<Option<String>, TemplateError> {
+    let Some(encryption) = properties.get("BucketEncryption") else { return Ok(None) };
+    let rules = encryption.require("ServerSideEncryptionConfiguration")?.list()?;
+    let default = rules.first().and_then(|rule| rule.get("ServerSideEncryptionByDefault"));
+    default
+        .and_then(|default| default.get("KMSMasterKeyID"))
+        .map(|key| key.text().map(str::to_owned))
+        .transpose()
+}
+
 fn queue(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Result<Queue, TemplateError> {
     let seconds = |key: &str, (default, limits): &(u64, std::ops::RangeInclusive<u64>)| {
         let number = properties.get(key).map_or(Ok(*default), |node| node.number(limits.clone()));
@@ -314,6 +330,7 @@ fn topic(scope: &Scope<'_>, resource: &Resource<'_>, properties: &Node) -> Resul
         arn: scope.reference_to(resource)?,
         existing: false,
         subscriptions: subscriptions.iter().map(subscription).collect::<Result<_, _>>()?,
+        key: properties.get("KmsMasterKeyId").map(|key| key.text().map(str::to_owned)).transpose()?,
     })
 }
 
@@ -323,6 +340,7 @@ fn existing_topic(arn: &str) -> Topic {
         arn: arn.to_owned(),
         existing: true,
         subscriptions: vec![],
+        key: None,
     }
 }
 

@@ -412,6 +412,20 @@ mod real {
     }
 
     #[test]
+    fn bucket_and_topic_tell_their_keys() {
+        let key = "arn:aws:kms:eu-west-1:123456789012:key/1a2b3c4d";
+        for (parameters, told) in [
+            (&[][..], [None, None]),
+            (&[("BucketKeyArn", key)], [Some(key), None]),
+            (&[("TopicKeyArn", key)], [None, Some(key)]),
+        ] {
+            let deployment = with(&[], parameters).unwrap();
+            let keys = [&deployment.buckets[0].key, &deployment.topics[0].key].map(Option::as_deref);
+            assert_eq!(keys, told, "{parameters:?}");
+        }
+    }
+
+    #[test]
     fn parameters_reach_what_they_are_for() {
         let deployment = with(
             &[],

@@ -46,7 +46,7 @@ impl Sender {
         Sender { author, envelope }
     }
 
-    /// The first author.
+    /// The author whom From shows.
     pub(crate) fn author(&self) -> Option<Claim<'_>> {
         claim(&self.author)
     }

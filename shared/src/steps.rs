@@ -118,10 +118,21 @@ mod tests {
         let message = format!(
             "Authentication-Results: amazonses.com; dkim=pass {value}\r\n{fields}Content-Type: multipart/report;{value}\r\nContent-Disposition: a; filename={value}\r\n\r\n"
         );
+        of_message(&message, &value)
+    }
+
+    /// The same for the authors or recipients of a message, and for what is written of them: a piece repeated, in which
+    /// `#` is another number each time, as of an address that repeats only the first is written.
+    fn of_mailboxes(name: &str, piece: &str, times: usize) -> (usize, usize) {
+        let value: String = (0..times).map(|number| piece.replace('#', &format!("{number:03}"))).collect();
+        of_message(&format!("{name}: {value}\r\n\r\n"), "")
+    }
+
+    fn of_message(message: &str, envelope_sender: &str) -> (usize, usize) {
         let deliveries = [delivery("info@in.example", "ann@out.example")];
         let how = Rewrite {
             email_domain: "in.example",
-            envelope_sender: Some(&value),
+            envelope_sender: Some(envelope_sender),
             deliveries: &deliveries,
             recipients: &[],
             hide_destinations: false,
@@ -139,7 +150,10 @@ mod tests {
     }
 
     fn check_header(piece: &str) {
-        let ((few, short), (many, long)) = (of_header(piece, 20), of_header(piece, 100));
+        check_growth(piece, of_header(piece, 20), of_header(piece, 100));
+    }
+
+    fn check_growth(piece: &str, (few, short): (usize, usize), (many, long): (usize, usize)) {
         assert!(many <= 6 * few + 4_000, "{piece:?}: {few} steps became {many}");
         assert!(long <= 6 * short + 4_000, "{piece:?}: {short} octets became {long}");
     }
@@ -199,6 +213,31 @@ mod tests {
             for second in pieces {
                 for third in pieces {
                     check(&[*first, *second, *third].concat());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mailboxes_that_differ() {
+        const MAILBOXES: [&str; 8] = [
+            "# <#@x.example>",
+            "\"#.\" <#@x.example>",
+            "# [ <#@x.example>",
+            "#\r\n [ <#@x.example>",
+            "é# <#@x.example>",
+            "#@x.example",
+            "#: #@x.example;",
+            "[#: #@x.example;",
+        ];
+        let name = "n".repeat(280);
+        for mailbox in MAILBOXES {
+            for separator in [",", ", ", ";", ";\r\n ", ",(c)", " "] {
+                for piece in [format!("{mailbox}{separator}"), format!("{name} {mailbox}{separator}")] {
+                    for field in ["From", "To"] {
+                        let [few, many] = [200, 1000].map(|times| of_mailboxes(field, &piece, times));
+                        check_growth(&piece, few, many);
+                    }
                 }
             }
         }

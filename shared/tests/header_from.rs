@@ -1,6 +1,7 @@
 //! From: every example of the rule, and what people and attackers write there.
 
-use ses_forwarder::header::{Rewrite, rewrite, split};
+use proptest::{collection::vec, prelude::*, sample::select};
+use ses_forwarder::header::{HeaderFacts, Rewrite, rewrite, split};
 
 /// The From and Reply-To lines that come out for a From value, without the first space.
 fn rewritten(from: &[u8]) -> (String, String) {
@@ -94,6 +95,16 @@ fn from_as_it_comes_and_as_it_becomes() {
         ),
         ("A <A <a@x.example>>", "A <a_x.example@in.example>", "A <a@x.example>"),
         ("A <a@x.example> B <b@x.example>", "B <b_x.example@in.example>", "A <a@x.example>, B <b@x.example>"),
+        (
+            "Jane <jane@x.example> b@y.example",
+            "Jane <jane_x.example@in.example>",
+            "Jane <jane@x.example>, b@y.example",
+        ),
+        (
+            "Jane <jane@x.example> b@y.example <c@z.example>",
+            "\"b at y.example\" <c_z.example@in.example>",
+            "Jane <jane@x.example>, \"b@y.example\" <c@z.example>",
+        ),
         ("a@x.example>", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
         ("a@x.example <>", "\"a at x.example\" <a_x.example@in.example>", "a@x.example"),
         (
@@ -204,6 +215,24 @@ fn from_as_it_comes_and_as_it_becomes() {
             "Jane <jane_xn--bro-hoa.example@in.example>",
             "Jane <jane@xn--bro-hoa.example>",
         ),
+        // No host has such a name, so SES refuses it in Reply-To.
+        ("Jane <jane@x_y.example>", "Jane <jane_x_y.example@in.example>", "Jane <sender@envelope.example>"),
+        (
+            "jane@x_y.example, Bob <bob@y.example>",
+            "\"jane at x_y.example\" <jane_x_y.example@in.example>",
+            "Bob <bob@y.example>",
+        ),
+        // Of this name nothing is left.
+        (
+            "=?utf-8?q?=E2=80=AE?= <a@x.example>",
+            "\"a at x.example\" <a_x.example@in.example>",
+            "=?utf-8?b?4oCu?= <a@x.example>",
+        ),
+        (
+            "=?utf-8?q?=E2=81=A6_=E2=80=AC?= <MAILER-DAEMON>",
+            SENDER.0,
+            "=?utf-8?b?4oGmIOKArA==?= <sender@envelope.example>",
+        ),
         ("a..b.@x.example", "\"a..b. at x.example\" <a._b._x.example@in.example>", "\"a..b.\"@x.example"),
     ] {
         assert_eq!(rewritten(from.as_bytes()), (expected.to_owned(), reply_to.to_owned()), "From: {from}");
@@ -264,3 +293,64 @@ fn reply_to_as_it_comes_and_as_it_becomes() {
 }
 
 const AUTHORS: &str = "Jane <jane@x.example>, \"Roe, Bob\" <bob@z.example>";
+
+/// What odd mailboxes are made of. No domain literals: [`HeaderFacts`] can't name their authors.
+const PARTS: &[&[u8]] = &[
+    b" ",
+    b", ",
+    b"; ",
+    b":",
+    b"<",
+    b">",
+    b"> ",
+    b"(c)",
+    b"\"",
+    b"\\",
+    b"\r\n ",
+    b"Jane",
+    b"\xe9",
+    b"\xc3\xa9",
+    b"\x83\x40",
+    b"\x1b$B;v\"<\x1b(B",
+    b"a@x.example",
+    b"<b@y.example>",
+    b"Jane <c@z.example> ",
+    b"j\xc3\xb6rg@x.example",
+    b"<j\xc3\xb6rg@x.example> ",
+    b"d@x_y.example",
+    b"root",
+    b"\"o p\"@x.example",
+    b"=?utf-8?q?a=40x.example?=",
+    b"<@r.example:e@x.example>",
+    b"mailto:f@x.example",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Routes decide by the author whom the reader sees.
+    #[test]
+    fn facts_name_the_author_whom_from_shows(parts in vec(select(PARTS), 0..10), charset in select(&["koi8-r", "shift_jis"][..])) {
+        let shown = |from: &[u8], more: &str| {
+            let message = [b"From: ", from, b"\r\n", more.as_bytes(), b"\r\n"].concat();
+            let how = Rewrite {
+                email_domain: "in.example",
+                envelope_sender: None,
+                deliveries: &[],
+                recipients: &[],
+                hide_destinations: false,
+                subject_prefix: "",
+                tags: &[],
+                replies: None,
+            };
+            let block = split(&message);
+            (rewrite(&block, &how).from.to_ascii_lowercase(), HeaderFacts::of(&block))
+        };
+        let more = format!("Content-Type: text/plain; charset={charset}\r\nFrom: second@x.example\r\n");
+        let (from, facts) = shown(&parts.concat(), &more);
+        let author = facts.author.map(|author| author.to_string()).unwrap_or_default();
+        prop_assert_eq!(&from, &shown(author.as_bytes(), "").0, "{}", parts.concat().escape_ascii());
+        let sole = facts.sole_author.map(|author| author.to_string());
+        prop_assert!(sole.is_none_or(|sole| sole == author));
+    }
+}

@@ -4,7 +4,9 @@
 use ses_forwarder::{
     address::Address,
     delivery::{Delivery, Reason},
+    domains::Domains,
     header::{Rewrite, Rewritten, rewrite, split},
+    replies::{Replies, keys::ReplyKeys},
 };
 use ses_forwarder_checker::violations;
 
@@ -453,6 +455,80 @@ fn lists_of_mailboxes_that_ses_cannot_read_are_mended() {
     }
 }
 
+/// What is written anew can be longer than what came, and then has lines of its own too.
+#[test]
+fn lists_that_become_too_long_are_folded() {
+    let many = |separator: &str, mailbox: &dyn Fn(usize) -> String| {
+        (0..60).map(mailbox).collect::<Vec<_>>().join(separator)
+    };
+    let plain = |n: usize| format!("a{n:02}@xxx.example");
+    let others = many(",", &plain);
+    let x = |count: usize| "x".repeat(count);
+    for (case, came, sent) in [
+        (
+            "a long destination",
+            format!("info@in.example,{others}"),
+            format!("someone.with.a.long.name@mail.out.example,{others}"),
+        ),
+        (
+            "U-labels",
+            many(",", &|n| format!("a{n:02}@é.example")),
+            many(",", &|n| format!("a{n:02}@xn--9ca.example")),
+        ),
+        ("semicolons", many(";", &plain), others.clone()),
+        (
+            "odd names across lines",
+            many(",", &|n| format!("J [Q\r\n X<{n:02}{}@x.example>", x(20))),
+            many(",", &|n| format!("\"J [Q X\" <{n:02}{}@x.example>", x(20))),
+        ),
+        ("a comment alone", format!("a@x.example, ({})", x(1200)), "a@x.example".to_owned()),
+        ("a comment first", format!("({}), a@x.example", x(1200)), "a@x.example".to_owned()),
+        (
+            "a comment between",
+            format!("a@x.example,({}),info@in.example", x(940)),
+            "a@x.example,someone.with.a.long.name@mail.out.example".to_owned(),
+        ),
+        ("a comment in a group", format!("A: a@x.example, ({});", x(1200)), "A: a@x.example;".to_owned()),
+        ("commas", format!("a@x.example{}", ",".repeat(1200)), "a@x.example".to_owned()),
+        (
+            "groups",
+            many("", &|n| format!("Gruppe{n:02}:info@in.example,a{n:02}é@x.example;")),
+            format!(
+                "Gruppe00:someone.with.a.long.name@mail.out.example;{}",
+                (1..60).map(|n| format!(",Gruppe{n:02}:;")).collect::<String>()
+            ),
+        ),
+    ] {
+        let how = Rewrite {
+            deliveries: &[delivery("info@in.example", &["someone.with.a.long.name@mail.out.example"])],
+            ..PLAIN
+        };
+        let sent = sent.replace(' ', "");
+        let header = header(format!("From: f@x.example\r\nTo:{came}\r\nCc:{came}\r\n\r\n").as_bytes(), &how);
+        let solid = header.replace("\r\n ", "").replace(' ', "");
+        for name in ["To", "Cc"] {
+            assert!(solid.contains(&format!("\r\n{name}:{sent}\r\n")), "{case}: {header}");
+        }
+    }
+}
+
+/// Signed addresses are longer than what they stand for.
+#[test]
+fn a_long_reply_to_is_signed() {
+    let (keys, domains) = (ReplyKeys::first([7; 32]), Domains::parse("in.example").unwrap());
+    let how = Rewrite {
+        recipients: &[address("info@in.example")],
+        replies: Some(Replies { keys: &keys, contacts: &[], named: &[], domains: &domains }),
+        ..PLAIN
+    };
+    let list: Vec<String> = (0..69).map(|n| format!("a{n:02}@x.example")).collect();
+    let message = format!("From: f@x.example\r\nReply-To:{}\r\n\r\n", list.join(","));
+    let header = header(message.as_bytes(), &how);
+    assert!(header.contains("\r\nReply-To:info+a00=x.example+"), "{header}");
+    assert_eq!(header.matches("@in.example").count(), 2 + 1 + 15, "{header}");
+    assert!(header.contains(",a68@x.example\r\n"), "{header}");
+}
+
 #[test]
 fn recipients_are_named_at_the_top() {
     let many: Vec<Address> = (0..100).map(|n| address(&format!("r{n}@in.example"))).collect();
@@ -771,7 +847,8 @@ mod hostile {
         let header = from(format!("{long}@{long}.example").as_bytes());
         let expected = format!("From: {}-", "l".repeat(55));
         assert!(header.contains(&expected.replace("From: ", "<")) || header.contains(&expected), "{header}");
-        assert!(!header.contains("Reply-To"), "SES would refuse the message for it");
+        // SES would refuse the message for the author's own.
+        assert!(header.ends_with("\r\nReply-To: sender@envelope.example\r\n\r\n"), "{header}");
         for name in
             ["n".repeat(5000), "é".repeat(5000), "日本".repeat(5000), "\"\\\"".repeat(3000), "@".repeat(5000)]
         {

@@ -81,6 +81,44 @@ fn raw_text_is_in_the_charset_that_the_message_names() {
         ("ISO-2022-JP that does not end", "\r\n", b"\x1b$B;vED", "事田"),
         ("ISO-2022-JP that goes on in the next line", "\r\n", b"\x1b$B;v\r\n ED\x1b(B", "$B;v ED (B"),
         ("UTF-8 all the same", "Content-Type: text/plain; charset=koi8-r\r\n\r\n", "Счет".as_bytes(), "Счет"),
+        (
+            "UTF-8 beside it",
+            "Content-Type: text/plain; charset=iso-8859-1\r\n\r\n",
+            b"caf\xc3\xa9 caf\xe9",
+            "café café",
+        ),
+        (
+            "UTF-8 beside the euro sign of ISO-8859-15",
+            "Content-Type: text/plain; charset=iso-8859-15\r\n\r\n",
+            b"caf\xc3\xa9\xa4",
+            "café€",
+        ),
+        (
+            "lines of UTF-8 and another",
+            "Content-Type: text/plain; charset=koi8-r\r\n\r\n",
+            b"caf\xc3\xa9\r\n \xf3\xde\xc5\xd4\r\n \xe6\x97\xa5\xe6\x9c\xac",
+            "café Счет 日本",
+        ),
+        (
+            "lines of UTF-8 and one of two octets a character",
+            "Content-Type: text/plain; charset=gb2312\r\n\r\n",
+            b"caf\xc3\xa9\r\n \xc4\xe3\xba\xc3",
+            "café 你好",
+        ),
+        // `ё` behind another letter is UTF-8 by chance.
+        (
+            "by chance, KOI8-R",
+            "Content-Type: text/plain; charset=koi8-r\r\n\r\n",
+            b"\xcd\xcf\xa3 \xc5\xa3",
+            "моё её",
+        ),
+        ("by chance, Thai", "Content-Type: text/plain; charset=tis-620\r\n\r\n", b"\xca\xba\xd2\xc2", "สบาย"),
+        (
+            "by chance, Arabic",
+            "Content-Type: text/plain; charset=windows-1256\r\n\r\n",
+            b"\xdf\xed\xdd\xbf",
+            "كيف؟",
+        ),
         ("no end of the parts", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b", b"caf\xe9", "café"),
         ("no boundary", "Content-Type: multipart/mixed\r\n\r\n--\r\n\r\n", b"caf\xe9", "café"),
     ] {

@@ -2,7 +2,7 @@
 //! system is in it that this does not know.
 //!
 //! Kept are From, To, Cc, Subject, Date, what keeps threads together, and what a reader needs of MIME. The owner's
-//! own address stands in none of them: where it is a mailbox the alias takes its place, and in text too.
+//! own address stands in none of them: where it is a mailbox the alias takes its place, and in text and parameters too.
 //!
 //! In References an id is
 //!
@@ -25,7 +25,7 @@ use super::{
     folding::{Unfoldable, append_field},
     ids::{ids, list},
     mending::{Mended, Replacement, mend},
-    phrase,
+    parameters, phrase,
     rewriting::Rewritten,
     rules::Syntax,
     text::{clean, unfold},
@@ -80,10 +80,7 @@ pub fn answer(block: &HeaderBlock<'_>, how: &AnswerHeader<'_>) -> Rewritten {
             b"references" => thread.references = ids(&clean(&field)).map(<[u8]>::to_vec).collect(),
             b"in-reply-to" => thread.in_reply_to = ids(&clean(&field)).next().map(<[u8]>::to_vec),
             b"message-id" => thread.own = ids(&clean(&field)).next().map(<[u8]>::to_vec),
-            b"content-type" | b"content-disposition" => {
-                let text = writer.reader.text(&field).into_owned();
-                writer.put(field.name, &text, Syntax::Parameters);
-            }
+            b"content-type" | b"content-disposition" => writer.parameters(&field),
             b"date"
             | b"thread-index"
             | b"mime-version"
@@ -208,6 +205,25 @@ impl Writer<'_> {
         }
     }
 
+    /// Content-Type or Content-Disposition. Where it holds a private address, all of it is written anew. The boundary
+    /// stays even so, as it stands in the body too.
+    fn parameters(&mut self, field: &Field<'_>) {
+        let text = self.reader.text(field).into_owned();
+        let all = parameters::decoded(&text);
+        let tells =
+            self.tells(&String::from_utf8_lossy(&text)) || all.iter().any(|(_, value)| self.tells(value));
+        if !tells {
+            return self.put(field.name, &text, Syntax::Parameters);
+        }
+        let mut new = format!(" {}", self.without_private(&parameters::media_type(&text))).into_bytes();
+        for (name, value) in all.iter().filter(|(name, _)| !self.tells(name)) {
+            let boundary = (name == "boundary").then(|| parameters::value(&text, name)).flatten();
+            let value = boundary.unwrap_or_else(|| self.without_private(value));
+            parameters::append(&mut new, name, &value);
+        }
+        self.put(field.name, &new, Syntax::Parameters);
+    }
+
     /// Whether a text holds an address that is nobody's business.
     fn tells(&self, text: &str) -> bool {
         let text = text.to_ascii_lowercase();
@@ -219,11 +235,14 @@ impl Writer<'_> {
         let alias = self.how.alias.to_string();
         let mut text = text.to_owned();
         for address in self.how.private {
-            let (private, mut from) = (address.to_string().to_ascii_lowercase(), 0);
-            while let Some(at) = text.to_ascii_lowercase()[from..].find(&private) {
-                text.replace_range(from + at..from + at + private.len(), &alias);
-                from += at + alias.len();
+            let (private, lower) = (address.to_string().to_ascii_lowercase(), text.to_ascii_lowercase());
+            let (mut replaced, mut behind) = (String::with_capacity(text.len()), 0);
+            for (at, _) in lower.match_indices(&private) {
+                replaced += &text[behind..at];
+                replaced += &alias;
+                behind = at + private.len();
             }
+            text = replaced + &text[behind..];
         }
         text
     }

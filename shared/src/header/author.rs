@@ -6,9 +6,10 @@
 use std::{collections::HashSet, fmt::Write};
 
 use super::{
-    address_spec::{HeaderAddress, key},
+    address_spec::{HeaderAddress, MAILBOX_OCTETS, key},
     encoded_word::without_controls,
-    mailbox::{Entries, Entry, name_in_junk, name_of},
+    folding::is_full,
+    mailbox::{Entries, Entry, Mailbox, name_in_junk, name_of},
     phrase,
 };
 use crate::address::is_atext;
@@ -47,43 +48,33 @@ pub fn is_made_up(local: &str) -> bool {
     local.eq_ignore_ascii_case(UNKNOWN) || is_cut() || names_a_domain()
 }
 
-impl Author {
-    /// The first mailbox of a From field's clean text that has a form in ASCII; else the envelope sender; else
-    /// unknown. A display name of the field stays even so, as it is all that tells of a bounce's or an
-    /// international author.
-    pub(super) fn find(from: Option<&[u8]>, envelope_sender: Option<&str>) -> Author {
-        let mut first_name = None;
-        let mut found: Option<Author> = None;
-        if let Some(text) = from {
-            for entry in Entries::of(text) {
-                // Of several addresses without a comma between them, the last counts.
-                let continues = matches!(&entry, Entry::Mailbox(mailbox) if mailbox.continues);
-                if found.is_some() && !continues {
-                    break;
-                }
-                let name = match entry {
-                    Entry::Mailbox(mailbox) => {
-                        let name = name_of(text, &mailbox).text;
-                        if mailbox.address.local.is_ascii() {
-                            found = Some(Author { name, address: Some(mailbox.address) });
-                            continue;
-                        }
-                        name
-                    }
-                    Entry::Junk { span, opened } if first_name.is_none() => name_in_junk(text, span, opened),
-                    Entry::Junk { .. } | Entry::Group { .. } | Entry::GroupEnd { .. } => continue,
-                };
-                first_name.get_or_insert(name);
-            }
+/// The author's mailbox among the entries of a From field: the first that has a form in ASCII; of several in brackets
+/// without a comma between them, the last. Whoever asks for the author has to ask here, or routes would decide by
+/// another than the reader sees.
+pub(super) fn mailbox_in(entries: impl Iterator<Item = Entry>) -> Option<Mailbox> {
+    let mut found: Option<Mailbox> = None;
+    for entry in entries {
+        let mailbox = match entry {
+            Entry::Mailbox(mailbox) if found.is_none() || mailbox.continues => mailbox,
+            _ if found.is_some() => break,
+            _ => continue,
+        };
+        if mailbox.address.local.is_ascii() {
+            found = Some(mailbox);
         }
-        found.unwrap_or_else(|| Author {
-            name: first_name.unwrap_or_default(),
-            address: envelope_sender.and_then(|sender| {
-                let sender = without_controls(sender);
-                let sender = sender.trim().trim_start_matches('<').trim_end_matches('>');
-                HeaderAddress::read(sender).filter(|address| address.local.is_ascii())
-            }),
-        })
+    }
+    found
+}
+
+impl Author {
+    /// Whom a From field's clean text names; else the envelope sender; else unknown. A display name of the field stays
+    /// even so, as it is all that tells of a bounce's or an international author.
+    pub(super) fn find(from: Option<&[u8]>, envelope_sender: Option<&str>) -> Author {
+        let text = from.unwrap_or_default();
+        match mailbox_in(Entries::of(text)) {
+            Some(mailbox) => Author { name: name_of(text, &mailbox).text, address: Some(mailbox.address) },
+            None => Author { name: first_name(text), address: envelope_address(envelope_sender) },
+        }
     }
 
     /// The addr-spec at our domain.
@@ -130,29 +121,32 @@ impl Author {
 
     /// The mailbox for a From field, with the address that stands for the author's at our domain.
     pub(super) fn mailbox_at(&self, address: &str) -> Vec<u8> {
+        let name = harmless(&self.name);
         let name = match &self.address {
-            _ if !self.name.is_empty() => self.name.clone(),
-            Some(HeaderAddress { local, domain }) => format!("{local} at {domain}"),
+            _ if !name.trim().is_empty() => name,
+            Some(HeaderAddress { local, domain }) => harmless(&format!("{local} at {domain}")),
             None => UNKNOWN.to_owned(),
         };
         let mut out = Vec::new();
-        phrase::append_mailbox(&mut out, "From: ".len(), harmless(&name).trim(), address);
+        phrase::append_mailbox(&mut out, "From: ".len(), name.trim(), address);
         out
     }
 
-    /// The authors' own mailboxes, for a Reply-To field: all that From names and SES takes; else the author's.
+    /// The authors' own mailboxes, for a Reply-To field: all that From names and SES takes; else the envelope sender's.
     /// `None` if there is none, as an answer to an address that nobody named would reach nobody. `written` says
     /// what stands there for an address.
     pub(super) fn own_mailboxes(
         &self,
         from: Option<&[u8]>,
+        envelope_sender: Option<&str>,
         written: impl Fn(&HeaderAddress) -> String,
     ) -> Option<Vec<u8>> {
         let column = "Reply-To: ".len();
         let mut out = Vec::new();
         let mut add = |name: &str, address: &HeaderAddress| {
             if !out.is_empty() {
-                out.extend_from_slice(b", ");
+                let folds = is_full(&out, column, MAILBOX_OCTETS + ", ,".len());
+                out.extend_from_slice(if folds { b",\r\n " } else { b", " });
             }
             phrase::append_mailbox(&mut out, column, name.trim(), &written(address));
         };
@@ -166,11 +160,30 @@ impl Author {
                 add(&name_of(text, &mailbox).text, &mailbox.address);
             }
         }
-        if let Some(address) = self.own_address().filter(|_| seen.is_empty()) {
-            add(&self.name, address);
+        if seen.is_empty()
+            && let Some(address) = envelope_address(envelope_sender).filter(HeaderAddress::is_sendable)
+        {
+            add(&self.name, &address);
         }
         (!out.is_empty()).then_some(out)
     }
+}
+
+/// The envelope sender's address, if it has a form in ASCII.
+fn envelope_address(envelope_sender: Option<&str>) -> Option<HeaderAddress> {
+    let sender = without_controls(envelope_sender?);
+    let sender = sender.trim().trim_start_matches('<').trim_end_matches('>');
+    HeaderAddress::read(sender).filter(|address| address.local.is_ascii())
+}
+
+/// The first display name of a From field that names no author; empty if it has none.
+fn first_name(text: &[u8]) -> String {
+    let mut names = Entries::of(text).filter_map(|entry| match entry {
+        Entry::Mailbox(mailbox) => Some(name_of(text, &mailbox).text),
+        Entry::Junk { span, opened } => Some(name_in_junk(text, span, opened)),
+        Entry::Group { .. } | Entry::GroupEnd { .. } => None,
+    });
+    names.next().unwrap_or_default()
 }
 
 /// A display name that can't be taken for an address or for another name: mail services hide or

@@ -7,7 +7,7 @@ use memchr::{memchr, memmem};
 
 use super::{
     block::{Field, HeaderBlock, is_space, split},
-    encoded_word::{self, utf8_or_windows_1252},
+    encoded_word::{self, utf8_or, utf8_or_windows_1252},
     parameters,
     text::{clean, lines, unfold},
 };
@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
         Reader { block: *block, decoder: OnceCell::new() }
     }
 
-    /// The value of a field as clean text in UTF-8. What is UTF-8 already stays; anything else is read in the
+    /// The value of a field as clean text in UTF-8. A line that is UTF-8 already stays; any other is read in the
     /// charset that the message's text is in, or else in windows-1252.
     pub(super) fn text(&self, field: &Field<'a>) -> Cow<'a, [u8]> {
         let text = clean(field);
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
             read.extend_from_slice(&line[..white]);
             let line = &line[white..];
             let decoded = match decoder {
-                Some(decoder) if !line.is_ascii() => decoder(line),
+                Some(decoder) if std::str::from_utf8(line).is_err() => read_in(*decoder, line),
                 _ => utf8_or_windows_1252(line),
             };
             read.extend(encoded_word::without_controls(&decoded).bytes());
@@ -92,6 +92,13 @@ fn decoder(charset: &str) -> Option<DecoderFnc> {
     let is_unstated =
         ["us-ascii", "ascii", "utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name));
     charset_decoder(charset.as_bytes()).filter(|decoder| !is_unstated && decoder(ASCII.as_bytes()) == ASCII)
+}
+
+/// A line that is not UTF-8 as a whole. What of it is UTF-8 stays in the charsets of western Europe: their octets from
+/// 0x80 to 0xbf are signs, which hardly follow a capital letter. Elsewhere words are UTF-8 by chance: `её` in KOI8-R,
+/// most in Thai, many in charsets of several octets.
+fn read_in(decoder: DecoderFnc, line: &[u8]) -> String {
+    if decoder(b"\xdf\xe0\xe9\xf6\xfc") == "ßàéöü" { utf8_or(decoder, line) } else { decoder(line) }
 }
 
 /// The charset that the message's Content-Type names, or that of its first text part.

@@ -4,7 +4,10 @@
 //!
 //! Not supported: language tags (RFC 2231 section 5) are read and forgotten.
 
-use mail_parser::decoders::{base64::base64_decode, charsets::map::charset_decoder};
+use mail_parser::decoders::{
+    base64::base64_decode,
+    charsets::{DecoderFnc, map::charset_decoder},
+};
 use memchr::{memchr, memmem};
 
 use super::folding::{column_of, fold_here};
@@ -26,12 +29,18 @@ pub(super) fn text_of(bytes: &[u8]) -> String {
 
 /// Text of bytes in an unstated charset: UTF-8, and what is not UTF-8 as windows-1252.
 pub(crate) fn utf8_or_windows_1252(bytes: &[u8]) -> String {
+    match charset_decoder(b"windows-1252") {
+        Some(windows_1252) => utf8_or(windows_1252, bytes),
+        None => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// Text in UTF-8, and what is not UTF-8 as a decoder reads it.
+pub(super) fn utf8_or(decoder: DecoderFnc, bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
-        if let Some(windows_1252) = charset_decoder(b"windows-1252") {
-            text.push_str(&windows_1252(chunk.invalid()));
-        }
+        text.push_str(&decoder(chunk.invalid()));
     }
     text
 }

@@ -1,7 +1,9 @@
 //! What deciding needs to know of a header block, without rewriting it.
 
 use super::{
-    block::{Field, HeaderBlock},
+    author,
+    block::HeaderBlock,
+    charset::Reader,
     mailbox::{Entries, Entry},
     parameters, signers,
     text::{clean, unfolded},
@@ -29,9 +31,9 @@ pub struct HeaderFacts {
     pub is_answer: bool,
     /// Whether this is one of our own notices.
     pub notice: bool,
-    /// The first author, in all From fields, whose address can be read.
+    /// The author whom the rewritten From shows, if the first From names one and an envelope could carry his address.
     pub author: Option<Address>,
-    /// How many authors there are.
+    /// How many authors there are, in all From fields.
     pub authors: usize,
     /// The author, if nobody can take another for it: one From field, in it one address, and no `@` beside.
     pub sole_author: Option<Address>,
@@ -58,6 +60,7 @@ impl HeaderFacts {
     /// Collects the facts in one walk.
     pub fn of(block: &HeaderBlock<'_>) -> HeaderFacts {
         let mut facts = HeaderFacts::default();
+        let reader = Reader::of(block);
         let (mut froms, mut results) = (0_usize, None);
         for field in block.fields() {
             if field.is("Received") {
@@ -71,12 +74,14 @@ impl HeaderFacts {
             } else if field.is(notice_mark::HEADER) {
                 facts.notice = true;
             } else if field.is("From") {
+                let author = facts.authored_by(&reader.text(&field));
                 if froms == 0 {
                     facts.from_ses = is_of_ses(&unfolded(&field));
-                    facts.sole_author = sole_author(&clean(&field));
+                    facts.sole_author =
+                        sole_author(&clean(&field)).filter(|sole| author.as_ref() == Some(sole));
+                    facts.author = author;
                 }
                 froms += 1;
-                facts.authored_by(&field);
             } else if field.is("Authentication-Results") && results.is_none() {
                 results = Some(signers::of(&unfolded(&field)).unwrap_or_default());
                 facts.header_from = signers::author_domain(&unfolded(&field));
@@ -99,14 +104,13 @@ impl HeaderFacts {
         facts
     }
 
-    fn authored_by(&mut self, from: &Field<'_>) {
-        for entry in Entries::of(&clean(from)) {
-            let Entry::Mailbox(mailbox) = entry else { continue };
-            self.authors += 1;
-            if self.author.is_none() {
-                self.author = Address::parse(&mailbox.address.to_string()).ok();
-            }
-        }
+    /// Counts the authors of a From field's clean text. Returns the one that counts.
+    fn authored_by(&mut self, from: &[u8]) -> Option<Address> {
+        let is_mailbox = |entry: &Entry| matches!(entry, Entry::Mailbox(_));
+        let mut entries = Entries::of(from).inspect(|entry| self.authors += usize::from(is_mailbox(entry)));
+        let author = author::mailbox_in(&mut entries);
+        entries.for_each(drop);
+        Address::parse(&author?.address.to_string()).ok()
     }
 }
 
@@ -207,6 +211,20 @@ mod tests {
             ("Precedence: list", Marks::default()),
         ] {
             assert_eq!(HeaderFacts::of(&split(field.as_bytes())).marks, expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn the_author_whom_from_shows() {
+        for (from, expected) in [
+            ("A <a@x.example> B <b@x.example>", Some("b@x.example")),
+            ("A <a@x.example> b@x.example", Some("a@x.example")),
+            ("jörg@x.example, b@x.example", Some("b@x.example")),
+            ("a@[192.0.2.1], b@x.example", None),
+            ("junk\r\nFrom: b@x.example", None),
+        ] {
+            let author = HeaderFacts::of(&split(format!("From: {from}\r\n\r\n").as_bytes())).author;
+            assert_eq!(author.map(|author| author.to_string()).as_deref(), expected, "{from}");
         }
     }
 

@@ -66,6 +66,12 @@ pub(super) fn column_of(out: &[u8], column: usize) -> usize {
     column
 }
 
+/// Whether the last line of `out`, which begins at `column`, has no room for so many octets more. Who asks before
+/// each piece, and folds there, keeps the lines short, and the way back to where the last begins.
+pub(super) fn is_full(out: &[u8], column: usize, octets: usize) -> bool {
+    column + out.len() + octets > LINE_OCTETS && column_of(out, column) + octets > LINE_OCTETS
+}
+
 /// Appends one line as several: as many words on each as it holds, white space going with the word
 /// behind it.
 fn append_folded(out: &mut Vec<u8>, mut column: usize, line: &[u8], unfoldable: Unfoldable) -> bool {

@@ -55,7 +55,7 @@ pub(super) struct Mailbox {
     pub(super) readable: bool,
     /// Whether words beside it belong to no mailbox.
     pub(super) loses: bool,
-    /// Whether no separator stands before it, but another mailbox's bracket.
+    /// Whether its address is in brackets, and no separator stands before it, but another mailbox's bracket.
     pub(super) continues: bool,
 }
 
@@ -325,7 +325,7 @@ impl<'a> Entries<'a> {
                 address: spec.address,
                 written: spec.written,
                 loses: element.opened.is_some() || element.loses,
-                continues,
+                continues: false,
             });
         }
         self.rest = element.begins..element.opened.unwrap_or(element.span.end);

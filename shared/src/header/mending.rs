@@ -14,7 +14,7 @@ use std::{
 use super::{
     address_spec::{self, HeaderAddress, MAILBOX_OCTETS},
     encoded_word,
-    folding::LINE_OCTETS,
+    folding::{self, LINE_OCTETS},
     mailbox::{self, Entries, Entry, Mailbox, Name},
     phrase,
     text::{is_white, lines, unfold},
@@ -25,6 +25,8 @@ use crate::address::Address;
 /// How many addresses of a field are kept from being repeated. No more are remembered, so that memory stays
 /// bounded: a megabyte holds a million, and nobody reads them.
 const REMEMBERED: usize = 100_000;
+/// What a line needs room for: a mailbox, or the name of a group, and the separators behind it.
+const ROOM: usize = MAILBOX_OCTETS + ":;,".len();
 
 /// What becomes of a list of mailboxes.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,13 +54,14 @@ pub(super) fn mend<'d>(
     column: usize,
     replacement: impl Fn(&HeaderAddress) -> Option<Replacement<'d>>,
 ) -> Mended {
+    let folds = lines(text).any(|line| line.len() + column > LINE_OCTETS);
     let mut list = List {
         text,
         column,
         out: Vec::with_capacity(text.len() + text.len() / 8 + 64),
         last: None,
-        folds: lines(text).any(|line| line.len() + column > LINE_OCTETS),
-        changed: false,
+        folds,
+        changed: folds,
         loses: false,
         seen: HashSet::new(),
         hasher: RandomState::new(),
@@ -140,7 +143,12 @@ impl List<'_> {
         only(&self.text[gap.clone()], &[Token::Comma, Token::Semicolon])
     }
 
-    /// What stands between the entry before and this one, as it came where it is in order.
+    /// Whether what stands there and a mailbox would make the line too long.
+    fn is_full(&self, gap: &Range<usize>) -> bool {
+        folding::is_full(&self.out, self.column, gap.len() + ROOM)
+    }
+
+    /// What stands between the entry before and this one, as it came where it is in order and leaves the line short.
     fn separate(&mut self, gap: Range<usize>) {
         let text = &self.text[gap.clone()];
         self.loses |= !self.is_separator(&gap);
@@ -152,18 +160,17 @@ impl List<'_> {
             Some(Last::Dropped { needs_comma }) => needs_comma,
         };
         let in_order = if needs_comma { only_commas } else { only_white };
-        if self.folds && needs_comma {
-            self.changed = true;
-            self.out.extend_from_slice(b",\r\n ");
-            return;
-        }
-        if in_order && !matches!(self.last, Some(Last::Dropped { .. })) {
+        let in_order = in_order && !matches!(self.last, Some(Last::Dropped { .. }));
+        let folds = self.folds && needs_comma || self.is_full(&gap);
+        if in_order && !folds {
             self.out.extend_from_slice(text);
             return;
         }
-        // Commas before the first mailbox mean nothing, and stay if nothing else changes.
-        self.changed |= needs_comma || !only_commas;
-        self.out.extend_from_slice(if needs_comma { b", " } else { b" " });
+        // Commas before the first mailbox mean nothing, and stay if nothing else changes. Nor is a fold a change: the line
+        // as it came is short.
+        self.changed |= !in_order && (needs_comma || !only_commas);
+        self.out.extend_from_slice(if needs_comma { b"," } else { b"" });
+        self.out.extend_from_slice(if folds { b"\r\n " } else { b" " });
     }
 
     fn drop_entry(&mut self, gap: Range<usize>, loses: bool) {
@@ -247,7 +254,8 @@ impl List<'_> {
     fn group_end(&mut self, gap: Range<usize>) {
         let text = &self.text[gap.clone()];
         self.loses |= !self.is_separator(&gap);
-        if matches!(self.last, Some(Last::Member | Last::Group)) && self.is_separator(&gap) {
+        let in_order = matches!(self.last, Some(Last::Member | Last::Group)) && self.is_separator(&gap);
+        if in_order && !self.folds && !self.is_full(&gap) {
             self.out.extend_from_slice(text);
         }
         self.out.push(b';');

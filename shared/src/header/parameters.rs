@@ -1,8 +1,13 @@
 //! Parameters of MIME fields (RFC 2045 section 5.1), and how text beyond ASCII is written in them (RFC 2231).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::text::{is_white, question_marks, trim};
+use mail_parser::decoders::charsets::map::charset_decoder;
+
+use super::{
+    encoded_word::{self, text_of, without_controls},
+    text::{is_white, question_marks, trim},
+};
 use crate::steps;
 
 /// Longest line that a parameter is written on, in octets.
@@ -10,6 +15,8 @@ const LINE_OCTETS: usize = 76;
 /// Longest name of a parameter that is written in pieces: each piece repeats it, so that a long one would
 /// multiply what came.
 const NAME_OCTETS: usize = 20;
+/// Pieces that a value is put together from at most (RFC 2231 section 3).
+const PIECES: usize = 100;
 
 /// The media type in lower case, such as `text/plain`; empty if there is none.
 pub(super) fn media_type(content_type: &[u8]) -> String {
@@ -24,22 +31,127 @@ pub(super) fn value(field: &[u8], name: &str) -> Option<String> {
     found.map(|(_, value)| String::from_utf8_lossy(&unquoted(value)).into_owned())
 }
 
-/// A parameter as it stands in a field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parameter {
-    /// In lower case.
-    pub(super) name: String,
-    /// Without quotes.
-    pub(super) value: Vec<u8>,
+/// All parameters of a field whose names are ASCII, with their names in lower case and their values as a reader shows
+/// them: put together from pieces, in a charset (RFC 2231), or, as most mail programs write it all the same, in
+/// encoded-words.
+pub(super) fn decoded(field: &[u8]) -> Vec<(String, String)> {
+    let mut found: Vec<(String, Value)> = Vec::new();
+    let mut places = HashMap::new();
+    let is_name = |name: &[u8]| name.is_ascii() && !name.starts_with(b"*");
+    for (name, value) in Parts::of(field).skip(1).filter_map(named).filter(|(name, _)| is_name(name)) {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        let (name, piece) = name.split_at(name.find('*').unwrap_or(name.len()));
+        let place = *places.entry(name.to_owned()).or_insert(found.len());
+        if place == found.len() {
+            found.push((name.to_owned(), Value::default()));
+        }
+        found[place].1.add(piece, unquoted(value));
+    }
+    found.into_iter().filter_map(|(name, value)| Some((name, value.text()?))).collect()
 }
 
-/// All parameters of a field whose names are ASCII.
-pub(super) fn all(field: &[u8]) -> impl Iterator<Item = Parameter> {
-    let named = Parts::of(field).skip(1).filter_map(named).filter(|(name, _)| name.is_ascii());
-    named.map(|(name, value)| Parameter {
-        name: String::from_utf8_lossy(name).to_ascii_lowercase(),
-        value: unquoted(value),
-    })
+/// A parameter's value, in each form that the field has of it.
+#[derive(Default)]
+struct Value {
+    plain: Option<Vec<u8>>,
+    /// In a charset, in one piece.
+    encoded: Option<Piece>,
+    pieces: BTreeMap<usize, Piece>,
+}
+
+/// A piece of a value.
+struct Piece {
+    is_encoded: bool,
+    value: Vec<u8>,
+}
+
+impl Value {
+    /// Adds what stands behind a name with such an end: none, `*`, or `*0` and `*0*`.
+    fn add(&mut self, end: &str, value: Vec<u8>) {
+        let is_encoded = end.ends_with('*');
+        let number = end.trim_matches('*');
+        match number.parse() {
+            _ if end.is_empty() => _ = self.plain.get_or_insert(value),
+            _ if end == "*" => _ = self.encoded.get_or_insert(Piece { is_encoded, value }),
+            Ok(number) if number < PIECES => {
+                self.pieces.entry(number).or_insert(Piece { is_encoded, value });
+            }
+            _ => {}
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        let text = match (self.encoded, self.pieces) {
+            (Some(piece), _) => joined([piece]),
+            (None, pieces) if pieces.contains_key(&0) => {
+                let follows = |(at, (number, piece))| (at == number).then_some(piece);
+                joined(pieces.into_iter().enumerate().map_while(follows))
+            }
+            _ => encoded_word::decode(&self.plain?),
+        };
+        Some(without_controls(&text))
+    }
+}
+
+/// A value from its pieces, of which the first names the charset.
+fn joined(pieces: impl IntoIterator<Item = Piece>) -> String {
+    let mut bytes = Vec::new();
+    let mut charset = None;
+    for (index, Piece { is_encoded, value }) in pieces.into_iter().enumerate() {
+        if !is_encoded {
+            bytes.extend(value);
+            continue;
+        }
+        let mut value = &value[..];
+        if index == 0 {
+            let mut parts = value.splitn(3, |&byte| byte == b'\'');
+            if let (Some(name), Some(_language), Some(rest)) = (parts.next(), parts.next(), parts.next()) {
+                (charset, value) = (Some(name.to_vec()), rest);
+            }
+        }
+        bytes.extend(percent_decoded(value));
+    }
+    match charset.as_deref().and_then(charset_decoder) {
+        Some(decoder) => decoder(&bytes),
+        None => text_of(&bytes),
+    }
+}
+
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, behind @ ..] = rest {
+        let octet = behind.get(..2).filter(|_| *first == b'%');
+        let octet = octet.and_then(|digits| std::str::from_utf8(digits).ok());
+        match octet.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(octet) => {
+                bytes.push(octet);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    bytes
+}
+
+/// Appends a parameter on a line of its own, in the form that its value needs.
+pub(super) fn append(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.extend_from_slice(b";\r\n ");
+    if !value.is_ascii() && name.len() <= NAME_OCTETS {
+        return append_extended(out, name.as_bytes(), value);
+    }
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    for byte in question_marks(value.as_bytes()) {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
 }
 
 /// The field with each value that is not ASCII percent-encoded in UTF-8 (RFC 2231 section 4), in pieces where

@@ -1,11 +1,8 @@
 //! What the header of a part says of its content (RFC 2045, RFC 2183).
 
-use mail_parser::decoders::charsets::map::charset_decoder;
-
 use super::{
     block::{Field, HeaderBlock},
-    encoded_word::{self, text_of, without_controls},
-    parameters::{self, Parameter},
+    parameters,
     text::{clean, unfold},
 };
 
@@ -14,9 +11,6 @@ const FIELD_OCTETS: usize = 1 << 16;
 
 /// Longest file name, in characters: file systems have 255 octets.
 const NAME_CHARACTERS: usize = 120;
-
-/// Pieces that a name is put together from at most (RFC 2231 section 3).
-const PIECES: usize = 100;
 
 /// What a part says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,80 +45,11 @@ fn value_of(block: &HeaderBlock<'_>, name: &str) -> Vec<u8> {
     block.fields().find(is_it).map(|field| unfold(&clean(&field)).into_owned()).unwrap_or_default()
 }
 
-/// The file that a parameter names: in pieces or in a charset (RFC 2231), or, as most mail programs write it all
-/// the same, in encoded-words.
+/// The file that a parameter names.
 fn file_name(field: &[u8], parameter: &str) -> Option<String> {
-    let mut plain = None;
-    let mut pieces: Vec<Option<Parameter>> = Vec::new();
-    for found in parameters::all(field) {
-        match found.name.strip_prefix(parameter) {
-            Some("") => _ = plain.get_or_insert(found.value),
-            Some("*") => {
-                pieces = vec![Some(Parameter { name: "*".to_owned(), ..found })];
-                break;
-            }
-            Some(piece) => {
-                let number = piece.strip_prefix('*').map(|piece| piece.trim_end_matches('*'));
-                let Some(number) = number.and_then(|number| number.parse::<usize>().ok()) else { continue };
-                if number < PIECES {
-                    pieces.resize(pieces.len().max(number + 1), None);
-                    pieces[number].get_or_insert(found);
-                }
-            }
-            None => {}
-        }
-    }
-    let name = match pieces.first() {
-        Some(Some(_)) => joined(pieces.into_iter().map_while(|piece| piece)),
-        _ => encoded_word::decode(&plain?),
-    };
-    let name = without_controls(&name);
+    let (_, name) = parameters::decoded(field).into_iter().find(|(name, _)| name == parameter)?;
     let name: String = name.trim().chars().take(NAME_CHARACTERS).collect();
     (!name.is_empty()).then_some(name)
-}
-
-/// A value from its pieces, of which the first names the charset.
-fn joined(pieces: impl Iterator<Item = Parameter>) -> String {
-    let mut bytes = Vec::new();
-    let mut charset = None;
-    for (index, Parameter { name, value }) in pieces.enumerate() {
-        if !name.ends_with('*') {
-            bytes.extend(value);
-            continue;
-        }
-        let mut value = &value[..];
-        if index == 0 {
-            let mut parts = value.splitn(3, |&byte| byte == b'\'');
-            if let (Some(name), Some(_language), Some(rest)) = (parts.next(), parts.next(), parts.next()) {
-                (charset, value) = (Some(name.to_vec()), rest);
-            }
-        }
-        bytes.extend(percent_decoded(value));
-    }
-    match charset.as_deref().and_then(charset_decoder) {
-        Some(decoder) => decoder(&bytes),
-        None => text_of(&bytes),
-    }
-}
-
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, behind @ ..] = rest {
-        let octet = behind.get(..2).filter(|_| *first == b'%');
-        let octet = octet.and_then(|digits| std::str::from_utf8(digits).ok());
-        match octet.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(octet) => {
-                bytes.push(octet);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -450,7 +450,8 @@ impl<'a> Writer<'a> {
         let written = |address: &HeaderAddress| {
             signer.sign(address).map_or_else(|| address.to_string(), |signed| signed.to_string())
         };
-        if let Some(mailboxes) = self.author.own_mailboxes(self.from.as_deref(), written) {
+        let sender = self.how.envelope_sender;
+        if let Some(mailboxes) = self.author.own_mailboxes(self.from.as_deref(), sender, written) {
             self.put(b"Reply-To", &[b" ", &*mailboxes].concat(), Syntax::Mailboxes);
         }
     }

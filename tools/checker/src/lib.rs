@@ -447,7 +447,7 @@ fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, f
                 replies += usize::from(key == "reply-to");
                 check_recipients(field, written, how, found);
                 left.next_if(keeps);
-            } else if !kept && !may_go(field) && key != "reply-to" {
+            } else if !kept && key != "reply-to" {
                 found.push(format!("{name} is gone"));
             }
             continue;

@@ -90,7 +90,27 @@ struct Row {
     cause: Cause,
 }
 
+/// A row for any message that comes under one of these names.
+const fn row(
+    codes: &'static [&'static str],
+    nature: Nature,
+    what: &'static str,
+    remedy: &'static str,
+) -> Row {
+    Row { codes, says: &[], marks: &[], nature, cause: Cause { what, remedy } }
+}
+
 impl Row {
+    const fn if_it_says(mut self, says: &'static [&'static str]) -> Self {
+        self.says = says;
+        self
+    }
+
+    const fn or_marked_by(mut self, marks: &'static [&'static str]) -> Self {
+        self.marks = marks;
+        self
+    }
+
     fn says(&self, message: &str) -> bool {
         self.says.is_empty() || contains_any(message, self.says)
     }
@@ -109,279 +129,188 @@ const TOO_LARGE: Cause = Cause {
 const TOO_LARGE_MARKS: &[&str] = &["message length is more than", "message too long"];
 
 const TABLE: &[Row] = &[
-    Row {
-        codes: &["Bounce"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Final,
-        cause: Cause {
-            what: "A destination refused a message that was forwarded to it; this is its report.",
-            remedy: "Read the report at the address below; if the destination is gone, change the routes.",
-        },
-    },
-    Row {
-        codes: &["SettingsError"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The function's settings are wrong, so it did not start.",
-            remedy: "Correct the setting that the error names and deploy the stack again.",
-        },
-    },
-    Row {
-        codes: &["InvalidRoutes"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The routes file has an error, so nobody knows where the message should go.",
-            remedy: "Correct it (cargo local routes check FILE shows every error) and upload it again.",
-        },
-    },
-    Row {
-        codes: &["InvalidReplyKeys"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The file of reply keys has an error, so mail would go out under an address that can't be answered.",
-            remedy: "Put the file back as it was; if it is lost, delete it: new keys are made, and answers to earlier \
-                     mail then come to the alias.",
-        },
-    },
-    Row {
-        codes: &["AnswersOverLimit"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Transient,
-        cause: Cause {
-            what: "More answers went out from an alias in an hour than [replies] per-hour allows.",
-            remedy: "If you have not written them, somebody else may read your mailbox: set enabled = false under \
-                     [replies] in the routes file. Else raise per-hour, or wait for the next hour.",
-        },
-    },
-    Row {
-        codes: &["NoRoutes"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "There is neither a routes file nor a destination domain, so nobody knows where the message \
-                   should go.",
-            remedy: "Upload a routes file, or set the stack's parameter DestinationDomain.",
-        },
-    },
-    Row {
-        codes: &["InvalidOutcome"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The record of what became of the message can't be read, so it may have been sent or not.",
-            remedy: "If it did not arrive, delete the outcome at the address below.",
-        },
-    },
-    Row {
-        codes: &["UnreadableNotification"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Final,
-        cause: Cause {
-            what: "SES's notification lacks what is needed to find the message or to tell whom it is for.",
-            remedy: "Look for the message among the stored ones by its time.",
-        },
-    },
-    Row {
-        codes: &["SendingPausedException"],
-        says: &[],
-        marks: &["sending paused", "sending is paused", "sending is disabled"],
-        nature: Nature::Outage,
-        cause: Cause {
-            what: "Sending is paused for this SES account or its configuration set.",
-            remedy: "Find out why (SES console, Account dashboard) and enable it again: \
-                     aws sesv2 put-account-sending-attributes --sending-enabled.",
-        },
-    },
-    Row {
-        codes: &["AccountSuspendedException"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "AWS has shut down sending for this SES account.",
-            remedy: "Only AWS can lift that: answer the case in the AWS Support Center.",
-        },
-    },
-    Row {
-        codes: &["MailFromDomainNotVerifiedException"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The custom MAIL FROM domain of the sending identity is not verified.",
-            remedy: "Put its MX and TXT records into the DNS again (SES console, Identities), or remove the custom \
-                     MAIL FROM domain.",
-        },
-    },
-    Row {
-        codes: &["MessageRejected", "MessageRejectedException"],
-        says: &["not verified"],
-        marks: &["address is not verified", "identities failed the check"],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "SES does not know the sender's domain as verified, or the account is in the SES sandbox and a \
-                   destination is not verified.",
-            remedy: "Verify the identities that the error names (SES console, Identities); a sandboxed account needs \
-                     production access.",
-        },
-    },
+    row(
+        &["Bounce"],
+        Nature::Final,
+        "A destination refused a message that was forwarded to it; this is its report.",
+        "Read the report at the address below; if the destination is gone, change the routes.",
+    ),
+    row(
+        &["SettingsError"],
+        Nature::Configuration,
+        "The function's settings are wrong, so it did not start.",
+        "Correct the setting that the error names and deploy the stack again.",
+    ),
+    row(
+        &["InvalidRoutes"],
+        Nature::Configuration,
+        "The routes file has an error, so nobody knows where the message should go.",
+        "Correct it (ses-forwarder routes check FILE shows every error) and upload it again.",
+    ),
+    row(
+        &["InvalidReplyKeys"],
+        Nature::Configuration,
+        "The file of reply keys has an error, so mail would go out under an address that can't be answered.",
+        "Put the file back as it was; if it is lost, delete it: new keys are made, and answers to earlier mail then \
+         come to the alias.",
+    ),
+    row(
+        &["AnswersOverLimit"],
+        Nature::Transient,
+        "More answers went out from an alias in an hour than [replies] per-hour allows.",
+        "If you have not written them, somebody else may read your mailbox: set enabled = false under [replies] in the \
+         routes file. Else raise per-hour, or wait for the next hour.",
+    ),
+    row(
+        &["NoRoutes"],
+        Nature::Configuration,
+        "There is neither a routes file nor a destination domain, so nobody knows where the message should go.",
+        "Upload a routes file, or set the stack's parameter DestinationDomain.",
+    ),
+    row(
+        &["InvalidOutcome"],
+        Nature::Configuration,
+        "The record of what became of the message can't be read, so it may have been sent or not.",
+        "If it did not arrive, delete the outcome at the address below.",
+    ),
+    row(
+        &["UnreadableNotification"],
+        Nature::Final,
+        "SES's notification lacks what is needed to find the message or to tell whom it is for.",
+        "Look for the message among the stored ones by its time.",
+    ),
+    row(
+        &["SendingPausedException"],
+        Nature::Outage,
+        "Sending is paused for this SES account or its configuration set.",
+        "Find out why (SES console, Account dashboard) and enable it again: aws sesv2 put-account-sending-attributes \
+         --sending-enabled.",
+    )
+    .or_marked_by(&["sending paused", "sending is paused", "sending is disabled"]),
+    row(
+        &["AccountSuspendedException"],
+        Nature::Configuration,
+        "AWS has shut down sending for this SES account.",
+        "Only AWS can lift that: answer the case in the AWS Support Center.",
+    ),
+    row(
+        &["MailFromDomainNotVerifiedException"],
+        Nature::Configuration,
+        "The custom MAIL FROM domain of the sending identity is not verified.",
+        "Put its MX and TXT records into the DNS again (SES console, Identities), or remove the custom MAIL FROM \
+         domain.",
+    ),
+    row(
+        &["MessageRejected", "MessageRejectedException"],
+        Nature::Configuration,
+        "SES does not know the sender's domain as verified, or the account is in the SES sandbox and a destination is \
+         not verified.",
+        "Verify the identities that the error names (SES console, Identities); a sandboxed account needs production \
+         access.",
+    )
+    .if_it_says(&["not verified"])
+    .or_marked_by(&["address is not verified", "identities failed the check"]),
     // SES calls it by the names that it has for any refusal.
-    Row {
-        codes: &["BadRequestException", "MessageRejected", "InvalidParameterValue"],
-        says: TOO_LARGE_MARKS,
-        marks: &[],
-        nature: Nature::Final,
-        cause: TOO_LARGE,
-    },
-    Row {
-        codes: &["MessageTooLarge", "MessageTooLong", "TooLarge"],
-        says: &[],
-        marks: TOO_LARGE_MARKS,
-        nature: Nature::Final,
-        cause: TOO_LARGE,
-    },
-    Row {
-        codes: &["MessageRejected", "MessageRejectedException"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Final,
-        cause: Cause {
-            what: "SES refused the content of the message.",
-            remedy: "Read the stored message at the address below, with care if the error speaks of a virus.",
-        },
-    },
-    Row {
-        codes: &["LimitExceededException", "TooManyRequestsException", "Throttling", "ThrottlingException"],
-        says: &["quota"],
-        marks: &["daily message quota", "daily sending quota"],
-        nature: Nature::Outage,
-        cause: Cause {
-            what: "The account's SES quota for 24 hours is used up.",
-            remedy: "It frees up hour by hour; a higher one can be requested (Service Quotas console).",
-        },
-    },
-    Row {
-        codes: &["LimitExceededException"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Outage,
-        cause: Cause {
-            what: "A quota of the SES account is used up.",
-            remedy: "It frees up by itself; a higher one can be requested (Service Quotas console).",
-        },
-    },
-    Row {
-        codes: &[
-            "TooManyRequestsException",
-            "Throttling",
-            "ThrottlingException",
-            "SlowDown",
-            "RequestLimitExceeded",
-        ],
-        says: &[],
-        marks: &["maximum sending rate exceeded", "rate exceeded"],
-        nature: Nature::Throttled,
-        cause: Cause {
-            what: "More was sent at once than the account may send a second.",
-            remedy: "If it happens often, request a higher sending rate (Service Quotas console).",
-        },
-    },
-    Row {
-        codes: &["BadRequestException"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Final,
-        cause: Cause {
-            what: "SES found the rewritten message malformed.",
-            remedy: "Read the stored message at the address below; the error says what SES stumbled over.",
-        },
-    },
-    Row {
-        codes: &["NotFoundException"],
-        says: &[],
-        marks: &["configuration set"],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The SES configuration set does not exist.",
-            remedy: "Create it, or correct the stack's parameter ConfigurationSet.",
-        },
-    },
-    Row {
-        codes: &["MessageNotFound", "NoSuchKey"],
-        says: &[],
-        marks: &["specified key does not exist"],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The stored message is not in the bucket.",
-            remedy: "Check that the receipt rule stores it under the prefix that the function reads; if its retention \
-                     is over, it is gone.",
-        },
-    },
-    Row {
-        codes: &["NoSuchBucket"],
-        says: &[],
-        marks: &["specified bucket does not exist"],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The bucket does not exist.",
-            remedy: "Create it again or correct the stack's parameter ExistingBucket.",
-        },
-    },
-    Row {
-        codes: &["AccessDenied", "AccessDeniedException"],
-        says: &[],
-        marks: &["not authorized to perform", "access denied"],
-        nature: Nature::Configuration,
-        cause: Cause {
-            what: "The function's role does not allow a call that it made.",
-            remedy: "Deploy the stack again; if it still fails, look for a bucket policy, key policy or service \
-                     control policy that forbids the call.",
-        },
-    },
-    Row {
-        codes: &["EventAgeExceeded"],
-        says: &[],
-        marks: &[],
-        nature: Nature::Transient,
-        cause: Cause {
-            what: "Lambda could not run the function in time: all its instances were busy or the account's \
-                   concurrency was used up.",
-            remedy: "If it happens often, raise the account's concurrency (Service Quotas console).",
-        },
-    },
-    Row {
-        codes: &["Sandbox.Timedout", "TaskTimedOut"],
-        says: &[],
-        marks: &["task timed out"],
-        nature: Nature::Transient,
-        cause: Cause {
-            what: "Forwarding took longer than the function's time-out.",
-            remedy: "A large message may need a longer Timeout and a larger MemorySize in template.yaml.",
-        },
-    },
-    Row {
-        codes: &["Runtime.ExitError", "Runtime.OutOfMemory", "OutOfMemory", "Sandbox.Failure"],
-        says: &[],
-        marks: &["runtime exited", "signal: killed"],
-        nature: Nature::Transient,
-        cause: Cause {
-            what: "The function was stopped while it worked, most likely for lack of memory.",
-            remedy: "Raise its MemorySize in template.yaml and deploy.",
-        },
-    },
-    Row {
-        codes: &[
+    row(
+        &["BadRequestException", "MessageRejected", "InvalidParameterValue"],
+        Nature::Final,
+        TOO_LARGE.what,
+        TOO_LARGE.remedy,
+    )
+    .if_it_says(TOO_LARGE_MARKS),
+    row(
+        &["MessageTooLarge", "MessageTooLong", "TooLarge"],
+        Nature::Final,
+        TOO_LARGE.what,
+        TOO_LARGE.remedy,
+    )
+    .or_marked_by(TOO_LARGE_MARKS),
+    row(
+        &["MessageRejected", "MessageRejectedException"],
+        Nature::Final,
+        "SES refused the content of the message.",
+        "Read the stored message at the address below, with care if the error speaks of a virus.",
+    ),
+    row(
+        &["LimitExceededException", "TooManyRequestsException", "Throttling", "ThrottlingException"],
+        Nature::Outage,
+        "The account's SES quota for 24 hours is used up.",
+        "It frees up hour by hour; a higher one can be requested (Service Quotas console).",
+    )
+    .if_it_says(&["quota"])
+    .or_marked_by(&["daily message quota", "daily sending quota"]),
+    row(
+        &["LimitExceededException"],
+        Nature::Outage,
+        "A quota of the SES account is used up.",
+        "It frees up by itself; a higher one can be requested (Service Quotas console).",
+    ),
+    row(
+        &["TooManyRequestsException", "Throttling", "ThrottlingException", "SlowDown", "RequestLimitExceeded"],
+        Nature::Throttled,
+        "More was sent at once than the account may send a second.",
+        "If it happens often, request a higher sending rate (Service Quotas console).",
+    )
+    .or_marked_by(&["maximum sending rate exceeded", "rate exceeded"]),
+    row(
+        &["BadRequestException"],
+        Nature::Final,
+        "SES found the rewritten message malformed.",
+        "Read the stored message at the address below; the error says what SES stumbled over.",
+    ),
+    row(
+        &["NotFoundException"],
+        Nature::Configuration,
+        "The SES configuration set does not exist.",
+        "Create it, or correct the stack's parameter ConfigurationSet.",
+    )
+    .or_marked_by(&["configuration set"]),
+    row(
+        &["MessageNotFound", "NoSuchKey"],
+        Nature::Configuration,
+        "The stored message is not in the bucket.",
+        "Check that the receipt rule stores it under the prefix that the function reads; if its retention is over, it \
+         is gone.",
+    )
+    .or_marked_by(&["specified key does not exist"]),
+    row(
+        &["NoSuchBucket"],
+        Nature::Configuration,
+        "The bucket does not exist.",
+        "Create it again or correct the stack's parameter ExistingBucket.",
+    )
+    .or_marked_by(&["specified bucket does not exist"]),
+    row(
+        &["AccessDenied", "AccessDeniedException"],
+        Nature::Configuration,
+        "The function's role does not allow a call that it made.",
+        "Deploy the stack again; if it still fails, look for a bucket policy, key policy or service control policy \
+         that forbids the call.",
+    )
+    .or_marked_by(&["not authorized to perform", "access denied"]),
+    row(
+        &["EventAgeExceeded"],
+        Nature::Transient,
+        "Lambda could not run the function in time: all its instances were busy or the account's concurrency was used \
+         up.",
+        "If it happens often, raise the account's concurrency (Service Quotas console).",
+    ),
+    row(
+        &["Sandbox.Timedout", "TaskTimedOut"],
+        Nature::Transient,
+        "Forwarding took longer than the function's time-out.",
+        "A large message may need a longer Timeout and a larger MemorySize in template.yaml.",
+    )
+    .or_marked_by(&["task timed out"]),
+    row(
+        &["Runtime.ExitError", "Runtime.OutOfMemory", "OutOfMemory", "Sandbox.Failure"],
+        Nature::Transient,
+        "The function was stopped while it worked, most likely for lack of memory.",
+        "Raise its MemorySize in template.yaml and deploy.",
+    )
+    .or_marked_by(&["runtime exited", "signal: killed"]),
+    row(
+        &[
             "Timeout",
             "ConnectionFailure",
             "NotConnected",
@@ -395,14 +324,11 @@ const TABLE: &[Row] = &[
             "InternalError",
             "RequestTimeout",
         ],
-        says: &[],
-        marks: &["connection reset", "service unavailable"],
-        nature: Nature::Transient,
-        cause: Cause {
-            what: "An AWS service did not answer, or answered with an error of its own, each time it was tried.",
-            remedy: "https://health.aws.amazon.com tells of disturbances.",
-        },
-    },
+        Nature::Transient,
+        "An AWS service did not answer, or answered with an error of its own, each time it was tried.",
+        "https://health.aws.amazon.com tells of disturbances.",
+    )
+    .or_marked_by(&["connection reset", "service unavailable"]),
 ];
 
 fn contains_any(message: &str, marks: &[&str]) -> bool {

@@ -118,8 +118,12 @@ impl Replying {
         message_id: &str,
         Answer { alias, correspondent, .. }: &Answer,
     ) -> Result<bool, CallError> {
-        // Every mail program gives its messages an id. Without one there is no telling.
-        let Some(field) = block.fields().find(|field| field.is("Message-ID")) else { return Ok(false) };
+        // Every mail program gives its messages an id, and what signs for the owner covers it. Without that there is
+        // no telling.
+        let mut ids = block.fields().filter(|field| field.is("Message-ID"));
+        let Some(field) = ids.next().filter(|field| header::is_covered(block, field)) else {
+            return Ok(false);
+        };
         let key = keys::answered(alias, correspondent, field.value.trim_ascii());
         let (absent, usual) = (Precondition::Absent, Persistence::Usual);
         if bucket.put_if(&key, JSON, format!("\"{message_id}\"\n"), absent, usual).await?.is_some() {
@@ -130,7 +134,8 @@ impl Replying {
         Ok(serde_json::from_slice::<String>(&known).is_ok_and(|known| known == message_id))
     }
 
-    /// The contacts that recipients, and those that To and Cc name, may stand for, as far as they are kept.
+    /// The contacts that recipients, and those that To and Cc name, may stand for, as far as they are kept; and the
+    /// addresses that To and Cc name and nobody can have added on the way.
     pub(crate) async fn contacts(
         &self,
         bucket: &Bucket,
@@ -144,7 +149,7 @@ impl Replying {
         if !recipients.iter().any(|recipient| recipient.local().contains('+')) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let named = header::recipients_at(block, domains);
+        let named = header::recipients_at(block, domains, |_| true);
         let mut names: Vec<String> = Vec::new();
         for name in recipients.iter().chain(&named).filter_map(contact_name) {
             if !names.contains(&name) {
@@ -159,7 +164,7 @@ impl Replying {
                 contacts.push(Contact { name, ..contact });
             }
         }
-        Ok((contacts, named))
+        Ok((contacts, header::recipients_at(block, domains, |field| header::is_covered(block, field))))
     }
 
     /// Keeps whom addresses stand for, before anybody gets to see them.

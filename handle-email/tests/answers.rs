@@ -409,3 +409,30 @@ async fn a_message_that_is_sent_again_goes_out_once() {
         send(&stack, Some("eve@else.example"), &[&jane], &letter.replace("<a1@", "<a2@")).await;
     assert_eq!(outcome["status"], "forwarded");
 }
+
+/// The signature of the owner's domain holds whatever is added that it does not speak of.
+#[tokio::test]
+async fn what_was_added_to_a_signed_message_does_not_send_it_again() {
+    let stack = replying("").await;
+    let (jane, bob) =
+        (address_of_jane(&stack).await, forwarded(&stack, "From: Bob <bob@example.com>\r\n").await.from);
+    let signed = |names: &str| {
+        let names = names.to_owned();
+        answer(&jane, &format!("DKIM-Signature: v=1; d=out.example; s=k; h={names}; bh=x; b=y\r\n"))
+    };
+    let all = signed("From:To:Cc:Subject:Message-ID");
+    let some = signed("From:To:Subject:Message-ID");
+    let id = "Message-ID: <new@evil.example>\r\n";
+    for (case, to, letter, status) in [
+        ("as it was signed", &jane, all.clone(), "forwarded"),
+        ("again", &jane, all.clone(), "dropped"),
+        ("again with another id on top", &jane, format!("{id}{all}"), "dropped"),
+        ("with another To on top", &bob, format!("To: {bob}\r\n{all}"), "dropped"),
+        ("with a Cc that no signature speaks of", &bob, format!("Cc: {bob}\r\n{some}"), "dropped"),
+        ("whose id is not signed", &jane, signed("From:To").replace("<a1@", "<a2@"), "dropped"),
+        ("whose Cc is signed", &bob, format!("Cc: {bob}\r\n{all}").replace("<a1@", "<a3@"), "forwarded"),
+    ] {
+        let (outcome, _) = send(&stack, Some("eve@else.example"), &[to], &letter).await;
+        assert_eq!(outcome["status"], status, "{case}: {outcome}");
+    }
+}

@@ -8,8 +8,9 @@
 //! 3. DMARC passed; or the author's domain has no policy, and SPF passed for that domain or one below it. DKIM alone
 //!    does not do: with two signatures there is no telling which of them passed.
 //! 4. It has not gone out before, if SPF did not pass for the author: who has got a message of the owner's can send
-//!    it again, and its signature still holds. So To or Cc, which are signed, have to name the address, and each
-//!    Message-ID is taken once for each correspondent ([`Answer::once`]).
+//!    it again, and its signature still holds. So To or Cc have to name the address, and each Message-ID is taken once
+//!    for each correspondent ([`Answer::once`]); of these fields only such count as every signature covers
+//!    ([`is_covered`](crate::header::is_covered)), as whoever sends it again may add others.
 //! 5. It is no machine's: a vacation notice to Jane would be answered by hers.
 //! 6. It is neither spam nor a virus, unless such mail is forwarded too.
 //!

@@ -157,11 +157,16 @@ pub fn named(block: &HeaderBlock<'_>, deliveries: &[Delivery]) -> Vec<bool> {
     named
 }
 
-/// The addresses at these domains that To and Cc name, up to [`RECIPIENTS`].
-pub fn recipients_at(block: &HeaderBlock<'_>, domains: &Domains) -> Vec<Address> {
+/// The addresses at these domains that To and Cc name, of the fields that count, up to [`RECIPIENTS`].
+pub fn recipients_at(
+    block: &HeaderBlock<'_>,
+    domains: &Domains,
+    counts: impl Fn(&Field<'_>) -> bool,
+) -> Vec<Address> {
     let reader = Reader::of(block);
     let mut found = Vec::new();
-    for field in block.fields().filter(|field| rule(field.name).action == Action::Recipients) {
+    let recipients = block.fields().filter(|field| rule(field.name).action == Action::Recipients);
+    for field in recipients.filter(|field| counts(field)) {
         for entry in Entries::of(&reader.text(&field)) {
             let Entry::Mailbox(mailbox) = entry else { continue };
             let address = Address::parse(&mailbox.address.to_string()).ok();

@@ -25,7 +25,8 @@ pub struct Replies<'a> {
     pub keys: &'a ReplyKeys,
     /// The contacts that addresses of this message name, as far as they are kept.
     pub contacts: &'a [Contact],
-    /// The addresses at these domains that To and Cc name, of a message that may be an answer.
+    /// The addresses at these domains that To and Cc name, of a message that may be an answer: in fields that nobody
+    /// can have added to it since it was signed.
     pub named: &'a [Address],
     /// The domains that mail is received for.
     pub domains: &'a Domains,

@@ -291,6 +291,11 @@ pub async fn persist<T>(
 ) -> Result<T, CallError> {
     let last = RefCell::new(None);
     let attempt = async || {
+        if deadline.left().is_zero() {
+            return Err(last.take().unwrap_or_else(|| {
+                CallError::new(step, Kind::Transient, "Timeout", "there was no time left to begin")
+            }));
+        }
         let in_time = tokio::time::timeout(deadline.left(), call()).await;
         in_time.unwrap_or_else(|_| {
             let message = "no answer in the time that was left";
@@ -434,6 +439,16 @@ mod tests {
             }
             assert!(firsts.len() > 1, "{firsts:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_there_is_no_time_for_is_not_begun() {
+        let never = async || panic!("it was begun");
+        let error = persist::<()>("Test", Deadline::after(Duration::ZERO), Persistence::Sending, never).await;
+        assert_eq!(
+            error,
+            Err(CallError::new("Test", Kind::Transient, "Timeout", "there was no time left to begin"))
+        );
     }
 
     #[tokio::test(start_paused = true)]

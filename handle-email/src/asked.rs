@@ -40,6 +40,13 @@ pub(crate) struct StubRequest {
     pub(crate) words: String,
 }
 
+impl StubRequest {
+    /// Whether a destination is to get a stub: it is asked for, and was sent the message and no stub yet.
+    pub(crate) fn is_for(&self, outcome: &Outcome, destination: &str) -> bool {
+        self.destinations.iter().any(|one| one == destination) && lacks_stub(outcome, destination)
+    }
+}
+
 impl Asked {
     /// What is done with what fails a check. `earlier` is what is recorded of the message.
     pub(crate) fn policy(&self, usual: Policy, earlier: Option<&Outcome>) -> Policy {
@@ -76,9 +83,7 @@ impl Asked {
             Asked::Nothing => false,
             // Some recipient has not got it.
             Asked::Release { .. } => forwarded.releasable().is_some(),
-            Asked::Stub(StubRequest { destinations, .. }) => {
-                destinations.iter().any(|destination| lacks_stub(forwarded, destination))
-            }
+            Asked::Stub(request) => request.destinations.iter().any(|one| request.is_for(forwarded, one)),
             Asked::Resume(destination) => is_refused(forwarded, destination),
         }
     }
@@ -102,22 +107,22 @@ impl Asked {
             Asked::Resume(_) => {}
             // The stub of a virus would only tell where to get it.
             Asked::Stub(_) if notification.virus == Verdict::Fail => return false,
-            Asked::Stub(StubRequest { destinations, .. }) => {
-                for delivery in deliveries.iter_mut() {
-                    delivery.destinations.retain(|destination| {
-                        let destination = destination.to_string();
-                        destinations.contains(&destination) && lacks_stub(forwarded, &destination)
-                    });
-                }
-                deliveries.retain(|delivery| !delivery.destinations.is_empty());
+            // To and Cc are to show what they did: who else an alias leads to is nobody's business.
+            Asked::Stub(request) => {
+                let mut destinations = deliveries.iter().flat_map(|delivery| &delivery.destinations);
+                return destinations.any(|one| request.is_for(forwarded, &one.to_string()));
             }
         }
         !deliveries.is_empty()
     }
 
-    /// Whether it asks for something beside what a forwarded message has come to.
+    /// Whether it asks for something beside what a message has come to, which it stays if that fails.
     pub(crate) fn is_extra(&self, earlier: &Outcome) -> bool {
-        matches!(self, Asked::Release { .. } | Asked::Stub(_)) && is_forwarded(Some(earlier))
+        match self {
+            Asked::Nothing => false,
+            Asked::Release { .. } | Asked::Stub(_) => earlier.status == Status::Forwarded,
+            Asked::Resume(_) => matches!(earlier.status, Status::Held | Status::Forwarded),
+        }
     }
 
     /// Whether it is stubs that are to go out, and to whom.

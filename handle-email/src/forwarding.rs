@@ -248,8 +248,12 @@ impl Handler {
     /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should
     /// that not be possible, it waits.
     async fn give_back(&self, message: &Incoming<'_>, entry: &mut Entry, failure: InvocationError) -> Ending {
-        if is_forwarded(entry.outcome.as_ref()) {
-            return Ending { outcome: entry.outcome.clone(), repeated: true, failure: Some(failure) };
+        let asked = &message.invocation.asked;
+        if let Some(before) = entry.outcome.clone()
+            && (is_forwarded(Some(&before)) || asked.is_extra(&before))
+        {
+            self.record_failure(message, entry, &before).await;
+            return Ending { outcome: Some(before), repeated: true, failure: Some(failure) };
         }
         let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), None);
         outcome.reason = Some(why(&outcome, &failure.name));

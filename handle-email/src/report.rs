@@ -12,6 +12,7 @@ use ses_forwarder_aws::function::log_line;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    asked::Asked,
     incoming::{Ending, Incoming},
     replying::OVER_THE_LIMIT,
 };
@@ -89,7 +90,10 @@ impl Report {
                 others.push(json!({"Name": "MessageBytes", "Unit": "Bytes"}));
             }
             let millis = outcome.and_then(|outcome| outcome.forward_millis);
-            if let (Status::Forwarded, Some(millis)) = (status, millis) {
+            // What its owner asks for later says nothing of how long forwarding takes.
+            if let (Status::Forwarded, Asked::Nothing, Some(millis)) =
+                (status, &message.invocation.asked, millis)
+            {
                 put("ForwardSeconds", (millis as f64 / 1000.0).into());
                 others.push(json!({"Name": "ForwardSeconds", "Unit": "Seconds"}));
             }

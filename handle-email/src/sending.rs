@@ -1,6 +1,9 @@
 //! The sends of a message that are left to make, one by one, and what is recorded of them at the end.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use ses_forwarder::{
     feedback::{self, Sending},
@@ -19,7 +22,7 @@ use ses_forwarder_aws::{
 
 use crate::{
     Handler, Invocation, InvocationError,
-    asked::{Asked, StubRequest},
+    asked::{Asked, StubRequest, is_forwarded},
     draft::{AnswerSend, Draft, Outbound, Share},
     incoming::{Ending, Incoming},
 };
@@ -61,22 +64,34 @@ impl Handler {
         Waiting { mut held, unnamed }: Waiting,
         mut hindered: Option<CallError>,
     ) -> Result<Ending, InvocationError> {
-        let (mut refused, mut in_doubt) = (None, false);
+        let (mut refused, mut in_doubt, mut slowest) = (None, false, Duration::ZERO);
         let reason = outcome.reason.take();
-        let mut needless = needless(&outcome, draft, &message.invocation.asked);
+        let asked = &message.invocation.asked;
+        let before = entry.outcome.clone().filter(|earlier| asked.is_extra(earlier));
+        let mut needless = needless(&outcome, draft, asked);
         held.retain(|(share, _)| needless.insert(share.clone()));
         let mut missing = draft.missing(&needless).into_iter().enumerate().peekable();
         while let Some((number, outbound)) = missing.next() {
-            match self.send_one(message, draft, &outbound, &unnamed, number).await {
+            if message.invocation.mailer.left() < 2 * slowest {
+                // It would be cut off, and nobody would know whether SES has it.
+                hindered = hindered.or(Some(out_of_time()));
+                break;
+            }
+            let began = Instant::now();
+            let sent = self.send_one(message, draft, &outbound, &unnamed, number).await;
+            slowest = slowest.max(began.elapsed());
+            match sent {
                 Ok(Accepted { message_id, instead, stub }) => {
                     let (destinations, alias) = (outbound.destinations(), outbound.alias());
                     outcome.sent.push(Sent { message_id, destinations, stub, alias });
-                    outcome.forward_millis = message.age();
+                    if before.is_none() {
+                        outcome.forward_millis = message.age();
+                    }
                     if let Some(refusal) = instead {
                         outcome.error = Some(recorded(&refusal));
                     }
                     if missing.peek().is_some() {
-                        self.record_step(message, entry, &outcome).await;
+                        self.record_step(message, entry, before.as_ref(), &outcome).await;
                     }
                 }
                 Err(Unsent::Refused(error, outgoing)) => refused = refused.or(Some((error, outgoing))),
@@ -89,14 +104,13 @@ impl Handler {
         if in_doubt {
             outcome.doubts = outcome.doubts.saturating_add(1);
         }
-        let asked = &message.invocation.asked;
-        if let Some(forwarded) = entry.outcome.clone().filter(|earlier| asked.is_extra(earlier))
+        if let Some(before) = before
             && (hindered.is_some() || refused.is_some())
         {
-            // What was forwarded stays so: what more was asked for did not come of it.
+            // It stays what it was: what more was asked for did not come of it.
             let failure = hindered.or(refused.map(|(error, _)| error)).map(InvocationError::from);
-            let extra = Outcome { sent: outcome.sent, doubts: outcome.doubts, ..forwarded };
-            return self.record_end(message, entry, extra, failure).await;
+            let ending = self.record_end(message, entry, with_sends(before, &outcome), failure).await?;
+            return Ok(Ending { repeated: true, ..ending });
         }
         match (hindered, refused) {
             (None, None) => {
@@ -190,10 +204,25 @@ impl Handler {
 
     /// Records what has been sent so far: the claim goes on. The last record tells of this too, and that one has to be
     /// written.
-    async fn record_step(&self, message: &Incoming<'_>, entry: &mut Entry, outcome: &Outcome) {
-        let Outcome { claimed_until, .. } = message.claim();
-        let doubts = outcome.doubts.saturating_add(1);
-        let step = Outcome { status: Status::Sending, claimed_until, doubts, ..outcome.clone() };
+    ///
+    /// `before` is what stays of the message should this try end here, as more was asked for than it had come to.
+    async fn record_step(
+        &self,
+        message: &Incoming<'_>,
+        entry: &mut Entry,
+        before: Option<&Outcome>,
+        outcome: &Outcome,
+    ) {
+        let Outcome { claimed_until, request_id, .. } = message.claim();
+        let step = before.map_or_else(|| outcome.clone(), |before| with_sends(before.clone(), outcome));
+        let step = Outcome {
+            status: Status::Sending,
+            was_forwarded: is_forwarded(before),
+            claimed_until,
+            request_id,
+            doubts: outcome.doubts.saturating_add(1),
+            ..step
+        };
         if let Err(error) = self.ledger.write_after_send(message.records(), entry, &step).await {
             tracing::error!(messageId = outcome.message_id, "{error}");
         }
@@ -274,10 +303,14 @@ impl Unsent {
     }
 }
 
-/// What destinations have already. Of stubs, only stubs count: who has the message is to get one all the same.
+/// What destinations have already, or do not get now.
 fn needless(outcome: &Outcome, draft: &Draft<'_>, asked: &Asked) -> HashSet<Share> {
-    let accepted = outcome.sent.iter().filter(|sent| sent.stub || draft.stubs.is_none());
-    let mut needless: HashSet<Share> = accepted.flat_map(Share::of).collect();
+    if let Some(request) = draft.stubs {
+        let destinations = draft.how.deliveries.iter().flat_map(|delivery| &delivery.destinations);
+        let others = destinations.map(ToString::to_string).filter(|one| !request.is_for(outcome, one));
+        return others.map(Share::forwarded).collect();
+    }
+    let mut needless: HashSet<Share> = outcome.sent.iter().flat_map(Share::of).collect();
     if let Asked::Resume(resumed) = asked
         && feedback::is_refused(outcome, resumed)
     {
@@ -286,6 +319,17 @@ fn needless(outcome: &Outcome, draft: &Draft<'_>, asked: &Asked) -> HashSet<Shar
         });
     }
     needless
+}
+
+/// What was recorded before, with what has been sent since.
+fn with_sends(before: Outcome, outcome: &Outcome) -> Outcome {
+    Outcome { sent: outcome.sent.clone(), doubts: outcome.doubts, ..before }
+}
+
+fn out_of_time() -> CallError {
+    let message =
+        "there is no time left in this invocation for all sends; the others are made by the next one";
+    CallError::new("SendEmail", Kind::Transient, "OutOfTime", message)
 }
 
 fn recorded(error: &CallError) -> outcome::Failure {

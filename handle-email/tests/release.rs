@@ -114,6 +114,29 @@ async fn a_release_that_fails_can_be_made_again() {
 }
 
 #[tokio::test]
+async fn held_mail_whose_sending_fails_stays_held() {
+    let stack = stack(&[]).await;
+    let list = json!({"destinations": {"info@out.example": {"suspended": {"at": "2026-11-26T10:00:00Z", "messageId": "m1"}}}});
+    stack.put_object("state/destinations.json", list.to_string()).await;
+    let id = receive(&stack, &["info@in.example"], "spf=PASS", message()).await;
+    let held = outcome(&stack, &id).await;
+    assert_eq!((&held["status"], &held["reason"]), (&json!("held"), &json!("suspended")));
+    stack.put_object("state/destinations.json", "{\"destinations\": {}}").await;
+    let mut event = asked_for(&stack, &id, false).await;
+    event["release"] = json!(false);
+    event["resumes"] = json!("info@out.example");
+    for fault in
+        ["ses:SendEmail=500*3", "ses:SendEmail=access-denied*1", "s3:GetObject(messages/)=access-denied*1"]
+    {
+        stack.faults().add(fault.parse().expect("a fault"));
+        assert!(stack.invoke(FUNCTION, &event).await.is_err(), "{fault}");
+        assert_eq!(outcome(&stack, &id).await, held, "{fault}");
+    }
+    assert_eq!(stack.invoke(FUNCTION, &event).await.expect("it is")["outcomes"], json!(["forwarded"]));
+    assert_eq!(sent(&stack), ["info@out.example"]);
+}
+
+#[tokio::test]
 async fn what_can_not_be_released_stays_where_it_is() {
     let stack = stack(&[]).await;
     let routes = "[routes]\n\"gone\" = \"refuse\"\n\"old\" = []\n";

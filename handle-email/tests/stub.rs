@@ -144,6 +144,66 @@ async fn each_send_has_a_stub_of_its_own_and_a_retry_makes_only_the_missing_one(
     assert_eq!(record["sent"], expected);
 }
 
+/// Asks for stubs of a message, as `handle-dead-letter` does.
+async fn ask_for_stubs(stack: &Stack, id: &str, destinations: &[&str]) -> Result<Value, String> {
+    let keys = stack.keys("index/").await;
+    let key = keys.iter().find(|key| key.contains(id)).expect("it is archived");
+    let archived = stack.object(key).await.expect("it is there");
+    let mut asked = event(&[serde_json::from_slice(&archived).expect("JSON")]);
+    asked["stub"] = json!({"destinations": destinations, "words": "552 5.3.4 too big"});
+    stack.invoke(FUNCTION, &asked).await.map_err(|error| error.error_message)
+}
+
+#[tokio::test]
+async fn of_several_stubs_one_that_fails_is_made_later_and_the_message_stays_forwarded() {
+    for (fault, status) in
+        [("ses:SendEmail=access-denied@4", "forwarded"), ("ses:SendEmail=kill-before@4", "sending")]
+    {
+        let stack = stack(&[fault]).await;
+        let to = ["info@in.example", "boss@in.example"];
+        let (id, end) = receive(&stack, &to, message().as_bytes()).await;
+        assert_eq!(end, End::Returned);
+        let lacking = ["info@out.example", "boss@out.example"];
+        ask_for_stubs(&stack, &id, &lacking).await.expect_err("the second one fails");
+        let mut record = stack.outcome(&id).await.expect("it is there");
+        let stubs = |record: &Value| {
+            let sent = record["sent"].as_array().expect("a list").clone();
+            sent.into_iter().filter(|sent| sent["stub"] == true).count()
+        };
+        assert_eq!((&record["status"], stubs(&record)), (&json!(status), 1), "{record:#}");
+        if status == "sending" {
+            // As when the time of who was killed has run out.
+            record["claimedUntil"] = json!("2026-11-23T10:00:00Z");
+            let key = stack.keys("outcome/").await.into_iter().find(|key| key.contains(&id));
+            stack.put_object(&key.expect("it is there"), record.to_string()).await;
+        }
+        for _ in 0..2 {
+            ask_for_stubs(&stack, &id, &lacking).await.expect("nothing fails");
+            let record = outcome(&stack, &id).await;
+            assert_eq!((&record["status"], stubs(&record)), (&json!("forwarded"), 2), "{fault}: {record:#}");
+            assert_eq!(forwarded(&stack).len(), 4, "{fault}");
+        }
+    }
+}
+
+/// Who else an alias leads to is nobody's business, least of all other aliases' readers'.
+#[tokio::test]
+async fn a_stub_for_one_of_several_readers_of_an_alias_names_the_alias() {
+    let stack = stack(&[]).await;
+    let routes = "[routes]\n\"team\" = [\"ann@out.example\", \"bob@out.example\"]\n\
+                  \"sales\" = [\"cat@out.example\", \"dan@out.example\"]\n";
+    stack.put_object("config/routes.toml", routes).await;
+    let letter = message().replace("To: info@in.example", "To: team@in.example, sales@in.example");
+    let to = ["team@in.example", "sales@in.example"];
+    let (id, end) = receive(&stack, &to, letter.as_bytes()).await;
+    assert_eq!(end, End::Returned);
+    ask_for_stubs(&stack, &id, &["bob@out.example", "cat@out.example"]).await.expect("nothing fails");
+    let sent = forwarded(&stack);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[1].destinations, ["bob@out.example", "cat@out.example"]);
+    assert_eq!(field(&sent[1], "To").as_deref(), Some("team@in.example, sales@in.example"));
+}
+
 #[tokio::test]
 async fn a_stub_that_is_refused_ends_in_the_notice() {
     let stack = stack(&["ses:SendEmail(ann_else.example@)=reject"]).await;
@@ -182,13 +242,9 @@ async fn whoever_did_not_take_a_message_for_its_size_gets_a_stub_once() {
     let to = ["info@in.example", "boss@in.example"];
     let (id, end) = receive(&stack, &to, message().as_bytes()).await;
     assert_eq!(end, End::Returned);
-    let keys = stack.keys("index/").await;
-    let archived = stack.object(&keys[0]).await.expect("it is there");
-    let mut asked = event(&[serde_json::from_slice(&archived).expect("JSON")]);
-    asked["stub"] =
-        json!({"destinations": ["boss@out.example", "eve@evil.example"], "words": "552 5.3.4 too big"});
     for _ in 0..2 {
-        assert_eq!(stack.invoke(FUNCTION, &asked).await.expect("it is")["outcomes"], json!(["forwarded"]));
+        let asked = ask_for_stubs(&stack, &id, &["boss@out.example", "eve@evil.example"]).await;
+        assert_eq!(asked.expect("it is")["outcomes"], json!(["forwarded"]));
         assert_eq!(forwarded(&stack).len(), 3);
     }
     let stub = &forwarded(&stack)[2];
@@ -200,12 +256,7 @@ async fn whoever_did_not_take_a_message_for_its_size_gets_a_stub_once() {
     // Of what is not forwarded, nobody can have refused anything.
     let spam = format!("X-Local-Verdict: spam=FAIL\r\n{}", message());
     let (spam, _) = receive(&stack, &["info@in.example"], spam.as_bytes()).await;
-    let keys = stack.keys("index/").await;
-    let key = keys.iter().find(|key| key.contains(&spam)).expect("it is archived");
-    let archived: Value =
-        serde_json::from_slice(&stack.object(key).await.expect("it is there")).expect("JSON");
-    let mut asked = event(&[archived]);
-    asked["stub"] = json!({"destinations": ["info@out.example"], "words": ""});
-    assert_eq!(stack.invoke(FUNCTION, &asked).await.expect("it is")["outcomes"], json!(["dropped"]));
+    let asked = ask_for_stubs(&stack, &spam, &["info@out.example"]).await;
+    assert_eq!(asked.expect("it is")["outcomes"], json!(["dropped"]));
     assert_eq!(forwarded(&stack).len(), 3);
 }

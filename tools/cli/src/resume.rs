@@ -202,7 +202,7 @@ async fn lacking(
         while let Some(outcome) = outcomes.next().await {
             let outcome = outcome.map(|found| found.map(|outcome| outcome.unclaimed().unwrap_or(outcome)));
             match outcome {
-                Ok(Some(outcome)) if lacks(&outcome, address) => found.push(Lacking {
+                Ok(Some(outcome)) if lacks(&outcome, address, now) => found.push(Lacking {
                     received: OffsetDateTime::parse(&outcome.timestamp, &Rfc3339).unwrap_or(now),
                     index: prefixes.index(day, &outcome.message_id),
                     message_id: outcome.message_id,
@@ -216,10 +216,18 @@ async fn lacking(
 }
 
 /// Whether a destination has to get a message yet: it is held for it, or was refused.
-fn lacks(outcome: &Outcome, address: &str) -> bool {
+fn lacks(outcome: &Outcome, address: &str, now: OffsetDateTime) -> bool {
     let is_it = |one: &String| one.eq_ignore_ascii_case(address);
     let has_had_it = outcome.sent.iter().any(|sent| sent.destinations.iter().any(is_it));
-    let held = outcome.status == Status::Held && outcome.destinations.iter().any(is_it) && !has_had_it;
+    let waits = match outcome.status {
+        Status::Held => true,
+        // Given up for the sake of another destination: nobody tries it any more.
+        Status::Failed => outcome.next_try.is_none(),
+        // Whoever was at work on it is dead. The function looks by the same clocks.
+        Status::Sending => outcome.claimed_until.is_none_or(|until| until < now),
+        Status::Dropped | Status::Rejected | Status::Forwarded => false,
+    };
+    let held = waits && outcome.destinations.iter().any(is_it) && !has_had_it;
     held || (matches!(outcome.status, Status::Held | Status::Forwarded) && is_refused(outcome, address))
 }
 
@@ -248,7 +256,8 @@ mod tests {
 
     #[test]
     fn who_lacks_a_message_has_not_had_it_or_has_refused_each_copy() {
-        use Status::{Dropped, Failed, Forwarded, Held};
+        use Status::{Dropped, Failed, Forwarded, Held, Rejected, Sending};
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(1);
         for (status, copies, refusals, expected) in [
             (Held, 0, 0, true),
             (Held, 1, 0, false),
@@ -257,7 +266,10 @@ mod tests {
             (Forwarded, 1, 1, true),
             (Forwarded, 2, 1, false),
             (Failed, 1, 1, false),
+            (Failed, 0, 0, true),
+            (Sending, 0, 0, true),
             (Dropped, 0, 0, false),
+            (Rejected, 0, 0, false),
         ] {
             let address = "ann@out.example".to_owned();
             let mut outcome = Outcome::new(&Notification::default(), OffsetDateTime::UNIX_EPOCH, "r", status);
@@ -277,8 +289,14 @@ mod tests {
                     code: None,
                 });
             }
-            assert_eq!(lacks(&outcome, "ann@OUT.example"), expected, "{status:?} {copies} {refusals}");
-            assert!(!lacks(&outcome, "eve@out.example"));
+            assert_eq!(lacks(&outcome, "ann@OUT.example", now), expected, "{status:?} {copies} {refusals}");
+            assert!(!lacks(&outcome, "eve@out.example", now));
+            // Somebody is at work on it, or will be.
+            let later = Some(now + time::Duration::minutes(1));
+            outcome.claimed_until = later.filter(|_| status == Sending);
+            outcome.next_try = later.filter(|_| status == Failed);
+            let is_left_alone = matches!(status, Sending | Failed);
+            assert_eq!(lacks(&outcome, "ann@OUT.example", now), expected && !is_left_alone, "{status:?}");
         }
     }
 }

@@ -115,6 +115,11 @@ impl Mailer {
         Mailer { deadline, ..self.clone() }
     }
 
+    /// What is left of the time for sending.
+    pub fn left(&self) -> Duration {
+        self.deadline.left()
+    }
+
     /// Sends a message; returns the messageId that SES gave it, or nothing if its answer broke off.
     pub async fn send(&self, message: &Outgoing, envelope: Envelope<'_>) -> Result<String, CallError> {
         let send = async || {

@@ -10,7 +10,7 @@
 //! 5. The operator is told: who is held, once and at once, if a line of the routes names him; what else was
 //!    refused, once an hour at most.
 //!
-//! An event whose outcome is not there yet, or that could not be recorded, stays in the queue. One about mail
+//! An event whose outcome, or send, is not on record yet, or that could not be recorded, stays in the queue. One about mail
 //! that this stack did not forward is done with.
 
 use std::{
@@ -29,6 +29,7 @@ use ses_forwarder::{
     outcome::{DeliveryEvent, DeliveryKind, Outcome, Sent},
     suspended::{Effect, Noted, Suspended, Untold, effect},
 };
+use ses_forwarder_aws::call::CallError;
 use time::Date;
 
 use crate::{
@@ -43,7 +44,7 @@ use crate::{
 /// Requests at once.
 const CONCURRENCY: usize = 16;
 
-/// How long an outcome may be missing: SES may be quicker than the record of a send.
+/// How long an outcome, or a send in it, may be missing: SES may be quicker than the record of it.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// Events kept of a message. Of delays there may be many, of all else one a destination and copy.
@@ -73,6 +74,8 @@ pub(crate) struct Case<'a> {
     unnamed: BTreeSet<String>,
     /// The destinations of them that were sent an answer.
     answered: BTreeSet<String>,
+    /// The queue messages with an event of a send that is not on record yet.
+    early: Vec<&'a str>,
     /// Its authors, where a destination has complained.
     senders: Vec<String>,
 }
@@ -114,6 +117,7 @@ impl Run<'_> {
         for (recorded, case) in recorded {
             match recorded {
                 Ok(new) => {
+                    kept.extend(&case.early);
                     for event in &new {
                         *counts.entry(event.event).or_default() += 1;
                     }
@@ -160,6 +164,7 @@ impl Run<'_> {
             new: Vec::new(),
             unnamed: BTreeSet::new(),
             answered: BTreeSet::new(),
+            early: Vec::new(),
             senders: Vec::new(),
         };
         if let Ok(Record { content: Some(outcome), .. }) = &case.record {
@@ -167,37 +172,37 @@ impl Run<'_> {
             let new: BTreeSet<DeliveryEvent> =
                 events.filter(|event| !outcome.delivery.contains(event)).collect();
             case.new = new.into_iter().collect();
+            let is_early = |heard: &&Heard<'_>| heard.age < PATIENCE && is_unknown(&heard.feedback, outcome);
+            case.early = case.heard.iter().filter(is_early).map(|heard| heard.queue_id).collect();
             case.unnamed = case.heard.iter().flat_map(|heard| unnamed(&heard.feedback, outcome)).collect();
             let answers = case.heard.iter().filter(|heard| heard.feedback.sending == Sending::Answer);
             let answered = answers.flat_map(|heard| addressed(&heard.feedback, outcome));
             case.answered = answered.map(|event| event.destination).collect();
         }
         if case.new.iter().any(|event| case.effect(event) == Effect::Sender) {
-            case.senders = self.senders(&case).await;
+            match self.senders(&case).await {
+                Ok(senders) => case.senders = senders,
+                // It would hold nobody's mail.
+                Err(error) => (case.record, case.new) = (Err(error.into()), Vec::new()),
+            }
         }
         case
     }
 
     /// Who sent a message, by its archived notification: its authors, or else the envelope sender.
-    async fn senders(&self, case: &Case<'_>) -> Vec<String> {
+    async fn senders(&self, case: &Case<'_>) -> Result<Vec<String>, CallError> {
         let key = self.handler.settings.place.prefixes.index(case.day, &case.message_id);
-        let archived = match self.bucket.get(&key).await {
-            Ok(archived) => archived.unwrap_or_default(),
-            Err(error) => {
-                tracing::error!(messageId = case.message_id, "a complaint holds nobody's mail: {error}");
-                return Vec::new();
-            }
-        };
-        let Ok(event) = serde_json::from_slice::<Box<RawValue>>(&archived) else { return Vec::new() };
-        let records = notification::records(&event);
-        let Some(Received::Received { notification, .. }) = records.first() else { return Vec::new() };
+        let archived = self.bucket.get(&key).await?.unwrap_or_default();
+        let event = serde_json::from_slice::<Box<RawValue>>(&archived).ok();
+        let records = event.as_deref().map(notification::records).unwrap_or_default();
+        let Some(Received::Received { notification, .. }) = records.first() else { return Ok(Vec::new()) };
         let authors: Vec<String> = notification
             .from
             .iter()
             .map(|author| address_in(author).to_owned())
             .filter(|one| one.contains('@'))
             .collect();
-        if authors.is_empty() { notification.source.iter().cloned().collect() } else { authors }
+        Ok(if authors.is_empty() { notification.source.iter().cloned().collect() } else { authors })
     }
 
     /// Holds mail for those who refuse it, and takes it on to tell of them.
@@ -367,20 +372,43 @@ fn unnamed(feedback: &Feedback, outcome: &Outcome) -> Vec<String> {
 /// The events by the addresses that the message was sent to: SES may write them in another case, and names the
 /// last one of a destination that forwards in its turn. One that is about nobody it was sent to is left out.
 fn addressed(feedback: &Feedback, outcome: &Outcome) -> Vec<DeliveryEvent> {
+    let destination = |event| destination_of(event, feedback, outcome).map(str::to_owned);
+    let events = feedback.events.iter();
+    events
+        .filter_map(|event| Some(DeliveryEvent { destination: destination(event)?, ..event.clone() }))
+        .collect()
+}
+
+/// Whether it tells of a send that is not on record: SES was quicker, or its answer to that send never came.
+fn is_unknown(feedback: &Feedback, outcome: &Outcome) -> bool {
+    let id = &feedback.sent_id;
+    let is_on_record = id.is_empty() || outcome.sent.iter().any(|sent| sent.message_id == *id);
+    !is_on_record && feedback.events.iter().any(|event| destination_of(event, feedback, outcome).is_none())
+}
+
+/// The address, as the message was sent to it, that an event is about.
+///
+/// Of the send that it names, it may be about one that the destination forwards to; so may it be of a send whose id
+/// is not known. Of other sends it is not: who has refused nothing must not be taken for who has.
+fn destination_of<'a>(event: &DeliveryEvent, feedback: &Feedback, outcome: &'a Outcome) -> Option<&'a str> {
     let is_answer = feedback.sending == Sending::Answer;
-    let alike = outcome.sent.iter().filter(|sent| sent.alias.is_some() == is_answer);
-    let of_send = |sent: &&Sent| !feedback.sent_id.is_empty() && sent.message_id == feedback.sent_id;
-    let sends: Vec<&Sent> = alike.clone().filter(of_send).collect();
-    let sends = if sends.is_empty() { alike.collect() } else { sends };
-    let sent_to: BTreeSet<&str> =
-        sends.iter().flat_map(|sent| &sent.destinations).map(String::as_str).collect();
-    let events = feedback.events.iter().filter_map(|event| {
-        let known = sent_to.iter().find(|known| known.eq_ignore_ascii_case(&event.destination));
-        let only = || sent_to.first().filter(|_| sent_to.len() == 1);
-        let destination = (*known.or_else(only)?).to_owned();
-        Some(DeliveryEvent { destination, ..event.clone() })
-    });
-    events.collect()
+    let alike = || outcome.sent.iter().filter(|sent| sent.alias.is_some() == is_answer);
+    let is_named = |id: &str| !id.is_empty() && id == feedback.sent_id;
+    let the_send: Vec<&Sent> = alike().filter(|sent| is_named(&sent.message_id)).collect();
+    let or_all: Vec<&Sent> = if the_send.is_empty() { alike().collect() } else { the_send };
+    let by_address =
+        addresses(or_all.iter().copied()).find(|one| one.eq_ignore_ascii_case(&event.destination));
+    by_address.or_else(|| {
+        let may_be_it = |sent: &&Sent| {
+            is_named(&sent.message_id) || sent.message_id.is_empty() || feedback.sent_id.is_empty()
+        };
+        let mut candidates: BTreeSet<&str> = addresses(or_all.into_iter().filter(may_be_it)).collect();
+        candidates.pop_first().filter(|_| candidates.is_empty())
+    })
+}
+
+fn addresses<'a>(sends: impl Iterator<Item = &'a Sent>) -> impl Iterator<Item = &'a str> {
+    sends.flat_map(|sent| &sent.destinations).map(String::as_str)
 }
 
 /// An outcome with these events; `None` if it has them.

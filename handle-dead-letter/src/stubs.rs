@@ -48,9 +48,14 @@ impl Run<'_> {
         if lacking.is_empty() {
             return Stubs { having: having(outcome), ..Stubs::default() };
         }
-        // As with any message: no longer than it is tried for, nor where SES may have taken it each time.
         let late = age >= self.handler.settings.retry || outcome.doubts >= DOUBTS;
-        match self.ask_for_stubs(message, &lacking).await {
+        let asked = if outcome.doubts < DOUBTS {
+            self.ask_for_stubs(message, &lacking).await
+        } else {
+            // As with any message.
+            Err(format!("SES may have taken it in {DOUBTS} tries"))
+        };
+        match asked {
             Ok(having) => Stubs { having, ..Stubs::default() },
             Err(why) if late => {
                 tracing::error!(messageId = message_id, "no stub was sent: {why}");

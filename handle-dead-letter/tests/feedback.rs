@@ -7,7 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{FUNCTION, arm, forwarded, no_failures, notices, stack, stack_with};
+use common::{FUNCTION, aged, arm, forwarded, no_failures, notices, stack, stack_with};
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::{End, Event};
 use ses_forwarder_local_stack::{SentMail, Stack};
@@ -166,6 +166,45 @@ async fn an_event_that_is_quicker_than_the_record_waits_for_it() {
     assert_eq!(delivery(&stack, "m1").await.len(), 1);
 }
 
+/// SES has taken a send whose answer never came, or that is not recorded yet: nobody else has refused anything.
+#[tokio::test]
+async fn a_refusal_of_a_send_that_is_not_on_record_is_nobody_else_s() {
+    let stack = stack().await;
+    let outcome = |sent: Value| {
+        json!({
+            "messageId": "m1", "timestamp": "2026-11-23T10:00:00Z", "status": "forwarded", "reason": null,
+            "recipients": [], "destinations": [], "error": null, "requestId": "r", "bytes": 1,
+            "forwardMillis": null, "sent": sent,
+        })
+    };
+    let key = "outcome/2026/11/23/m1.json";
+    let ann = json!({"messageId": "s1", "destinations": ["ann@out.example"]});
+    let boss = json!({"messageId": "s2", "destinations": ["boss@out.example"]});
+    let tags = json!({"forwarder-message": ["m1"], "forwarder-day": ["2026-11-23"]});
+    let recipient = json!([{"emailAddress": "boss@out.example", "status": "5.1.1"}]);
+    let detail = json!({
+        "eventType": "Bounce",
+        "mail": {"messageId": "s2", "tags": tags},
+        "bounce": {"bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": recipient},
+    });
+    let body = json!({"source": "aws.ses", "detail": detail}).to_string();
+    let letter = json!({"Records": [{"messageId": "q1", "body": body, "attributes": {}}]});
+    let age = |hours: u64| aged(letter.clone(), std::time::Duration::from_secs(hours * 60 * 60));
+    let kept = json!({"batchItemFailures": [{"itemIdentifier": "q1"}]});
+    for sent in [json!([]), json!([ann])] {
+        stack.put_object(key, outcome(sent).to_string()).await;
+        assert_eq!(stack.invoke(FUNCTION, &age(0)).await, Ok(kept.clone()), "it may be recorded yet");
+        assert_eq!(stack.invoke(FUNCTION, &age(2)).await, Ok(no_failures()), "it will not be any more");
+        assert_eq!((delivery(&stack, "m1").await, suspended(&stack).await), (vec![], Value::Null));
+    }
+    stack.put_object(key, outcome(json!([ann, boss])).to_string()).await;
+    assert_eq!(stack.invoke(FUNCTION, &age(0)).await, Ok(no_failures()));
+    let bounced = ("boss@out.example".to_owned(), "bounced".to_owned(), json!("5.1.1"));
+    assert_eq!(delivery(&stack, "m1").await, [bounced]);
+    let held = suspended(&stack).await;
+    assert_eq!(held["destinations"].as_object().unwrap().keys().collect::<Vec<_>>(), ["boss@out.example"]);
+}
+
 /// A route names it, so its owner is told.
 #[tokio::test]
 async fn who_refuses_for_good_is_told_once_and_mail_for_him_is_held() {
@@ -251,6 +290,22 @@ async fn a_complaint_holds_mail_of_that_sender_alone() {
     stack.settled(&bob).await;
     assert_eq!(stack.outcome(&bob).await.unwrap()["status"], "forwarded");
     assert_eq!(stack.published().len(), 1);
+}
+
+/// Whom it is of is read from the archive; as long as that can't be had, the complaint waits.
+#[tokio::test]
+async fn a_complaint_waits_for_the_name_of_who_sent_the_message() {
+    let stack = stack().await;
+    stack.put_object("config/routes.toml", "[routes]\n\"info\" = \"ann@else.example\"\n").await;
+    arm(&stack, "s3:GetObject(index/)=access-denied*1");
+    arm(&stack, "ses:Deliver=complaint*1");
+    let id = send(&stack, "info@in.example", 1).await;
+    let told = stack.told(1).await;
+    assert!(told[0].text.contains("called a message of jane@example.com spam (abuse)"), "{told:?}");
+    assert_eq!(delivery(&stack, &id).await.len(), 1);
+    later(&stack);
+    let held = send(&stack, "info@in.example", 2).await;
+    assert_eq!(stack.outcome(&held).await.unwrap()["reason"], "complaint");
 }
 
 /// Nobody is told of names that somebody made up.

@@ -4,8 +4,7 @@
 
 use bytes::Bytes;
 use mail_parser::{Addr, Address, MessageParser};
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{envelope::Envelope, header::header_block, verdicts::Verdicts};
@@ -28,120 +27,47 @@ pub(super) struct About<'a> {
     pub(super) at: OffsetDateTime,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Mail<'a> {
-    timestamp: String,
-    source: &'a str,
-    message_id: &'a str,
-    destination: Vec<String>,
-    headers_truncated: bool,
-    headers: Vec<Field>,
-    common_headers: CommonHeaders,
-}
-
-#[derive(Serialize)]
-struct Field {
-    name: String,
-    value: String,
-}
-
-/// The fields SES reads for one, decoded; those that are not there are left out.
-#[derive(Serialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct CommonHeaders {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    return_path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    date: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cc: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bcc: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sender: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reply_to: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Receipt<'a> {
-    timestamp: String,
-    processing_time_millis: u32,
-    recipients: &'a [String],
-    spam_verdict: Verdict<'a>,
-    virus_verdict: Verdict<'a>,
-    spf_verdict: Verdict<'a>,
-    dkim_verdict: Verdict<'a>,
-    dmarc_verdict: Verdict<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dmarc_policy: Option<&'a str>,
-    action: LambdaAction<'a>,
-}
-
-#[derive(Serialize)]
-struct Verdict<'a> {
-    status: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LambdaAction<'a> {
-    r#type: &'static str,
-    function_arn: &'a str,
-    invocation_type: &'static str,
-}
-
 impl About<'_> {
     /// The event of a Lambda action.
     pub(super) fn lambda_event(&self, function_arn: &str) -> Bytes {
-        let action = LambdaAction { r#type: "Lambda", function_arn, invocation_type: "Event" };
         let event = json!({"Records": [{
             "eventSource": "aws:ses",
             "eventVersion": "1.0",
-            "ses": {"mail": self.mail(), "receipt": self.receipt(action)},
+            "ses": {"mail": self.mail(), "receipt": self.receipt(function_arn)},
         }]});
         Bytes::from(event.to_string())
     }
 
-    fn mail(&self) -> Mail<'_> {
+    fn mail(&self) -> Value {
         let header = header_block(self.message);
         let (headers, headers_truncated) = fields(header);
+        let headers = headers.into_iter().map(|(name, value)| json!({"name": name, "value": value}));
         let (common_headers, destination) = common_headers(header);
-        Mail {
-            timestamp: self.timestamp(),
-            source: self.envelope.from.as_deref().unwrap_or("<>"),
-            message_id: self.id,
-            destination,
-            headers_truncated,
-            headers,
-            common_headers,
-        }
+        json!({
+            "timestamp": self.timestamp(),
+            "source": self.envelope.from.as_deref().unwrap_or("<>"),
+            "messageId": self.id,
+            "destination": destination,
+            "headersTruncated": headers_truncated,
+            "headers": headers.collect::<Vec<_>>(),
+            "commonHeaders": common_headers,
+        })
     }
 
-    fn receipt<'a>(&'a self, action: LambdaAction<'a>) -> Receipt<'a> {
-        let verdict = |check| Verdict { status: self.verdicts.get(check) };
-        Receipt {
-            timestamp: self.timestamp(),
-            processing_time_millis: 1,
-            recipients: self.recipients,
-            spam_verdict: verdict("spam"),
-            virus_verdict: verdict("virus"),
-            spf_verdict: verdict("spf"),
-            dkim_verdict: verdict("dkim"),
-            dmarc_verdict: verdict("dmarc"),
-            dmarc_policy: self.verdicts.dmarc_policy(),
-            action,
-        }
+    fn receipt(&self, function_arn: &str) -> Value {
+        let verdict = |check| json!({"status": self.verdicts.get(check)});
+        without_nulls(json!({
+            "timestamp": self.timestamp(),
+            "processingTimeMillis": 1,
+            "recipients": self.recipients,
+            "spamVerdict": verdict("spam"),
+            "virusVerdict": verdict("virus"),
+            "spfVerdict": verdict("spf"),
+            "dkimVerdict": verdict("dkim"),
+            "dmarcVerdict": verdict("dmarc"),
+            "dmarcPolicy": self.verdicts.dmarc_policy(),
+            "action": {"type": "Lambda", "functionArn": function_arn, "invocationType": "Event"},
+        }))
     }
 
     fn timestamp(&self) -> String {
@@ -163,8 +89,8 @@ pub(super) fn author_domain(message: &[u8]) -> Option<String> {
 }
 
 /// Fields as they came, unfolded, up to the limit, and whether there were more.
-fn fields(header: &[u8]) -> (Vec<Field>, bool) {
-    let mut fields: Vec<Field> = Vec::new();
+fn fields(header: &[u8]) -> (Vec<(String, String)>, bool) {
+    let mut fields: Vec<(String, String)> = Vec::new();
     let mut size = 0;
     for line in header.split_inclusive(|byte| *byte == b'\n') {
         size += line.len();
@@ -173,36 +99,40 @@ fn fields(header: &[u8]) -> (Vec<Field>, bool) {
         }
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches(['\r', '\n']);
-        if let (true, Some(field)) = (text.starts_with([' ', '\t']), fields.last_mut()) {
-            field.value.push_str(text);
+        if let (true, Some((_, value))) = (text.starts_with([' ', '\t']), fields.last_mut()) {
+            value.push_str(text);
         } else if let Some((name, value)) = text.split_once(':') {
-            fields.push(Field { name: name.trim_end().to_owned(), value: value.trim_start().to_owned() });
+            fields.push((name.trim_end().to_owned(), value.trim_start().to_owned()));
         }
     }
     (fields, false)
 }
 
-/// The common headers, and the addresses that To, Cc and Bcc name.
-fn common_headers(header: &[u8]) -> (CommonHeaders, Vec<String>) {
-    let Some(parsed) = MessageParser::default().parse(header) else {
-        return (CommonHeaders::default(), Vec::new());
-    };
+/// The fields that SES reads for one, decoded, those that are there; and the addresses that To, Cc and Bcc name.
+fn common_headers(header: &[u8]) -> (Value, Vec<String>) {
+    let Some(parsed) = MessageParser::default().parse(header) else { return (json!({}), Vec::new()) };
     let destination = [parsed.to(), parsed.cc(), parsed.bcc()];
     let destination = destination.into_iter().flatten().flat_map(Address::iter).filter_map(Addr::address);
     let raw = |name: &str| parsed.header_raw(name).map(|value| value.trim().to_owned());
-    let common = CommonHeaders {
-        return_path: raw("Return-Path").map(|path| path.trim_matches(['<', '>']).to_owned()),
-        from: parsed.from().map(mailboxes),
-        date: raw("Date"),
-        to: parsed.to().map(mailboxes),
-        cc: parsed.cc().map(mailboxes),
-        bcc: parsed.bcc().map(mailboxes),
-        sender: parsed.sender().and_then(|sender| mailboxes(sender).into_iter().next()),
-        reply_to: parsed.reply_to().map(mailboxes),
-        message_id: raw("Message-ID"),
-        subject: parsed.subject().map(str::to_owned),
-    };
-    (common, destination.map(str::to_owned).collect())
+    let common = json!({
+        "returnPath": raw("Return-Path").map(|path| path.trim_matches(['<', '>']).to_owned()),
+        "from": parsed.from().map(mailboxes),
+        "date": raw("Date"),
+        "to": parsed.to().map(mailboxes),
+        "cc": parsed.cc().map(mailboxes),
+        "bcc": parsed.bcc().map(mailboxes),
+        "sender": parsed.sender().and_then(|sender| mailboxes(sender).into_iter().next()),
+        "replyTo": parsed.reply_to().map(mailboxes),
+        "messageId": raw("Message-ID"),
+        "subject": parsed.subject(),
+    });
+    (without_nulls(common), destination.map(str::to_owned).collect())
+}
+
+/// What SES has nothing to tell of, it leaves out.
+fn without_nulls(mut object: Value) -> Value {
+    object.as_object_mut().into_iter().for_each(|fields| fields.retain(|_, value| !value.is_null()));
+    object
 }
 
 /// Mailboxes as SES writes them: name and address, or the address alone.

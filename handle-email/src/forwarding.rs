@@ -5,19 +5,21 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ses_forwarder::{
     address::Address,
-    answers,
+    answers::{self, Answer},
     body::Recoding,
-    decision::{Decision, judge, may_be_told},
+    decision::{Decision, Policy, judge, may_be_told},
     delivery::{self, Delivery, Reason},
     delivery_report,
-    header::{self, HeaderFacts, Rewrite},
+    header::{self, HeaderBlock, HeaderFacts, Rewrite},
     notification::Notification,
     outcome::{self, INCOMPLETE, Outcome, Refusal, Status},
     replies::Replies,
     routes::Routes,
     settings::EmailSettings,
+    suspended::Suspended,
 };
 use ses_forwarder_aws::{
     bucket::Object,
@@ -39,6 +41,16 @@ use crate::{
 /// How old a message is that is handled for the first time, at most: SES invokes within seconds, by two
 /// clocks that may differ.
 const PROMPT: Duration = CLOCKS_DIFFER;
+
+/// A message as it was read, and what counts for it.
+#[derive(Clone, Copy)]
+struct Letter<'a> {
+    stored: &'a Bytes,
+    block: &'a HeaderBlock<'a>,
+    facts: &'a HeaderFacts,
+    routes: &'a Routes,
+    replies: Option<Replies<'a>>,
+}
 
 impl Handler {
     /// Does what is left to do for a message.
@@ -137,7 +149,7 @@ impl Handler {
             }
         };
 
-        let EmailSettings { common, subject_prefix, .. } = &self.settings;
+        let EmailSettings { common, .. } = &self.settings;
         let block = header::split(&stored);
         let facts = HeaderFacts::of(&block);
         let (contacts, named) = match &keys {
@@ -159,90 +171,119 @@ impl Handler {
         let earlier = entry.outcome.as_ref();
         let policy = asked.policy(self.settings.policy, earlier);
         let routes = if asked.heeds_senders(earlier) { routes } else { Arc::new(routes.without_senders()) };
-        let (mut decision, mut answers) = answers::decide(
-            message.notification,
-            &facts,
-            &policy,
-            &routes,
-            &common.domains,
-            replies.as_ref(),
-        );
-        let Notification { message_id, recipients, .. } = message.notification;
-        match (self.replying.once(bucket, &block, message_id, &mut answers).await, &replies) {
-            (Ok(again), Some(replies)) if !again.is_empty() => {
-                answers::leave_out(&mut decision, recipients, &again, answers.is_empty(), replies);
-            }
-            (Ok(_), _) => {}
-            (Err(error), _) => return Ok(self.give_back(message, &mut entry, error.into()).await),
-        }
+        let letter = Letter { stored: &stored, block: &block, facts: &facts, routes: &routes, replies };
+        let (mut decision, answers) = match self.decide(message, &letter, &policy).await {
+            Ok(decided) => decided,
+            Err(error) => return Ok(self.give_back(message, &mut entry, error.into()).await),
+        };
         let earlier = entry.outcome.as_ref();
         if let Some(forwarded) = earlier.filter(|earlier| is_forwarded(Some(earlier)))
             && !asked.narrow(&mut decision, message.notification, forwarded)
         {
             return Ok(nothing_to_do(entry));
         }
-        let reason = decision.reason();
         if !ours {
             match self.ledger.take_over(records, entry, &claim, is_settled).await? {
                 Ok(taken) => entry = taken,
                 Err(outcome) => return Ok(message.settled(&outcome)),
             }
         }
-        match decision {
+        self.carry_out(message, &mut entry, &letter, decision, answers, &suspended).await
+    }
+
+    /// What becomes of a message. An answer that has gone out before does not go out again.
+    async fn decide(
+        &self,
+        message: &Incoming<'_>,
+        letter: &Letter<'_>,
+        policy: &Policy,
+    ) -> Result<(Decision, Vec<Answer>), CallError> {
+        let Letter { block, facts, routes, replies, .. } = letter;
+        let Notification { message_id, recipients, .. } = message.notification;
+        let (notification, domains) = (message.notification, &self.settings.common.domains);
+        let decided = answers::decide(notification, facts, policy, routes, domains, replies.as_ref());
+        let (mut decision, mut answers) = decided;
+        let again = self.replying.once(&message.invocation.bucket, block, message_id, &mut answers).await?;
+        if let Some(replies) = replies
+            && !again.is_empty()
+        {
+            answers::leave_out(&mut decision, recipients, &again, answers.is_empty(), replies);
+        }
+        Ok((decision, answers))
+    }
+
+    /// Does what was decided on.
+    async fn carry_out(
+        &self,
+        message: &Incoming<'_>,
+        entry: &mut Entry,
+        letter: &Letter<'_>,
+        decision: Decision,
+        answers: Vec<Answer>,
+        suspended: &Suspended,
+    ) -> Result<Ending, InvocationError> {
+        let Letter { stored, block, facts, routes, replies } = *letter;
+        let reason = decision.reason();
+        let (deliveries, destinations, tags, left_out) = match decision {
             Decision::Drop { reason, left_out } => {
                 let mut outcome = message.outcome(Status::Dropped, entry.outcome.clone(), Some(stored.len()));
-                if let Err(error) = self.refuse(message, &facts, &left_out, &mut outcome).await {
-                    return Ok(self.give_back(message, &mut entry, error.into()).await);
+                if let Err(error) = self.refuse(message, facts, &left_out, &mut outcome).await {
+                    return Ok(self.give_back(message, entry, error.into()).await);
                 }
                 if reason == Reason::Bounce {
-                    outcome.delivery = delivery_report::refusals(&stored, message.received);
+                    outcome.delivery = delivery_report::refusals(stored, message.received);
                 }
                 outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
-                self.drop(message, &mut entry, reason, outcome).await
+                return self.drop(message, entry, reason, outcome).await;
             }
             Decision::Forward { deliveries, destinations, tags, left_out } => {
-                let how = Rewrite {
-                    email_domain: common.domains.first(),
-                    envelope_sender: message.notification.source.as_deref(),
-                    deliveries: &deliveries,
-                    recipients: &[],
-                    hide_destinations: self.settings.hide_destinations,
-                    subject_prefix,
-                    tags: &[],
-                    replies: replies.filter(|_| routes.replies().enabled),
-                };
-                let body = stored.slice(block.body_at..);
-                let recoding = Recoding::of(&block, &body).map(Arc::new);
-                let stubs = asked.stubs(entry.outcome.as_ref());
-                let answers = match stubs {
-                    None => AnswerSend::of(answers, facts.sole_author.as_ref(), &routes, replies),
-                    Some(_) => Vec::new(),
-                };
-                let domains = &common.domains;
-                let rules = routes.replies();
-                let reply_body = self.settings.reply_body;
-                let block = &block;
-                let draft = Draft { block, body, recoding, how, domains, stubs, answers, rules, reply_body };
-                let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), Some(stored.len()));
-                let earlier = entry.outcome.as_ref();
-                let released = asked.released_from(message.notification, &self.settings.policy, earlier);
-                outcome.released = outcome.released.max(released);
-                let senders = senders(message.notification, &facts);
-                let held = holding::held(&suspended, &deliveries, &draft.answers, &senders);
-                let unnamed = unnamed(&routes, &deliveries, &destinations);
-                outcome.reencoded = draft.recoding.is_some();
-                let correspondents = draft.answers.iter().flat_map(|answer| &answer.correspondents);
-                outcome.destinations =
-                    destinations.iter().chain(correspondents).map(ToString::to_string).collect();
-                outcome.aliases = draft.answers.iter().map(|answer| answer.alias.to_string()).collect();
-                let refused = self.refuse(message, &facts, &left_out, &mut outcome).await;
-                outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
-                outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
-                outcome.reason = reason.map(|reason| reason.word().to_owned());
-                let waiting = Waiting { held, unnamed };
-                self.send(message, &mut entry, &draft, outcome, waiting, refused.err()).await
+                (deliveries, destinations, tags, left_out)
             }
-        }
+        };
+        let EmailSettings { common, subject_prefix, hide_destinations, reply_body, .. } = &self.settings;
+        let asked = &message.invocation.asked;
+        let stubs = asked.stubs(entry.outcome.as_ref());
+        let answers = match stubs {
+            None => AnswerSend::of(answers, facts.sole_author.as_ref(), routes, replies),
+            Some(_) => Vec::new(),
+        };
+        let body = stored.slice(block.body_at..);
+        let draft = Draft {
+            block,
+            recoding: Recoding::of(block, &body).map(Arc::new),
+            body,
+            how: Rewrite {
+                email_domain: common.domains.first(),
+                envelope_sender: message.notification.source.as_deref(),
+                deliveries: &deliveries,
+                recipients: &[],
+                hide_destinations: *hide_destinations,
+                subject_prefix,
+                tags: &[],
+                replies: replies.filter(|_| routes.replies().enabled),
+            },
+            domains: &common.domains,
+            stubs,
+            answers,
+            rules: routes.replies(),
+            reply_body: *reply_body,
+        };
+        let senders = senders(message.notification, facts);
+        let held = holding::held(suspended, &deliveries, &draft.answers, &senders);
+        let unnamed = unnamed(routes, &deliveries, &destinations);
+        let mut outcome = message.outcome(Status::Failed, entry.outcome.clone(), Some(stored.len()));
+        let released =
+            asked.released_from(message.notification, &self.settings.policy, entry.outcome.as_ref());
+        outcome.released = outcome.released.max(released);
+        outcome.reencoded = draft.recoding.is_some();
+        let correspondents = draft.answers.iter().flat_map(|answer| &answer.correspondents);
+        outcome.destinations = destinations.iter().chain(correspondents).map(ToString::to_string).collect();
+        outcome.aliases = draft.answers.iter().map(|answer| answer.alias.to_string()).collect();
+        let refused = self.refuse(message, facts, &left_out, &mut outcome).await;
+        outcome.tags = tags.iter().map(|tag| tag.word().to_owned()).collect();
+        outcome.left_out = left_out.into_iter().map(outcome::LeftOut::from).collect();
+        outcome.reason = reason.map(|reason| reason.word().to_owned());
+        self.send(message, entry, &draft, outcome, Waiting { held, unnamed }, refused.err()).await
     }
 
     /// Ends a try before a message is sent, so that another need not wait for its claim to run out. Should

@@ -298,7 +298,10 @@ impl Judged<'_> {
             Some(SenderAction::Tag) => tags.push(Reason::Sender),
             Some(SenderAction::Forward) | None => {}
         }
-        if tags.is_empty() && self.is_forged() {
+        let says_so = |tag: &Reason| {
+            matches!(tag, Reason::Dmarc | Reason::Unauthenticated | Reason::Spf | Reason::Dkim)
+        };
+        if !tags.iter().any(says_so) && self.is_forged() {
             tags.push(Reason::Forged);
         }
         Ok(Delivery { recipient, destinations, tags })
@@ -387,7 +390,8 @@ fn goes_back<'a>(
         return Some(Reason::Loop);
     }
     let is_from = |destination: &Address| source.as_ref() == Some(destination);
-    (!header.is_answer && destinations.any(is_from)).then_some(Reason::AutoReply)
+    let is_reply = !header.is_answer && !may_be_real(recipient.local()) && destinations.any(is_from);
+    is_reply.then_some(Reason::AutoReply)
 }
 
 /// Whether a local part is what rewriting makes of an address, as far as it was not cut.

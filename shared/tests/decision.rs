@@ -290,6 +290,7 @@ fn ok_senders() {
 "@blocked.example" = "drop"
 "@rude.example" = "refuse"
 "@odd.example" = "tag"
+"odd@in.example" = "tag"
 [senders."ann@in.example"]
 "@blocked.example" = "forward"
 "#;
@@ -343,6 +344,9 @@ fn ok_senders() {
     check(&["bob@in.example"], "ceo@in.example", nobody, "forward bob@out.example [forged]");
     check(&["bob@in.example"], "ceo@mail.b.example", nobody, "forward bob@out.example [forged]");
     check(&["bob@in.example"], "ceo@notb.example", nobody, "forward bob@out.example");
+    // Whatever else marks it.
+    check(&["bob@in.example"], "eve@odd.example", nobody, "forward bob@out.example [sender]");
+    check(&["bob@in.example"], "odd@in.example", nobody, "forward bob@out.example [sender] [forged]");
 }
 
 #[test]
@@ -497,6 +501,14 @@ fn ok_answers_to_forwarded_mail() {
         let header = HeaderFacts { marks, auto_submitted, ..HeaderFacts::default() };
         assert_eq!(decided(&notification, &header), expected, "from {source:?}, {header:?}");
     }
+    // A catch-all whose owner writes to a name that may be real, or to one that was made up.
+    let own = |recipient: &str| {
+        let source = recipient.replace("@in.", "@out.");
+        Notification { source: Some(source), ..message_to(&[recipient]) }
+    };
+    let plain = HeaderFacts::default();
+    assert_eq!(decided(&own("john_doe@in.example"), &plain), "forward john_doe@out.example");
+    assert_eq!(decided(&own(MADE_UP), &plain), "drop auto-reply");
     // Without a default, and beside a real recipient.
     let of_ses = HeaderFacts { from_ses: true, ..HeaderFacts::default() };
     let bounce = Notification { source: None, ..message_to(&[MADE_UP, "ann@in.example"]) };

@@ -679,6 +679,17 @@ fn ok_the_manual_tells_the_truth() {
 }
 
 #[test]
+fn ok_a_number_of_answers_in_every_notation_of_toml() {
+    for (number, expected) in
+        [("64", Some(64)), ("0x64", Some(100)), ("0o144", Some(100)), ("1_00", Some(100)), ("0b0", None)]
+    {
+        let file = format!("[replies]\nper-hour = {number}\n");
+        let routes = Routes::parse(file.as_bytes(), &domains("in.example"), None).ok();
+        assert_eq!(routes.map(|routes| routes.replies().per_hour), expected, "{number}");
+    }
+}
+
+#[test]
 fn ok_recipients_that_a_rule_has_to_take() {
     let two = domains("in.example, second.example");
     for (file, expected) in [
@@ -689,6 +700,7 @@ fn ok_recipients_that_a_rule_has_to_take() {
         ("\"old@in.example\" = \"refuse\"", ""),
         ("\"abuse\" = \"a@x.example\"", "abuse@in.example,abuse@second.example"),
         ("\"abuse\" = \"a@x.example\"\n\"@in.example\" = []", "abuse@second.example,in.example"),
+        ("\"abuse\" = \"a@x.example\"\n\"abuse@second.example\" = \"refuse\"", "abuse@in.example"),
         ("\"@\" = \"a@x.example\"\n\"b@in.example\" = []", "in.example,second.example"),
         ("\"@*.in.example\" = []\n\"x@a.in.example\" = []", ".in.example"),
         ("'\"john doe\"@in.example' = []", "\"john doe\"@in.example"),

@@ -124,7 +124,7 @@ fn check(file: &[u8], domains: &Domains, destination_domain: Option<&str>) -> Ch
     if !errors.is_empty() {
         return Checked { routes: Err(errors), warnings };
     }
-    let mut routes = Routes { lines, senders, replies };
+    let mut routes = Routes { lines, senders, replies, ..Routes::default() };
     routes.close(domains, destination_domain);
     Checked { routes: Ok(routes), warnings }
 }
@@ -310,10 +310,12 @@ impl<'a> Reader<'a> {
                 ("enabled", other) => {
                     self.error(at, format!("found {}; allowed are true and false", kind(other)));
                 }
-                ("per-hour", DeValue::Integer(number)) => match number.as_str().parse() {
-                    Ok(number) if (1..=PER_HOUR_MAX).contains(&number) => rules.per_hour = number,
-                    _ => self.error(at, format!("found {number}; allowed is 1 to {PER_HOUR_MAX}")),
-                },
+                ("per-hour", DeValue::Integer(number)) => {
+                    match u32::from_str_radix(number.as_str(), number.radix()) {
+                        Ok(number) if (1..=PER_HOUR_MAX).contains(&number) => rules.per_hour = number,
+                        _ => self.error(at, format!("found {number}; allowed is 1 to {PER_HOUR_MAX}")),
+                    }
+                }
                 ("per-hour", other) => {
                     self.error(at, format!("found {}; allowed is 1 to {PER_HOUR_MAX}", kind(other)));
                 }

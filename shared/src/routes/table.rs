@@ -1,7 +1,7 @@
 //! The table, and looking a recipient up in it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
 };
 
@@ -23,6 +23,8 @@ pub const RECIPIENTS_MAX: usize = 100;
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     pub(super) lines: HashMap<Pattern, Line>,
+    /// The mailboxes that lines lead to.
+    pub(super) mailboxes: HashSet<Address>,
     pub(super) senders: Senders,
     pub(super) replies: ReplyRules,
 }
@@ -93,11 +95,9 @@ impl Routes {
         let found = candidates(recipient).find_map(|(pattern, how)| Some((self.lines.get(&pattern)?, how)));
         let Some((line, how)) = found else { return false };
         let kept = |leads: &Destination| matches!(leads, Destination::Domain(domain) if recipient.at(domain) == *destination);
-        let is_it =
-            |leads: &Destination| matches!(leads, Destination::Mailbox(address) if address == destination);
         how >= How::Domain
             && line.leads.destinations().iter().any(kept)
-            && !self.lines.values().any(|line| line.leads.destinations().iter().any(is_it))
+            && !self.mailboxes.contains(destination)
     }
 
     /// What is said of senders.
@@ -168,7 +168,12 @@ impl Routes {
                 }
                 Pattern::User(local) => {
                     let partly = domains.iter().filter(|domain| !is_whole(domain));
-                    addresses.extend(partly.map(|domain| format!("{}@{domain}", untagged(local))));
+                    let at =
+                        |domain: &str| Address::parse_bare(&format!("{}@{domain}", untagged(local))).ok();
+                    // A line for the address itself may refuse it.
+                    let is_taken = |address: &Address| self.lookup(address).is_none_or(|line| !line.refused);
+                    addresses
+                        .extend(partly.filter_map(at).filter(is_taken).map(|address| address.to_string()));
                 }
                 _ => {}
             }
@@ -177,8 +182,15 @@ impl Routes {
         recipients
     }
 
-    /// Adds the built-in default for each domain, unless the file has a line for the whole of it.
+    /// Ends the table: no line is added afterwards, but here the built-in default for each domain, unless the file
+    /// has a line for the whole of it.
     pub(super) fn close(&mut self, domains: &Domains, destination_domain: Option<&str>) {
+        let mailbox = |leads: &Destination| match leads {
+            Destination::Mailbox(address) => Some(address.clone()),
+            Destination::Domain(_) => None,
+        };
+        let leads = self.lines.values().flat_map(|line| line.leads.destinations());
+        self.mailboxes = leads.filter_map(mailbox).collect();
         let destination = destination_domain.map(|text| {
             // What is no domain stays as it is, and matches nothing.
             domain_to_ascii(text).unwrap_or_else(|_| text.to_ascii_lowercase())

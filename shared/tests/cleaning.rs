@@ -114,6 +114,12 @@ fn the_alias_takes_the_place_of_the_owner_in_every_encoding() {
             "ann@out.example;ann@out.example",
             "info@in.example;info@in.example",
         ),
+        (
+            "in quotes, stars and paths",
+            "text/plain",
+            "'ann@out.example' *ann@out.example* |ann@out.example| x/ann%40out.example ?ann@out.example",
+            "'info@in.example' *info@in.example* |info@in.example| x/info%40in.example ?info@in.example",
+        ),
         ("behind what begins like it", "text/plain", "ann@ann@out.example", "ann@info@in.example"),
     ] {
         for encoding in ["7bit", "quoted-printable", "base64"] {
@@ -141,7 +147,7 @@ fn what_is_no_address_of_hers_stays_byte_for_byte() {
         ("nothing of it", "\r\nHello\r\n".to_owned()),
         (
             "somebody else",
-            "\r\njoann@out.example ann@out.example.com ann@out.examples x.ann@out.example\r\n".to_owned(),
+            "\r\njoann@out.example ann@out.example.com ann@out.examples x.ann@out.example x+ann@out.example x-ann@out.example x_ann@out.example\r\n".to_owned(),
         ),
         ("a part of it", "\r\nann@out and out.example\r\n".to_owned()),
         ("signed", boundary("signed", "Content-Type: text/plain")),

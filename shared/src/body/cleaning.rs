@@ -11,7 +11,7 @@ use super::{
     decoding::Decoder,
     mime::Transfer,
 };
-use crate::address::{Address, is_atext};
+use crate::address::Address;
 
 /// What comes before a message or signature of OpenPGP (RFC 9580 section 6.2).
 const PGP: &[u8] = b"-----begin pgp ";
@@ -81,7 +81,8 @@ impl Cleaner {
 
     /// The address that begins here, and what follows it.
     fn find(&self, state: &State, source: &[u8], transfer: Transfer) -> Option<(Decoder, &Pair)> {
-        if is_atext(state.last) && state.last != b'=' || state.last == b'.' {
+        // Of a longer address, of which these are the usual letters: quotes and slashes stand around one.
+        if state.last.is_ascii_alphanumeric() || b"._-+".contains(&state.last) {
             return None;
         }
         self.pairs.iter().find_map(|pair| {

@@ -182,6 +182,13 @@ const TABLE: &[Row] = &[
     row(
         &["SendingPausedException"],
         Nature::Outage,
+        "Sending is paused for the SES tenant of this stack.",
+        "Find out why, and let it send again: SES console, Tenant management, the tenant's reputation.",
+    )
+    .if_it_says(&["tenant"]),
+    row(
+        &["SendingPausedException"],
+        Nature::Outage,
         "Sending is paused for this SES account or its configuration set.",
         "Find out why (SES console, Account dashboard) and enable it again: aws sesv2 put-account-sending-attributes \
          --sending-enabled.",
@@ -252,6 +259,13 @@ const TABLE: &[Row] = &[
         "If it happens often, request a higher sending rate (Service Quotas console).",
     )
     .or_marked_by(&["maximum sending rate exceeded", "rate exceeded"]),
+    row(
+        &["BadRequestException", "NotFoundException"],
+        Nature::Configuration,
+        "The SES tenant of this stack does not exist, or an identity or configuration set is not given to it.",
+        "Deploy the stack again; ses-forwarder doctor names what the tenant lacks, and the command that gives it.",
+    )
+    .if_it_says(&["tenant"]),
     row(
         &["BadRequestException"],
         Nature::Final,
@@ -410,6 +424,17 @@ mod tests {
                 "SES found the rewritten message malformed",
             ),
             ("NotFoundException", "Configuration set <x> does not exist.", "The SES configuration set"),
+            ("NotFoundException", "Tenant <x> does not exist.", "The SES tenant of this stack"),
+            (
+                "BadRequestException",
+                "Resource arn:aws:ses:us-east-1:1:identity/x is not associated with tenant s.",
+                "The SES tenant of this stack",
+            ),
+            (
+                "SendingPausedException",
+                "Sending is paused for tenant s.",
+                "Sending is paused for the SES tenant",
+            ),
             ("MessageNotFound", "", "The stored message is not in the bucket"),
             ("", "The specified key does not exist.", "The stored message is not in the bucket"),
             ("NoSuchBucket", "", "The bucket does not exist"),
@@ -456,6 +481,7 @@ mod tests {
     fn natures() {
         use Nature::{Configuration, Final, Outage, Throttled, Transient};
         let cases = [
+            ("BadRequestException", "… is not associated with tenant s.", Configuration),
             ("MessageRejected", "Email contains a virus", Final),
             (
                 "MessageRejected",

@@ -6,7 +6,8 @@
 //! to tell something one does.
 //!
 //! - A reason is told once. It is told again after a day, or if it comes back after an all-clear.
-//! - Delay notices are at least an hour apart, whatever the reasons, and so are all-clears.
+//! - Delay notices are at least an hour apart, whatever the reasons, and so are all-clears; one that would come
+//!   sooner is left out.
 //! - Whoever writes that it tells a reason has not told it yet: `pending` says so until it has. If it
 //!   never does, because it was killed, another tells it later.
 
@@ -78,18 +79,22 @@ impl Told {
     }
 
     /// What to write before it is told that mail goes out again that waited for these reasons; `None` if
-    /// nobody was told that it waits, or this can wait for another letter.
+    /// nobody was told that it waits. Within an hour of another all-clear nothing is told ([`Told::clears`]), but
+    /// should they come back, that is.
     pub fn clearing<'a>(
         &self,
         codes: impl IntoIterator<Item = &'a str>,
         now: OffsetDateTime,
     ) -> Option<Told> {
-        if self.clear.is_some_and(|clear| clear.within(APART, now)) {
-            return None;
-        }
-        let mut next = Told { clear: Some(Moment(now)), ..self.clone() };
+        let clear = self.clear.filter(|clear| clear.within(APART, now)).unwrap_or(Moment(now));
+        let mut next = Told { clear: Some(clear), ..self.clone() };
         let known = codes.into_iter().filter(|code| next.reasons.remove(*code).is_some()).count();
         (known > 0).then_some(next)
+    }
+
+    /// Whether this is to be told as an all-clear, after what was there before.
+    pub fn clears(&self, before: &Told) -> bool {
+        self.clear != before.clear
     }
 
     /// What to write once a notice is out.
@@ -141,8 +146,14 @@ mod tests {
         assert_eq!(paused.clearing(["AccessDenied"], at(5)), None, "nobody was told of that");
         let clear = paused.clearing(["Paused"], at(5)).unwrap();
         assert_eq!(clear.reasons.keys().collect::<Vec<_>>(), ["Timeout"]);
-        assert_eq!(clear.clearing(["Timeout"], at(64)), None, "within the hour");
-        assert!(clear.clearing(["Timeout"], at(65)).is_some());
+        assert!(clear.clears(&paused));
+        let soon = clear.clearing(["Timeout"], at(64)).unwrap();
+        assert!(!soon.clears(&clear), "within the hour");
+        assert!(
+            soon.telling(["Timeout"], at(65)).is_some(),
+            "it is back, though nobody was told that it had gone"
+        );
+        assert!(clear.clearing(["Timeout"], at(65)).unwrap().clears(&clear));
         assert!(clear.telling(["Paused"], at(60)).is_some(), "it is back");
     }
 
@@ -158,6 +169,10 @@ mod tests {
                 now += step;
                 let next = if delay { state.telling([code], at(now)) } else { state.clearing([code], at(now)) };
                 if let Some(next) = next {
+                    if !delay && !next.clears(&state) {
+                        state = next;
+                        continue;
+                    }
                     let last = &mut last[usize::from(delay)];
                     prop_assert!(now - *last >= 60);
                     *last = now;

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 use mail_parser::MessageParser;
 
+/// Most characters of an address: 64 in front of the `@`, 255 behind it (RFC 5321 section 4.5.3.1).
+const ADDRESS_MAX: usize = 320;
+
 /// One line of at most `limit` characters without control characters and without characters that
 /// turn the direction of what follows or can't be seen.
 pub fn plain(text: &str, limit: usize) -> String {
@@ -55,6 +58,13 @@ pub fn shell_word(word: &str) -> Cow<'_, str> {
     } else {
         Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
+}
+
+/// An address as the last argument of a command: one that begins with a hyphen is no option of it.
+pub fn shell_address(address: &str) -> String {
+    let address = plain(address, ADDRESS_MAX);
+    let options_end = if address.starts_with('-') { "-- " } else { "" };
+    format!("{options_end}{}", shell_word(&address))
 }
 
 fn decoded(value: &str) -> Cow<'_, str> {
@@ -151,6 +161,13 @@ mod tests {
         ];
         for (word, expected) in cases {
             assert_eq!(shell_word(word), expected, "{word}");
+        }
+        for (address, expected) in [
+            ("ann@out.example", "ann@out.example"),
+            ("it's@out.example", r"'it'\''s@out.example'"),
+            ("--yes@out.example", "-- --yes@out.example"),
+        ] {
+            assert_eq!(shell_address(address), expected);
         }
     }
 

@@ -14,7 +14,7 @@ use time::Date;
 
 use crate::{
     notice::{Notice, Place, line, subject, when},
-    plain_text::{plain, shell_word},
+    plain_text::{plain, shell_address, shell_word},
 };
 
 /// Longest address shown, in characters.
@@ -135,12 +135,11 @@ fn refused_section(number: usize, refusal: &Refusal, place: &Place) -> String {
 /// The command that has held and refused mail sent.
 fn resume(place: &Place, destination: &str) -> String {
     let Place { region, stack, .. } = place;
-    let destination = shown(destination);
     format!(
         "ses-forwarder resume --region {} --stack {} {}",
         shell_word(region),
         shell_word(stack),
-        shell_word(&destination)
+        shell_address(destination)
     )
 }
 

@@ -23,7 +23,7 @@ const WAITS: [(Duration, Duration); 6] = [
 
 /// Longest wait. SQS hides a message for twelve hours at most, counted from when it was received.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html>
-const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
+pub const LONGEST: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Jitter, in a part of the wait. It only adds, so that a letter is never back before its time.
 const JITTER: f64 = 0.1;

@@ -81,7 +81,7 @@ impl Run<'_> {
                 }
             }
         }
-        let open = self.without_early_bounces(open, matters, endings).await;
+        let (open, claimed) = self.without_early_bounces(open, matters, endings).await;
         let Some(first) = open.first() else { return };
         let items: Vec<&Item> = open.iter().map(|(.., item)| item).collect();
         let notice = notice::compose(&items, &self.handler.settings.place);
@@ -99,34 +99,40 @@ impl Run<'_> {
             for (number, ..) in open {
                 endings[number].keep = Some(self.wait(&matters[number].case.letter));
             }
+            if let Some((mut state, before)) = claimed
+                && let Err(error) = state.replace(&self.bucket, before).await
+            {
+                tracing::error!("bounces that could not be told are taken for told: {error}");
+            }
         }
     }
 
-    /// Leaves out bounces if some have been told within the hour; their letters are kept until later.
+    /// Leaves out bounces if some have been told within the hour; their letters are kept until later. Else they are
+    /// said to be told, and what was said before comes along.
     async fn without_early_bounces(
         &self,
         news: Vec<News>,
         matters: &[Matter<'_>],
         endings: &mut [Ending],
-    ) -> Vec<News> {
+    ) -> (Vec<News>, Option<(Record<Told>, Told)>) {
         let ids = news.iter().filter_map(|(.., item)| match item {
             Item::Refused(failed) => Some(failed.notification.message_id.clone()),
             Item::Failed(_) | Item::Unreadable { .. } => None,
         });
         let ids: Vec<String> = ids.collect();
         if ids.is_empty() {
-            return news;
+            return (news, None);
         }
         let claimed =
             self.claim(BOUNCES, |told| told.telling(ids.iter().map(String::as_str), self.now)).await;
         match claimed {
             // Said to be out at once: bounces that are never told are on record.
-            Ok(Some((mut state, _))) => {
+            Ok(Some((mut state, before))) => {
                 let sent = state.content.clone().unwrap_or_default().sent();
                 if let Err(error) = state.replace(&self.bucket, sent).await {
                     tracing::warn!("bounces may be told again soon: {error}");
                 }
-                return news;
+                return (news, Some((state, before)));
             }
             Ok(None) => {}
             Err(unknown) => tracing::error!("bounces are not told now: {}", unknown.failure().message),
@@ -139,7 +145,7 @@ impl Run<'_> {
                 endings[number].keep = Some(schedule::jittered(BOUNCE_WAIT));
             }
         }
-        now
+        (now, None)
     }
 
     async fn tell_waiting(&self, matters: &[Matter<'_>], endings: &mut [Ending]) {
@@ -182,7 +188,9 @@ impl Run<'_> {
         match self.claim(DELAYS, |told| told.clearing(codes.iter().copied(), self.now)).await {
             Ok(Some((mut state, before))) => {
                 let notice = notice::all_clear(&self.handler.settings.place);
-                if !self.send(&notice, matters[0].case.letter.queue_id).await
+                let is_told = state.content.as_ref().is_some_and(|told| told.clears(&before));
+                if is_told
+                    && !self.send(&notice, matters[0].case.letter.queue_id).await
                     && let Err(error) = state.replace(&self.bucket, before).await
                 {
                     tracing::error!("an all-clear could not be taken back: {error}");

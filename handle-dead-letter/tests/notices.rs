@@ -233,7 +233,10 @@ async fn bounces_are_told_once_an_hour_together() {
         stack.put_object(&format!("outcome/2026/11/20/{name}.json"), outcome.to_string()).await;
         letters.push(letter);
     }
-    assert_eq!(stack.invoke(FUNCTION, &letters[0]).await, Ok(no_failures()));
+    arm(&stack, "sns:Publish=access-denied*1");
+    arm(&stack, "ses:SendEmail=access-denied*1");
+    assert_eq!(stack.invoke(FUNCTION, &letters[0]).await, Ok(failures(&letters[0])), "nobody could be told");
+    assert_eq!(stack.invoke(FUNCTION, &delivered(letters[0].clone(), 2)).await, Ok(no_failures()));
     for letter in &letters[1..] {
         assert_eq!(stack.invoke(FUNCTION, letter).await, Ok(failures(letter)), "it waits");
     }

@@ -277,6 +277,30 @@ async fn of_two_copies_of_a_letter_at_once_one_is_tried() {
     }
 }
 
+/// The account runs as many functions as it may: nobody's time is up for that.
+#[tokio::test]
+async fn where_no_function_is_free_all_letters_are_tried_soon() {
+    let stack = stack().await;
+    let mut letters = letter_of(&stack, Duration::from_secs(97 * 60 * 60)).await;
+    let mut other = letters["Records"][0].clone();
+    other["messageId"] = "queue-m2".into();
+    other["messageAttributes"]["RequestID"]["stringValue"] = "r2".into();
+    other["body"] = other["body"].as_str().unwrap().replace(SAMPLE_ID, "m2").into();
+    letters["Records"].as_array_mut().unwrap().push(other);
+    stack.put_object("messages/m2", SAMPLE).await;
+    arm(&stack, "lambda:Invoke=throttle*1");
+    let before = time::OffsetDateTime::now_utc();
+    assert_eq!(stack.invoke(FUNCTION, &letters).await, Ok(failures(&letters)));
+    for id in [SAMPLE_ID, "m2"] {
+        let outcome = stack.outcome(id).await.unwrap();
+        let next = outcome["nextTry"].as_str().expect("it is not given up");
+        let next = time::OffsetDateTime::parse(next, &time::format_description::well_known::Rfc3339).unwrap();
+        assert!(next - before < time::Duration::minutes(5), "{outcome}");
+    }
+    assert_eq!(stack.invoke(FUNCTION, &letters).await, Ok(no_failures()));
+    assert_eq!(forwarded(&stack).len(), 2);
+}
+
 /// A person has the message tried again while the queue does.
 #[tokio::test]
 async fn a_dead_letter_beside_a_redrive_sends_once_whichever_call_is_slow() {

@@ -177,12 +177,16 @@ impl Run<'_> {
 
     /// Tries what is due, one after the other: what SES does not take from one it does not take from ten.
     async fn try_again(&self, matters: &mut [Matter<'_>]) {
-        let mut halted = false;
+        let mut halted = None;
         for matter in matters {
             let age = matter.case.letter.age;
             for progress in &mut matter.messages {
                 let Standing::Open(nature) = progress.standing() else { continue };
-                if halted || progress.is_doubtful() || !progress.is_due(age, nature) {
+                if progress.is_doubtful() || !progress.is_due(age, nature) {
+                    continue;
+                }
+                if let Some(wait) = halted {
+                    matter.wait = matter.wait.or(wait);
                     continue;
                 }
                 if self.tries.0.left().is_zero() {
@@ -194,7 +198,7 @@ impl Run<'_> {
                     Tried::Ended => {}
                     Tried::Soon => matter.wait = Some(schedule::soon()),
                     Tried::Halt(wait) => {
-                        halted = true;
+                        halted = Some(wait);
                         matter.wait = wait;
                     }
                 }
@@ -277,14 +281,16 @@ impl Run<'_> {
 
     /// Puts a letter's messages on record, and says what there is to tell.
     async fn conclude(&self, matter: &mut Matter<'_>, refusals: &Refusals) -> Ending {
-        let Matter { case, messages, wait } = matter;
+        let Matter { case, messages, wait: postponed } = matter;
         let letter = &case.letter;
-        let wait = wait.unwrap_or_else(|| self.wait(letter));
+        let wait = postponed.unwrap_or_else(|| self.wait(letter));
+        let until = self.handler.settings.retry + postponed.map_or(Duration::ZERO, |_| schedule::LONGEST);
+        let is_over = letter.age >= until;
         let patient = letter.deliveries.is_some_and(|count| count < PATIENCE);
         let mut ending = Ending::default();
         for (number, progress) in messages.iter_mut().enumerate() {
             let mark = case.name.as_ref().map(|name| mark_of(name, number));
-            let standing = self.settle(case, progress, wait).await;
+            let standing = self.settle(case, progress, wait, is_over).await;
             let late = letter.age >= self.handler.settings.delay_notice;
             match standing {
                 Ok(Standing::Settled) => {

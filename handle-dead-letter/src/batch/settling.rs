@@ -20,12 +20,13 @@ use crate::{
 };
 
 impl Run<'_> {
-    /// Puts a message on record, and says how far it is.
+    /// Puts a message on record, and says how far it is. `is_over` says that it has been tried long enough.
     pub(super) async fn settle(
         &self,
         case: &Case<'_>,
         progress: &mut Progress<'_>,
         wait: Duration,
+        is_over: bool,
     ) -> Result<Standing, Unknown> {
         if progress.done {
             return Ok(Standing::Settled);
@@ -45,9 +46,7 @@ impl Run<'_> {
             return Ok(Standing::Open(Nature::Transient));
         }
         let standing = match progress.standing() {
-            Standing::Open(_) if progress.is_doubtful() || case.letter.age >= self.handler.settings.retry => {
-                Standing::Final
-            }
+            Standing::Open(_) if progress.is_doubtful() || is_over => Standing::Final,
             standing => standing,
         };
         let Some(record) = &mut progress.record else {

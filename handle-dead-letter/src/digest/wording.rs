@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     notice::{Notice, Place, recipients_of, sender_of, subject, subject_of},
-    plain_text::{plain, shell_word},
+    plain_text::{plain, shell_address, shell_word},
 };
 
 /// Longest sender or subject shown, in characters: a line is to stay one.
@@ -131,7 +131,7 @@ fn command(entry: &Entry, place: &Place) -> String {
             format!("ses-forwarder release --virus {of_stack} {}", shell_word(id))
         }
         Command::Resume(destination) => {
-            format!("ses-forwarder resume {of_stack} {}", shell_word(&plain(destination, 320)))
+            format!("ses-forwarder resume {of_stack} {}", shell_address(destination))
         }
         Command::Replay => format!("ses-forwarder replay {of_stack} {}", shell_word(id)),
         Command::Fetch => {

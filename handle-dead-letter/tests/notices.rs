@@ -367,6 +367,7 @@ fn alarms_tell_only_what_no_notice_can() {
     let expected = [
         &["HandleDeadLetterFunction", "HandleEmailFunction", "Throttles", "Throttles"][..],
         &["ApproximateNumberOfMessagesVisible"],
+        &["DeadLetterErrors", "HandleEmailFunction"],
         &["Errors", "HandleDeadLetterFunction", "HandleDeadLetterFunction", "NoticesFailed"],
         &["SUM(PublishFailure) FROM \"AWS/SES\""],
         &["SUM(PublishExpired) FROM \"AWS/SES\""],

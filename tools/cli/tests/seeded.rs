@@ -457,6 +457,15 @@ fn sending() -> Vec<Seed> {
             "wrong",
             "ses-forwarder resume --region",
         ),
+        (
+            "the operator is suppressed",
+            Mistake::Account(|account| {
+                account.suppressed.insert("operator@out.example".to_owned());
+            }),
+            "suppression list",
+            "wrong",
+            "delete-suppressed-destination --region us-east-1 --email-address operator@out.example",
+        ),
     ]
 }
 

@@ -13,7 +13,11 @@ use aws_sdk_sesv2::{
 use ses_forwarder::routes::Routes;
 
 use super::{Finding, deploy};
-use crate::{archive, clients::Clients, deployed::Deployed};
+use crate::{
+    archive,
+    clients::Clients,
+    deployed::{Deployed, NOTICE_ADDRESS},
+};
 
 pub(super) const ACCOUNT: &str = "SES account";
 pub(super) const RATE: &str = "sending quota";
@@ -205,12 +209,24 @@ pub(super) async fn tenant(clients: &Clients, deployed: &Deployed) -> anyhow::Re
 pub(super) async fn suppression(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let mut pages = clients.sesv2.list_suppressed_destinations().into_paginator().send();
     let (mut all, mut ours) = (0_usize, Vec::new());
+    let notices = deployed.notice_variable(NOTICE_ADDRESS)?;
     let wanted = Destinations::of(clients, deployed).await?;
     while let Some(page) = pages.next().await {
         let page = page.context("SES does not tell whom it does not send to")?;
         for suppressed in page.suppressed_destination_summaries() {
             all += 1;
             let address = suppressed.email_address();
+            if notices.as_ref().is_some_and(|notices| notices.eq_ignore_ascii_case(address)) {
+                return Ok(Finding::wrong(
+                    SUPPRESSION,
+                    format!("notices to {address} are accepted and not delivered"),
+                    format!(
+                        "Once it takes mail again: aws sesv2 delete-suppressed-destination --region {} --email-address \
+                         {address}",
+                        deployed.region
+                    ),
+                ));
+            }
             if wanted.have(address) {
                 ours.push(address.to_owned());
             }

@@ -316,6 +316,7 @@ class Wiring(unittest.TestCase):
             "INDEX_PREFIX": "index/",
             "OUTCOME_PREFIX": "outcome/",
             "ERROR_PREFIX": "error/",
+            "STACK_NAME": "ses-forwarder",
         }
         template = rendered(
             ExistingBucket="mail.in.example", ConfigurationSet="forwarded", NoticeTopicArn=TOPIC
@@ -348,7 +349,6 @@ class Wiring(unittest.TestCase):
                 | {
                     "NOTICE_ADDRESS": "operator@out.example",
                     "NOTICE_TOPIC_ARN": TOPIC,
-                    "STACK_NAME": "ses-forwarder",
                     "HANDLE_EMAIL_FUNCTION": variables["HandleDeadLetterFunction"]["HANDLE_EMAIL_FUNCTION"],
                     "RETRY_HOURS": 96,
                     "DELAY_NOTICE_MINUTES": "60",

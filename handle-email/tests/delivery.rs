@@ -395,3 +395,14 @@ async fn what_tells_of_no_message_is_an_error_that_says_what_came() {
         assert!(error.error_message.contains(says), "{event}: {error}");
     }
 }
+
+/// Two stacks may tell each other's owners; each one's own notices must not go round.
+#[tokio::test]
+async fn a_notice_of_another_stack_is_mail_as_any() {
+    let stack = stack(&[]).await;
+    for (id, name, status) in [("m1", "ses-forwarder", "dropped"), ("m2", "another", "forwarded")] {
+        store(&stack, id, format!("X-Forwarder-Notice: {name}\r\n{}", message())).await;
+        let answer = stack.invoke(FUNCTION, &about(id)).await.expect("it is");
+        assert_eq!(answer["outcomes"], json!([status]), "{name}");
+    }
+}

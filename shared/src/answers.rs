@@ -166,7 +166,7 @@ impl Judged<'_> {
         let Meaning { purpose, alias, correspondent } = meaning;
         let owners = owners(routes, &alias);
         let machine = answer_of_a_machine(notification, header);
-        if header.notice || header.received > RECEIVED_MAX {
+        if header.notice.is_some() || header.received > RECEIVED_MAX {
             return Some(Err(Reason::Loop));
         }
         if purpose == Purpose::Bounce {

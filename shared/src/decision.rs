@@ -193,7 +193,7 @@ pub fn decide(
     {
         return Decision::Drop { reason, left_out: Vec::new() };
     }
-    if header.notice || header.received > RECEIVED_MAX {
+    if header.notice.is_some() || header.received > RECEIVED_MAX {
         return Decision::Drop { reason: Reason::Loop, left_out: Vec::new() };
     }
     let message = Judged {

@@ -132,6 +132,8 @@ pub struct EmailSettings {
     pub configuration_set: Option<String>,
     /// `TENANT`: what SES counts bounces and complaints for, and pauses, apart from the rest of the account.
     pub tenant: Option<String>,
+    /// `STACK_NAME`: whose notices are not forwarded; without it, nobody's are.
+    pub stack: Option<String>,
 }
 
 /// What becomes of a message that SES refuses for its content: its size, or a file of a kind that it does not send.
@@ -169,6 +171,7 @@ impl EmailSettings {
     /// assert!(error.contains("ON_SPAM") && error.contains("maybe") && error.contains("drop"), "{error}");
     /// ```
     pub fn read(environment: impl Fn(&str) -> Option<String>) -> Result<EmailSettings, SettingsError> {
+        let stack = environment(names::STACK_NAME).filter(|name| !name.is_empty());
         let mut lookup = Lookup::new(environment);
         let common = Common::read(&mut lookup);
         let destination_domain = lookup.optional(names::DESTINATION_DOMAIN, DOMAIN, domain);
@@ -213,6 +216,7 @@ impl EmailSettings {
             reply_body,
             configuration_set,
             tenant,
+            stack,
         })
     }
 }
@@ -437,6 +441,7 @@ mod tests {
             reply_body: ReplyBody::Keep,
             configuration_set: None,
             tenant: None,
+            stack: None,
         }
     }
 

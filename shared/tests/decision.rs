@@ -387,7 +387,7 @@ fn ok_loops() {
 
 #[test]
 fn ok_our_own_notices_do_not_go_round() {
-    let notice = HeaderFacts { notice: true, ..HeaderFacts::default() };
+    let notice = HeaderFacts { notice: Some("s".to_owned()), ..HeaderFacts::default() };
     assert_eq!(decided(&message_to(&["ann@in.example"]), &notice), "drop loop");
 
     let returned = |source: Option<&str>, recipient: &str| {

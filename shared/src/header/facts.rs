@@ -29,8 +29,8 @@ pub struct HeaderFacts {
     pub from_ses: bool,
     /// Whether it names a message that it answers: `In-Reply-To` or `References`.
     pub is_answer: bool,
-    /// Whether this is one of our own notices.
-    pub notice: bool,
+    /// The stack that this is a notice of, if it is one.
+    pub notice: Option<String>,
     /// The author whom the rewritten From shows, if the first From names one and an envelope could carry his address.
     pub author: Option<Address>,
     /// How many authors there are, in all From fields.
@@ -72,7 +72,7 @@ impl HeaderFacts {
             } else if field.is("Content-Type") && facts.report_type.is_none() {
                 facts.report_type = report_type(&unfolded(&field));
             } else if field.is(notice_mark::HEADER) {
-                facts.notice = true;
+                facts.notice.get_or_insert_with(|| unfolded(&field));
             } else if field.is("From") {
                 let author = facts.authored_by(&reader.text(&field));
                 if froms == 0 {
@@ -179,7 +179,7 @@ mod tests {
             marks: Marks { bounce: true, auto_reply: true, bulk: true },
             from_ses: true,
             is_answer: true,
-            notice: true,
+            notice: Some("s".into()),
             author: Address::parse("bob@x.example").ok(),
             authors: 3,
             sole_author: None,

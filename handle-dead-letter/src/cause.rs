@@ -310,6 +310,13 @@ const TABLE: &[Row] = &[
         "If it happens often, raise the account's concurrency (Service Quotas console).",
     ),
     row(
+        &["OutOfTime"],
+        Nature::Transient,
+        "One try had not enough time for all destinations of the message.",
+        "The next one goes on where it ended. For many large messages raise the function's MemorySize in template.yaml, \
+         which gives it more of a processor.",
+    ),
+    row(
         &["Sandbox.Timedout", "TaskTimedOut"],
         Nature::Transient,
         "Forwarding took longer than the function's time-out.",
@@ -445,6 +452,7 @@ mod tests {
                 "The function's role does not allow",
             ),
             ("EventAgeExceeded", "", "Lambda could not run the function in time"),
+            ("OutOfTime", "", "One try had not enough time"),
             (
                 "",
                 "2026-01-02T03:04:05.678Z 5a7c Task timed out after 60.00 seconds",

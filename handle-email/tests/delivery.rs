@@ -406,3 +406,24 @@ async fn a_notice_of_another_stack_is_mail_as_any() {
         assert_eq!(answer["outcomes"], json!([status]), "{name}");
     }
 }
+
+/// It might be made all the same when it is cut off, and nobody would know.
+#[tokio::test]
+async fn a_send_that_there_is_no_time_for_is_left_to_the_next_try() {
+    let slow = "ses:SendEmail=slow:900".parse().expect("a fault");
+    let function_timeout = Some(std::time::Duration::from_secs(6));
+    let stack = started(Config { faults: vec![slow], function_timeout, ..Config::default() }).await;
+    let blind = ["a@in.example", "b@in.example", "c@in.example", "d@in.example", "e@in.example"];
+    store(&stack, "m1", message()).await;
+    let event = event(&[notification("m1", &blind)]);
+    let mut tries = 1;
+    while let Err(error) = stack.invoke(FUNCTION, &event).await {
+        assert!(error.error_message.contains("OutOfTime"), "{error}");
+        assert_eq!(outcome(&stack, "m1").await["doubts"], Value::Null, "nothing was cut off");
+        tries += 1;
+    }
+    assert!(tries > 1);
+    let mut sent: Vec<String> = stack.sent().into_iter().flat_map(|mail| mail.destinations).collect();
+    sent.sort();
+    assert_eq!(sent, blind.map(|recipient| recipient.replace("@in.", "@out.")));
+}

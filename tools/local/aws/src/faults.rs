@@ -4,7 +4,7 @@
 //!
 //! | part | is |
 //! |---|---|
-//! | `OPERATION` | such as `ses:SendEmail`, `s3:GetObject`; `s3:*` any of a service, `*` any |
+//! | `OPERATION` | such as `ses:SendEmail`, `s3:GetObject`; `s3:*` any of a service, `*` any; `ses:Deliver` only by its name |
 //! | `(PREFIX)` | only calls whose S3 key, queue, topic or From address begins so |
 //! | `EFFECT` of `ses:Deliver(ADDRESS)` | what a destination does with what SES has accepted: `bounce`, `full`, `large`, `content`, `suppressed`, `complaint`, `delayed`, `virus` |
 //! | `EFFECT` of all others | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
@@ -340,7 +340,8 @@ impl Armed {
     fn matches(&self, operation: &str, subject: &str) -> bool {
         let Fault { operation: pattern, prefix, .. } = &self.fault;
         let operation_matches = match pattern.strip_suffix('*') {
-            Some(start) => operation.starts_with(start),
+            // What a destination does is no call, so no pattern for calls counts it.
+            Some(start) => operation != DELIVER && operation.starts_with(start),
             None => operation == pattern,
         };
         operation_matches && prefix.as_ref().is_none_or(|prefix| subject.starts_with(prefix))
@@ -470,6 +471,20 @@ mod tests {
         .into();
         let (internal, unavailable) = (Some(Effect::Internal), Some(Effect::Unavailable));
         assert_eq!(effects, [unavailable, None, None, internal, None, None]);
+    }
+
+    #[test]
+    fn what_a_destination_does_is_no_call() {
+        let faults = Faults::default();
+        for text in ["*=500@2", "ses:*=503@2", "ses:Deliver=bounce@2"] {
+            faults.add(text.parse().unwrap());
+        }
+        let taken = |operation: &str| faults.take(operation, "").map(|fault| fault.to_string());
+        assert_eq!(taken("ses:SendEmail"), None);
+        assert_eq!(taken(DELIVER), None);
+        assert_eq!(taken(DELIVER).as_deref(), Some("ses:Deliver=bounce@2"));
+        assert_eq!(taken("ses:SendEmail").as_deref(), Some("*=500@2"));
+        assert_eq!(faults.list(), [], "the other has counted the same two calls");
     }
 
     #[test]

@@ -5,7 +5,38 @@ pub(crate) fn action_like(pattern: &str, action: &str) -> bool {
     like(&pattern.to_ascii_lowercase(), &action.to_ascii_lowercase())
 }
 
-/// A wildcard of one of the first five parts of an ARN stays within that part.
+/// What `Resource` names: a wildcard of one of the first five parts of an ARN stays within that part, except a `*`
+/// that ends one, which runs on over any colons. So `arn:aws:s3:*` is all of S3, which as the value of a condition it
+/// is [not](arn_like).
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html>
+pub(crate) fn resource_like(pattern: &str, arn: &str) -> bool {
+    let arn: Vec<char> = arn.chars().collect();
+    // The lengths at which a beginning of the ARN is what the pattern so far stands for.
+    let mut reached = vec![false; arn.len() + 1];
+    reached[0] = true;
+    let mut colons = 0;
+    let mut pattern = pattern.chars().peekable();
+    while let Some(c) = pattern.next() {
+        colons += usize::from(c == ':');
+        let is_last_part = colons >= 5;
+        if c == '*' {
+            let runs_on = is_last_part || matches!(pattern.peek(), None | Some(':'));
+            for length in 1..=arn.len() {
+                reached[length] |= reached[length - 1] && (runs_on || arn[length - 1] != ':');
+            }
+        } else {
+            for length in (1..=arn.len()).rev() {
+                let next = arn[length - 1];
+                let is_next = c == next || (c == '?' && (is_last_part || next != ':'));
+                reached[length] = reached[length - 1] && is_next;
+            }
+            reached[0] = false;
+        }
+    }
+    reached[arn.len()]
+}
+
+/// What the value of a condition on an ARN names: a wildcard of one of the first five parts stays within that part.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html#Conditions_ARN>
 pub fn arn_like(pattern: &str, arn: &str) -> bool {
     if pattern == "*" {
@@ -51,6 +82,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_star_that_ends_a_part_of_a_resource_runs_on() {
+        let object = "arn:aws:s3:::mail/messages/x";
+        let identity = "arn:aws:ses:eu-west-1:1:identity/in.example";
+        let stream = "arn:aws:logs:eu-west-1:1:log-group:g:log-stream:s";
+        for (pattern, arn, as_resource, as_condition) in [
+            ("*", object, true, true),
+            ("arn:*", object, true, false),
+            ("arn:aws:s3:*", object, true, false),
+            ("arn:aws:s3*", object, true, false),
+            ("arn:aws:ses:*", object, false, false),
+            ("arn:aws:ses:*", identity, true, false),
+            ("arn:aws:ses:*:identity/*", identity, true, false),
+            ("arn:aws:ses:*:1:identity/*", identity, true, true),
+            ("arn:aws:ses:*:2:identity/*", identity, false, false),
+            ("arn:aws:ses:eu*1:1:identity/*", identity, true, true),
+            ("arn:aws:s*1:1:identity/*", identity, false, false),
+            ("arn:aws:s?s:eu-west-1:1:*", identity, true, true),
+            ("arn:aws:ses:eu-west-1?1:identity/*", identity, false, false),
+            ("arn:*:log-stream:s", stream, true, false),
+            ("arn:aws:logs:*:*:log-group:*s", stream, true, true),
+            ("arn:aws:logs:*:*:log-group?g:*", stream, true, true),
+            ("arn:aws:s3:::mail", object, false, false),
+            ("arn:aws:s3:::mail/*/y", object, false, false),
+            ("", object, false, false),
+        ] {
+            let found = (resource_like(pattern, arn), arn_like(pattern, arn));
+            assert_eq!(found, (as_resource, as_condition), "{pattern} {arn}");
+        }
+    }
 
     proptest! {
         /// The matcher agrees with the same pattern as a regular expression.

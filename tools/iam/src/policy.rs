@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     condition::Condition,
-    pattern::{action_like, arn_like},
+    pattern::{action_like, resource_like},
 };
 
 /// A policy document.
@@ -71,7 +71,7 @@ impl Statement {
     pub(crate) fn matches(&self, principal: Option<&Principal>, call: &Call) -> bool {
         self.principals_match(principal)
             && self.actions.iter().any(|pattern| action_like(pattern, &call.action))
-            && self.resources.iter().any(|pattern| arn_like(pattern, &call.resource))
+            && self.resources.iter().any(|pattern| resource_like(pattern, &call.resource))
             && self.conditions.iter().all(|condition| condition.holds(&call.context))
     }
 

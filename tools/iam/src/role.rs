@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    pattern::{action_like, arn_like},
+    pattern::{action_like, resource_like},
     policy::{Call, Decision, Policy, Principal, Statement},
 };
 
@@ -75,7 +75,7 @@ impl Role {
         for statement in &self.policy.statements {
             if statement.allow && statement.matches(None, call) {
                 used.extend(statement.grants().filter(|grant| {
-                    action_like(&grant.action, &call.action) && arn_like(&grant.resource, &call.resource)
+                    action_like(&grant.action, &call.action) && resource_like(&grant.resource, &call.resource)
                 }));
             }
         }
@@ -170,7 +170,8 @@ mod tests {
                 "arn:aws:ses:eu-west-1:1:identity/x",
                 true,
             ),
-            ("ses:SendEmail", "arn:aws:ses:*", "ses:SendEmail", "arn:aws:ses:eu-west-1:1:identity/x", false),
+            ("ses:SendEmail", "arn:aws:ses:*", "ses:SendEmail", "arn:aws:ses:eu-west-1:1:identity/x", true),
+            ("ses:SendEmail", "arn:aws:s3:*", "ses:SendEmail", "arn:aws:ses:eu-west-1:1:identity/x", false),
             ("*", "*", "sqs:SendMessage", "arn:aws:sqs:eu-west-1:1:q", true),
         ];
         for (action, resource, called, on, expected) in cases {

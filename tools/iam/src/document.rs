@@ -260,11 +260,20 @@ mod tests {
             allow(&[("Effect", json!("Deny")), principal, ("Condition", json!({})), (name, value)])
         };
         let tls = deny("Condition", json!({"Bool": {"aws:SecureTransport": "false"}}));
+        let perimeter = |is_service: &str| {
+            let outside = json!({"aws:PrincipalOrgID": "o-1"});
+            let kind = json!({"aws:PrincipalIsAWSService": is_service});
+            deny("Condition", json!({"StringNotEqualsIfExists": outside, "BoolIfExists": kind}))
+        };
+        let of_ses = json!({"StringEquals": {"aws:PrincipalServiceName": "ses.amazonaws.com"}});
         let unknown = json!({"NumericEquals": {"aws:SourceAccount": "1"}});
         let strange = |message: &str| Err(message.to_owned());
         let cases = [
             ("the template's", vec![allow(&[]), tls], Ok(Decision::Allowed)),
             ("none", vec![], Ok(Decision::NotAllowed)),
+            ("a data perimeter", vec![allow(&[]), perimeter("false")], Ok(Decision::Allowed)),
+            ("one for services", vec![allow(&[]), perimeter("true")], Ok(Decision::Denied)),
+            ("by the service's name", vec![condition(of_ses)], Ok(Decision::Allowed)),
             ("denied", vec![allow(&[]), deny("Action", json!(["s3:Put*"]))], Ok(Decision::Denied)),
             (
                 "another service",

@@ -51,7 +51,8 @@ pub struct Call {
     pub action: String,
     /// Such as `arn:aws:s3:::bucket/messages/x`.
     pub resource: String,
-    /// Condition keys and values, such as `ses:FromAddress`; keys have no case.
+    /// Condition keys and values, such as `ses:FromAddress`; keys have no case. What a resource policy is asked has
+    /// those of its principal too.
     pub context: BTreeMap<String, String>,
 }
 
@@ -85,10 +86,27 @@ impl Statement {
     }
 }
 
+impl Principal {
+    /// The condition keys that AWS sets by who calls: a policy that keeps out whoever is not of an organisation makes
+    /// an exception of services by them.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>
+    fn keys(&self) -> Vec<(&'static str, &str)> {
+        const IS_SERVICE: &str = "aws:PrincipalIsAWSService";
+        match self {
+            Principal::Service(name) => vec![(IS_SERVICE, "true"), ("aws:PrincipalServiceName", name)],
+            Principal::Role(_) | Principal::Other(..) => vec![(IS_SERVICE, "false")],
+            // Whoever does not say who it is.
+            Principal::Everyone => vec![],
+        }
+    }
+}
+
 impl Policy {
     /// What a resource policy says of a call by a principal.
     pub fn decide(&self, principal: &Principal, call: &Call) -> Decision {
-        self.decision(Some(principal), call)
+        let mut call = call.clone();
+        call.context.extend(principal.keys().iter().map(|(key, value)| ((*key).into(), (*value).into())));
+        self.decision(Some(principal), &call)
     }
 
     pub(crate) fn decision(&self, principal: Option<&Principal>, call: &Call) -> Decision {

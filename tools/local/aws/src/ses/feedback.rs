@@ -9,7 +9,8 @@
 //! 4. Otherwise it takes the message, and so does one that complains or takes it later.
 //!
 //! Who bounces for good, and is none of the simulator's names, gets onto the suppression list, as where that is on
-//! for the account. Where feedback forwarding is on, a bounce is reported by mail to the sender as well.
+//! for the account. Where feedback forwarding is on, a bounce is reported by mail as well: to
+//! `FeedbackForwardingEmailAddress`, or else to the sender.
 //!
 //! Not played: what comes hours later (a mailbox that stays full bounces at once), open and click events.
 //!
@@ -24,15 +25,15 @@ use ses_forwarder_local_template::deployment::EventDestination;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::Sender;
-use crate::{delivery::Outgoing, faults::Fate, journal::Event};
+use crate::{delivery::Outgoing, faults::Fate, journal::Event, ses_address::parse_one};
 
 /// How long a destination's answer takes.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// A bounce to be reported by mail to the sender of the message.
+/// A bounce to be reported by mail.
 #[derive(Debug)]
 pub struct Report {
-    /// The sender, to whom it goes, from the null reverse-path.
+    /// Whom it goes to, from the null reverse-path.
     pub to: String,
     /// The message.
     pub message: Vec<u8>,
@@ -46,17 +47,21 @@ pub(super) struct Told {
     ses_id: String,
     from: String,
     destinations: Vec<String>,
+    /// Whom bounces are reported to by mail.
+    reports_to: String,
     configuration_set: String,
     tags: Vec<(String, String)>,
 }
 
 impl Told {
     pub(super) fn of(outgoing: &Outgoing, configuration_set: &str, tags: Vec<(String, String)>) -> Told {
+        let feedback = outgoing.feedback.as_deref().and_then(|address| parse_one(address).ok());
         Told {
             message_id: outgoing.message_id.clone(),
             ses_id: outgoing.ses_id.clone(),
             from: outgoing.from.clone(),
             destinations: outgoing.destinations.clone(),
+            reports_to: feedback.unwrap_or_else(|| outgoing.from.clone()),
             configuration_set: configuration_set.to_owned(),
             tags,
         }
@@ -248,7 +253,7 @@ impl Sender {
         let (status, said) = (status.unwrap_or_default(), said.unwrap_or_default());
         let boundary = "feedback-boundary";
         let message = format!(
-            "From: MAILER-DAEMON@{domain}\r\nTo: {from}\r\nSubject: Delivery Status Notification (Failure)\r\n\
+            "From: MAILER-DAEMON@{domain}\r\nTo: {to}\r\nSubject: Delivery Status Notification (Failure)\r\n\
              MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=\"{boundary}\"\r\n\r\n\
              --{boundary}\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n\
              An error occurred while trying to deliver the mail to the following recipients:\r\n{destination}\r\n\r\n\
@@ -257,11 +262,12 @@ impl Sender {
              --{boundary}\r\nContent-Type: message/rfc822-headers\r\n\r\nMessage-ID: <{id}@{domain}>\r\nFrom: {from}\r\n\r\n\
              --{boundary}--\r\n",
             domain = self.domain(),
+            to = told.reports_to,
             from = told.from,
             id = told.ses_id,
         );
         // Nobody takes it while the stack is going down.
-        let _ = reports.send(Report { to: told.from.clone(), message: message.into_bytes() });
+        let _ = reports.send(Report { to: told.reports_to.clone(), message: message.into_bytes() });
     }
 }
 

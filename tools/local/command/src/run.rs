@@ -56,7 +56,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 /// Where everything is, and what to try.
 fn greeting(stack: &Stack, pace: &str) -> String {
     let parameter = |name: &str| stack.deployment().parameters.get(name).map_or("", String::as_str);
-    let domain = stack.deployment().email_domain().unwrap_or_default();
     let (smtp, bucket, data) = (stack.smtp(), stack.bucket(), stack.data().display());
     format!(
         "Mail for {domains} is forwarded to {to}{pace}.\n\n  \
@@ -65,7 +64,7 @@ fn greeting(stack: &Stack, pace: &str) -> String {
          AWS   {aws}  (S3, SES, SQS, SNS, Lambda)\n  \
          data  {data}  (what was sent: maildir/)\n\n\
          Try:\n  \
-         curl smtp://{smtp} --mail-from ann@else.example --mail-rcpt info@{domain} --upload-file events/sample-message.eml\n  \
+         {curl}\n  \
          export AWS_ENDPOINT_URL={aws} AWS_REGION={region} AWS_ACCESS_KEY_ID={OPERATOR_KEY} AWS_SECRET_ACCESS_KEY={OPERATOR_SECRET}\n  \
          aws s3 ls --recursive s3://{bucket}\n  \
          cargo operator replay --stack {name} --since 2h --dry-run\n\n\
@@ -73,6 +72,7 @@ fn greeting(stack: &Stack, pace: &str) -> String {
         domains = parameter("EmailDomain"),
         to = parameter("DestinationDomain"),
         page = stack.page_url(),
+        curl = stack.curl(),
         aws = stack.aws_url(),
         region = stack.deployment().region,
         name = stack.deployment().stack_name,

@@ -1,6 +1,6 @@
 //! What the page is made from, and what its buttons need.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::extract::State;
 use ses_forwarder_local_aws::{journal::Journal, lambda::Lambda, receiving::Receiving, services::Services};
@@ -24,6 +24,10 @@ pub struct Access {
     pub lambda: Lambda,
     /// For samples.
     pub receiving: Receiving,
+    /// Where mail comes in.
+    pub smtp: SocketAddr,
+    /// A command that sends a message there.
+    pub curl: String,
 }
 
 /// What every request is answered from.

@@ -111,6 +111,8 @@ async fn list_page(
     let (rows, older) = list.page(before.as_deref(), PAGE, &search);
     html::list::page(&html::list::View {
         stack: &page.access.deployment,
+        smtp: page.access.smtp,
+        curl: &page.access.curl,
         search: &search,
         rows: &rows,
         older,

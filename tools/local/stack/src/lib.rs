@@ -28,7 +28,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use serde_json::Value;
 use ses_forwarder_iam::Grant;
@@ -246,6 +246,8 @@ impl Parts {
             lambda: parts.lambda.clone(),
             receiving: parts.receiving.clone(),
         };
+            smtp: parts.smtp(),
+            curl: parts.curl(),
         runtime.spawn(page::serve(page_listener, access));
         Ok(parts)
     }
@@ -302,6 +304,44 @@ impl Parts {
     }
 
     /// Waits until a message has ended. Panics with all that is known of it if it takes longer than
+    /// Hands SES a message as if it had come over TLS, which [`send`](Parts::send) does not speak, and returns its
+    /// messageId. The error is what the SMTP server would answer.
+    pub async fn send_over_tls(
+        &self,
+        from: Option<&str>,
+        to: &[&str],
+        message: &[u8],
+    ) -> anyhow::Result<String> {
+        if to.iter().any(|recipient| self.receiving.accepts(recipient, true).is_err()) {
+            bail!("550 5.1.1 No receipt rule matches this recipient");
+        }
+        let envelope = Envelope {
+            from: from.map(str::to_owned),
+            recipients: to.iter().map(|&recipient| recipient.to_owned()).collect(),
+            helo: "client.example".to_owned(),
+            peer: Ipv4Addr::LOCALHOST.to_string(),
+            tls: true,
+        };
+        Ok(self.receiving.receive(envelope, message).await)
+    }
+
+    /// Whether a rule takes mail over TLS only.
+    pub fn requires_tls(&self) -> bool {
+        self.deployment.rules.iter().any(|rule| rule.tls_required)
+    }
+
+    /// A command that sends a message in by SMTP, for a shell in the repository's folder.
+    pub fn curl(&self) -> String {
+        let domain = self.deployment.email_domain().unwrap_or_default();
+        // The certificate was made at start, and nobody trusts it.
+        let tls = if self.requires_tls() { " --ssl-reqd -k" } else { "" };
+        format!(
+            "curl{tls} smtp://{} --mail-from ann@else.example --mail-rcpt info@{domain} \
+             --upload-file events/sample-message.eml",
+            self.smtp()
+        )
+    }
+
     /// anything should.
     pub async fn settled(&self, message_id: &str) -> End {
         self.in_time(message_id, self.journal.ended(message_id)).await

@@ -32,6 +32,7 @@ async fn a_message_is_listed_shown_and_given_out() {
     let stack = Stack::start(Config::default()).await.unwrap();
     let (status, page) = ask(&stack, "GET /", "");
     assert!(status.ends_with("200 OK") && page.contains("Nothing has come yet"), "{status}\n{page}");
+    assert!(page.contains(&stack.curl()) && !page.contains("cargo local send"), "{page}");
 
     let message =
         b"From: Jane <jane@example.com>\r\nTo: info@in.example\r\nSubject: <b>Hello</b>\r\n\r\nHi\r\n";

@@ -250,6 +250,15 @@ async fn mail_can_come_over_tls() {
 }
 
 #[tokio::test]
+async fn the_command_that_sends_a_message_speaks_tls_where_it_has_to() {
+    for (policy, options) in [("Optional", ""), ("Require", " --ssl-reqd -k")] {
+        let stack = support::start(&[("TlsPolicy", policy)]).await;
+        let command = format!("curl{options} smtp://{} --mail-from ", stack.smtp());
+        assert!(stack.curl().starts_with(&command), "{}", stack.curl());
+    }
+}
+
+#[tokio::test]
 async fn lettre_can_deliver() {
     let stack = support::start(&[]).await;
     let address = |text: &str| text.parse::<Address>().unwrap();

@@ -1,5 +1,7 @@
 //! The list of messages.
 
+use std::net::SocketAddr;
+
 use maud::{Markup, html};
 use ses_forwarder_local_aws::faults::Fault;
 use ses_forwarder_local_template::deployment::Deployment;
@@ -35,6 +37,10 @@ const EFFECTS: [(&str, &str); 13] = [
 /// What the page shows.
 pub(crate) struct View<'a> {
     pub(crate) stack: &'a Deployment,
+    /// Where mail comes in.
+    pub(crate) smtp: SocketAddr,
+    /// A command that sends a message there.
+    pub(crate) curl: &'a str,
     pub(crate) search: &'a Search,
     /// Oldest first.
     pub(crate) rows: &'a [&'a Row],
@@ -76,7 +82,7 @@ pub(crate) fn page(view: &View<'_>) -> Markup {
             }
             (search_form(view.search))
             div #empty hidden[!view.rows.is_empty()] {
-                @if view.search.is_empty() { (nothing_yet(view.stack)) } @else { p { "No message is like that." } }
+                @if view.search.is_empty() { (nothing_yet(view)) } @else { p { "No message is like that." } }
             }
             ol.messages #messages { @for row in view.rows.iter().rev() { (self::row(row)) } }
             nav.pages #pages aria-label="Pages" {
@@ -102,11 +108,14 @@ fn search_form(search: &Search) -> Markup {
     }
 }
 
-fn nothing_yet(stack: &Deployment) -> Markup {
-    let domain = stack.email_domain().unwrap_or("in.example");
+fn nothing_yet(view: &View<'_>) -> Markup {
+    let domain = view.stack.email_domain().unwrap_or("in.example");
     html! {
-        p { "Nothing has come yet. Send a sample, or a message of your own by SMTP to any address at " b { (domain) } ":" }
-        pre tabindex="0" { code { "cargo local send MESSAGE.eml --to info@" (domain) } }
+        p {
+            "Nothing has come yet. Send a sample, or a message of your own by SMTP on " b { (view.smtp) }
+            " to any address at " b { (domain) } ":"
+        }
+        pre tabindex="0" { code { (view.curl) } }
     }
 }
 

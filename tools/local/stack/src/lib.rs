@@ -175,6 +175,10 @@ impl Parts {
         data: PathBuf,
         runtime: tokio::runtime::Handle,
     ) -> anyhow::Result<Parts> {
+        // Before the functions are built, which takes minutes: a port may be taken.
+        let smtp_listener = listen(config.smtp_port, "SMTP", "--smtp-port").await?;
+        let aws_listener = listen(config.aws_port, "the AWS endpoints", "--aws-port").await?;
+        let page_listener = listen(config.page_port, "the page", "--page-port").await?;
         let names: BTreeSet<String> =
             deployment.functions.iter().map(|function| function.binary.clone()).collect();
         for function in &mut deployment.functions {
@@ -192,9 +196,6 @@ impl Parts {
                 .await??
             }
         };
-        let smtp_listener = listen(config.smtp_port, "SMTP").await?;
-        let aws_listener = listen(config.aws_port, "the AWS endpoints").await?;
-        let page_listener = listen(config.page_port, "the page").await?;
         let addresses = Addresses {
             smtp: smtp_listener.local_addr()?,
             aws: aws_listener.local_addr()?,
@@ -245,9 +246,9 @@ impl Parts {
             services: parts.services.clone(),
             lambda: parts.lambda.clone(),
             receiving: parts.receiving.clone(),
-        };
             smtp: parts.smtp(),
             curl: parts.curl(),
+        };
         runtime.spawn(page::serve(page_listener, access));
         Ok(parts)
     }
@@ -303,7 +304,6 @@ impl Parts {
         Client::connect(self.smtp()).await?.send(from, to, message).await
     }
 
-    /// Waits until a message has ended. Panics with all that is known of it if it takes longer than
     /// Hands SES a message as if it had come over TLS, which [`send`](Parts::send) does not speak, and returns its
     /// messageId. The error is what the SMTP server would answer.
     pub async fn send_over_tls(
@@ -342,6 +342,7 @@ impl Parts {
         )
     }
 
+    /// Waits until a message has ended. Panics with all that is known of it if it takes longer than
     /// anything should.
     pub async fn settled(&self, message_id: &str) -> End {
         self.in_time(message_id, self.journal.ended(message_id)).await
@@ -569,11 +570,13 @@ fn told(entries: &[Arc<Entry>]) -> String {
     })
 }
 
-/// Listens on loopback only.
-async fn listen(port: u16, what: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(|error| anyhow!("could not listen on port {port} for {what}: {error}"))
+/// Listens on loopback only. `option` is what `cargo local` takes another port by.
+async fn listen(port: u16, what: &str, option: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
+        anyhow!(
+            "could not listen on port {port} for {what}: {error}; {option} takes another, and 0 a free one"
+        )
+    })
 }
 
 /// An SES account that may send from the domains it receives for.

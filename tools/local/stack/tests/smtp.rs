@@ -4,17 +4,22 @@
 
 mod support;
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+};
 
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor, address::Envelope};
 use ses_forwarder_local_aws::{
     journal::{End, Event},
     smtp::MAX_MESSAGE,
 };
-use ses_forwarder_local_stack::{Client, Parts};
+use ses_forwarder_local_stack::{Client, Config, Functions, Parts, Stack};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -255,6 +260,25 @@ async fn the_command_that_sends_a_message_speaks_tls_where_it_has_to() {
         let stack = support::start(&[("TlsPolicy", policy)]).await;
         let command = format!("curl{options} smtp://{} --mail-from ", stack.smtp());
         assert!(stack.curl().starts_with(&command), "{}", stack.curl());
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_told_before_anything_is_built() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (ports, option) in
+        [((port, 0, 0), "--smtp-port"), ((0, port, 0), "--page-port"), ((0, 0, port), "--aws-port")]
+    {
+        let (smtp_port, page_port, aws_port) = ports;
+        // Cargo would say that there is no such binary as the template names.
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/small.yaml");
+        let functions = Functions::Build { release: false };
+        let parameters = BTreeMap::new();
+        let config =
+            Config { template, parameters, functions, smtp_port, page_port, aws_port, ..Config::default() };
+        let error = Stack::start(config).await.unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains(option), "{error}");
     }
 }
 

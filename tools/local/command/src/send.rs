@@ -46,7 +46,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     for path in &arguments.messages {
         let message = std::fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
         println!("{} from <{}> to {}", path.display(), from.unwrap_or_default(), to.join(", "));
-        match stack.send(from, &to, &message).await {
+        let taken = if stack.requires_tls() {
+            stack.send_over_tls(from, &to, &message).await
+        } else {
+            stack.send(from, &to, &message).await
+        };
+        match taken {
             Ok(id) => all_well &= show(&stack, &id).await,
             Err(refusal) => {
                 println!("refused by SMTP: {refusal}\n");

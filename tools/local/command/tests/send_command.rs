@@ -43,6 +43,14 @@ fn ok_forwarded_and_shown() {
 }
 
 #[test]
+fn ok_over_tls_where_that_is_required() {
+    let (well, printed) = send(&["--to", "info@in.example", "--parameter", "TlsPolicy=Require"]);
+    assert!(well && printed.contains("+X-Original-To: info@in.example"), "{printed}");
+    let (well, printed) = send(&["--to", "info@elsewhere.example", "--parameter", "TlsPolicy=Require"]);
+    assert!(!well && printed.contains("refused by SMTP: 550 5.1.1 No receipt rule"), "{printed}");
+}
+
+#[test]
 fn ok_dropped_on_purpose() {
     let (well, printed) = send(&["--to", "old@in.example"]);
     assert!(well && printed.contains("discarded"), "{printed}");

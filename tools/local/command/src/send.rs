@@ -3,12 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use ses_forwarder::header;
+use ses_forwarder::{delivery::Reason, header};
 use ses_forwarder_explain::diff;
-use ses_forwarder_local_aws::{
-    journal::{End, Event},
-    pace::Pace,
-};
+use ses_forwarder_local_aws::{journal::Event, pace::Pace};
 use ses_forwarder_local_stack::{Config, SentMail, Stack};
 
 use super::stack::StackArguments;
@@ -70,7 +67,7 @@ fn routes_key(stack: &Stack) -> String {
 
 /// Shows a message's way and tells whether it ended well.
 async fn show(stack: &Stack, id: &str) -> bool {
-    let end = stack.settled(id).await;
+    stack.settled(id).await;
     let (sent, notices): (Vec<_>, Vec<_>) = stack
         .sent()
         .into_iter()
@@ -100,8 +97,13 @@ async fn show(stack: &Stack, id: &str) -> bool {
         println!("\nnotice to {}: {}\n{}", published.topic, published.subject, published.text);
     }
     println!();
-    let status = outcome.as_ref().and_then(|outcome| outcome["status"].as_str());
-    end == End::Returned && matches!(status, Some("forwarded" | "dropped"))
+    outcome.is_some_and(|outcome| match outcome["status"].as_str() {
+        // Whichever try it was: the queue makes more of them.
+        Some("forwarded") => true,
+        // A bounce of mail that was sent is told the operator as a failure.
+        Some("dropped") => outcome["reason"] != Reason::Bounce.word(),
+        _ => false,
+    })
 }
 
 /// The message as SES stored it.

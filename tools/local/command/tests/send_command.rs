@@ -43,6 +43,14 @@ fn ok_forwarded_and_shown() {
 }
 
 #[test]
+fn ok_forwarded_by_a_later_try() {
+    for (to, word) in [("info@in.example", "forwarded"), ("old@in.example", "discarded")] {
+        let (well, printed) = send(&["--to", to, "--fault", "s3:GetObject(messages/)=kill-before@1"]);
+        assert!(well && printed.contains("dead-lettered") && printed.contains(word), "{printed}");
+    }
+}
+
+#[test]
 fn ok_over_tls_where_that_is_required() {
     let (well, printed) = send(&["--to", "info@in.example", "--parameter", "TlsPolicy=Require"]);
     assert!(well && printed.contains("+X-Original-To: info@in.example"), "{printed}");

@@ -42,6 +42,7 @@ impl List {
                 verdicts: verdicts.clone(),
                 subject: decoded(subject),
                 status: Status::Received,
+                function: None,
             };
             let place = self.len();
             self.places.insert(id.to_owned(), place);
@@ -53,7 +54,10 @@ impl List {
         }
         let place = *self.places.get(id)?;
         let row = &mut self.rows[place - self.forgotten];
-        let status = after(&row.status, &entry.event)?;
+        if let (Event::Invoked { function, .. }, None) = (&entry.event, &row.function) {
+            row.function = Some(function.clone());
+        }
+        let status = after(row, &entry.event)?;
         (status != row.status).then(|| {
             row.status = status;
             place
@@ -106,18 +110,24 @@ impl List {
     }
 }
 
-/// A status after one more event; `None` if that does not touch it.
-fn after(status: &Status, event: &Event) -> Option<Status> {
-    let given_up = matches!(status, Status::DeadLettered | Status::Noticed);
+/// A message's status after one more event; `None` if that does not touch it.
+fn after(Row { status, function: own, .. }: &Row, event: &Event) -> Option<Status> {
     match event {
-        // The function that takes dead letters is invoked too: its work does not hide that one failed.
-        Event::Invoked { .. } if *status == Status::DeadLettered => None,
+        // Another function takes up what failed, and has it tried again, or what SES tells of what was sent. What it
+        // is done with, and is failed still, has been told.
+        Event::Invoked { function, .. } | Event::Returned { function, .. }
+            if own.as_ref() != Some(function) =>
+        {
+            let is_told = matches!(event, Event::Returned { result: Ok(_), .. });
+            (is_told && *status == Status::DeadLettered).then_some(Status::Noticed)
+        }
         Event::Invoked { attempt, .. } => Some(Status::Invoked(*attempt)),
-        Event::Returned { result: Ok(_), .. } if given_up => Some(Status::Noticed),
         Event::Returned { result: Ok(answer), .. } => Some(decision(answer)),
-        Event::Returned { result: Err(_), .. } if given_up => None,
         Event::Returned { result: Err(_), retry_in: Some(_), attempt, .. } => Some(Status::Waiting(*attempt)),
-        Event::DeadLettered { .. } => Some(Status::DeadLettered),
+        // After a try that the queue has made no dead letter comes.
+        Event::Returned { result: Err(_), retry_in: None, .. } | Event::DeadLettered { .. } => {
+            Some(Status::DeadLettered)
+        }
         Event::ActionFailed { .. } | Event::Lost { .. } => Some(Status::Lost),
         _ => None,
     }
@@ -186,6 +196,14 @@ mod tests {
         }
     }
 
+    /// The same of the function that takes dead letters, and what SES tells of.
+    fn of_other(mut event: Event) -> Event {
+        if let Event::Invoked { function, .. } | Event::Returned { function, .. } = &mut event {
+            *function = "g".to_owned();
+        }
+        event
+    }
+
     fn dead() -> Event {
         Event::DeadLettered { queue: "q".to_owned(), error: "e".to_owned() }
     }
@@ -211,6 +229,9 @@ mod tests {
     fn a_status_follows_the_events() {
         let forwarded = r#"{"disposition":"CONTINUE","outcomes":["forwarded"]}"#;
         let dropped = r#"{"disposition":"CONTINUE","outcomes":["dropped"]}"#;
+        let given_up =
+            |then: Vec<Event>| [vec![invoked(3), returned(Err("x"), false), dead()], then].concat();
+        let done = || of_other(returned(Ok("{}"), false));
         let cases = [
             ("received", vec![], Status::Received),
             ("invoked", vec![invoked(1)], Status::Invoked(1)),
@@ -222,14 +243,33 @@ mod tests {
                 Status::Kept("handled".to_owned()),
             ),
             ("failed once", vec![invoked(1), returned(Err("x"), true)], Status::Waiting(1)),
-            ("failed for good", vec![invoked(3), returned(Err("x"), false), dead()], Status::DeadLettered),
-            ("notice under way", vec![dead(), invoked(1)], Status::DeadLettered),
-            ("notice failed", vec![dead(), invoked(1), returned(Err("x"), false)], Status::DeadLettered),
-            ("notice sent", vec![dead(), invoked(1), returned(Ok("{}"), false)], Status::Noticed),
-            ("tried again", vec![dead(), returned(Ok("{}"), false), invoked(1)], Status::Invoked(1)),
+            ("failed for good", given_up(vec![]), Status::DeadLettered),
+            ("notice under way", given_up(vec![of_other(invoked(1))]), Status::DeadLettered),
+            (
+                "notice failed",
+                given_up(vec![of_other(invoked(1)), of_other(returned(Err("x"), true))]),
+                Status::DeadLettered,
+            ),
+            ("notice sent", given_up(vec![of_other(invoked(1)), done()]), Status::Noticed),
+            ("tried again", given_up(vec![done(), invoked(1)]), Status::Invoked(1)),
             (
                 "forwarded then",
-                vec![dead(), returned(Ok("{}"), false), invoked(1), returned(Ok(forwarded), false)],
+                given_up(vec![done(), invoked(1), returned(Ok(forwarded), false)]),
+                Status::Forwarded,
+            ),
+            (
+                "forwarded by the queue's own try",
+                given_up(vec![of_other(invoked(1)), invoked(1), returned(Ok(forwarded), false), done()]),
+                Status::Forwarded,
+            ),
+            (
+                "not even by that",
+                given_up(vec![of_other(invoked(1)), invoked(1), returned(Err("x"), false)]),
+                Status::DeadLettered,
+            ),
+            (
+                "told of by SES",
+                vec![invoked(1), returned(Ok(forwarded), false), of_other(invoked(1)), done()],
                 Status::Forwarded,
             ),
             ("not stored", vec![Event::ActionFailed { error: "x".to_owned() }], Status::Lost),

@@ -9,14 +9,18 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use maud::Markup;
-use ses_forwarder::notice_mark;
 use ses_forwarder_local_aws::{
     journal::{Entry, Event},
     schedules,
 };
 use time::OffsetDateTime;
 
-use crate::{access::Shared, html, outgoing::head, problem::problem};
+use crate::{
+    access::Shared,
+    html,
+    outgoing::{head, is_notice},
+    problem::problem,
+};
 
 /// Notices in the list.
 const NOTICES: usize = 100;
@@ -48,9 +52,7 @@ pub(super) async fn page(State(page): Shared, Path(ses_id): Path<String>) -> Res
 /// The notices, newest first.
 pub(super) async fn notices(State(page): Shared) -> Markup {
     let entries = page.access.journal.entries();
-    let sender = format!("{}@", notice_mark::SENDER);
-    let is_notice =
-        |entry: &&Arc<Entry>| matches!(&entry.event, Event::Sent { from, .. } if from.starts_with(&sender));
+    let is_notice = |entry: &&Arc<Entry>| matches!(&entry.event, Event::Sent { from, .. } if is_notice(from));
     let mut notices = Vec::new();
     for entry in entries.iter().rev().filter(is_notice).take(NOTICES) {
         if let Event::Sent { ses_id, destinations, path, .. } = &entry.event {

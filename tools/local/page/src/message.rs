@@ -18,7 +18,7 @@ use crate::{
         self,
         message::{Outgoing, Record},
     },
-    outgoing::{head, sent_as},
+    outgoing::{head, is_notice, sent_as},
     problem::problem,
     way,
 };
@@ -156,28 +156,13 @@ async fn record(page: &Page, entries: &[Arc<Entry>], variable: &str) -> Option<R
     Some(Record { key: key.to_owned(), text })
 }
 
-/// What was sent while a function worked on the message: forwarded mail, and notices once it was a
-/// dead letter.
+/// What was sent while a function worked on the message: forwarded mail, and notices.
 async fn sent(entries: &[Arc<Entry>]) -> (Vec<Outgoing<'_>>, Vec<Outgoing<'_>>) {
     let (mut forwarded, mut notices) = (vec![], vec![]);
-    let mut dead_letter = false;
-    let mut invoked = "";
-    let mut forwarder = "";
     for entry in entries {
-        match &entry.event {
-            Event::Invoked { function, .. } => {
-                invoked = function;
-                if forwarder.is_empty() {
-                    forwarder = function;
-                }
-            }
-            Event::DeadLettered { .. } => dead_letter = true,
-            Event::Sent { ses_id, from, destinations, path, .. } => {
-                let outgoing = Outgoing { ses_id, from, destinations, head: head(path).await };
-                let to = if dead_letter && invoked != forwarder { &mut notices } else { &mut forwarded };
-                to.push(outgoing);
-            }
-            _ => {}
+        if let Event::Sent { ses_id, from, destinations, path, .. } = &entry.event {
+            let to = if is_notice(from) { &mut notices } else { &mut forwarded };
+            to.push(Outgoing { ses_id, from, destinations, head: head(path).await });
         }
     }
     (forwarded, notices)

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use ses_forwarder::notice_mark;
 use ses_forwarder_local_aws::journal::Event;
 use tokio::io::AsyncReadExt;
 
@@ -10,6 +11,11 @@ use crate::access::Page;
 
 /// Bytes of an outgoing message that are read to show its header or a notice's text.
 pub(crate) const SHOWN: u64 = 512 * 1024;
+
+/// Whether what was sent from an address is a notice.
+pub(super) fn is_notice(from: &str) -> bool {
+    from.rsplit_once('@').is_some_and(|(local, _)| local == notice_mark::SENDER)
+}
 
 /// What was sent about a message under an id of SES, and whom to.
 pub(super) async fn sent_as(page: &Page, id: &str, ses_id: &str) -> Option<(Bytes, Vec<String>)> {

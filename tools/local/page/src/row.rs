@@ -17,6 +17,8 @@ pub(super) struct Row {
     /// Decoded; hostile.
     pub(super) subject: String,
     pub(super) status: Status,
+    /// The function that SES invoked with it, once it has.
+    pub(super) function: Option<String>,
 }
 
 /// How far a message has come.
@@ -32,7 +34,7 @@ pub(super) enum Status {
     Forwarded,
     /// The function is done with it without sending it: its word, such as `dropped`.
     Kept(String),
-    /// Given up; a notice will follow.
+    /// Lambda has given it up: the queue has it tried again, or a notice will follow.
     DeadLettered,
     /// Given up, and the operator was told.
     Noticed,

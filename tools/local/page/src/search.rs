@@ -93,6 +93,7 @@ mod tests {
             verdicts: vec![],
             subject: "Große Öffnung".to_owned(),
             status: Status::Noticed,
+            function: None,
         };
         for (q, status, found) in [
             ("", "", true),

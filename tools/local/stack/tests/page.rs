@@ -92,6 +92,32 @@ async fn what_was_dropped_is_released_by_a_button() {
     assert_eq!(stack.sent().len(), 4);
 }
 
+/// The function that takes dead letters invokes the other, and is at work still when that is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_queue_has_tried_again_is_shown_as_what_became_of_it() {
+    let mut config = Config::default();
+    config.parameters.insert("RetryHours".to_owned(), "1".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    for (fault, status, parts) in [
+        ("s3:GetObject(messages/)=kill-before@1", "forwarded", &["Header, before and after"][..]),
+        ("ses:SendEmail(jane)=500", "failed, notice sent", &["By mail to operator@", "Nothing was sent"]),
+    ] {
+        stack.faults().add(fault.parse().unwrap());
+        let message = b"From: jane@x.example\r\nSubject: Hello\r\n\r\nHi\r\n";
+        let id = stack.send(Some("jane@x.example"), &["info@in.example"], message).await.unwrap();
+        assert_eq!(stack.settled(&id).await, End::Noticed);
+        stack.emptied().await;
+        let (_, page) = ask(&stack, "GET /", "");
+        let (_, row) = page.split_once(&format!("id=\"m-{id}\"")).unwrap();
+        let (row, _) = row.split_once("</li>").unwrap();
+        assert!(row.contains(&format!(">{status}</span>")), "{row}");
+        let (_, page) = ask(&stack, &format!("GET /messages/{id}"), "");
+        for part in parts {
+            assert!(page.contains(part), "{part} is not in:\n{page}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_s_digest_is_read_as_a_mail() {
     let stack = Stack::start(Config::default()).await.unwrap();

@@ -69,6 +69,7 @@ async fn what_was_dropped_is_released_by_a_button() {
     assert!(page.contains("<button>Release</button>"), "{page}");
     let (_, page) = ask(&stack, &format!("GET /messages/{}", ids[2]), "");
     assert!(page.contains("<button>Release, virus and all</button>"), "{page}");
+    assert!(!page.contains("Release all from this sender"), "a virus is released by itself: {page}");
 
     let forwarded = async |id: &str| {
         stack

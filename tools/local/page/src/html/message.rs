@@ -142,7 +142,8 @@ fn top(view: &View<'_>) -> Markup {
     }
 }
 
-/// What sends a message that was dropped, and all others that were dropped from its sender.
+/// What sends a message that was dropped, and all others that were dropped from its sender. A virus goes out by itself
+/// alone.
 fn release(path: &str, reason: Reason) -> Markup {
     let is_virus = reason == Reason::Virus;
     html! {
@@ -150,9 +151,11 @@ fn release(path: &str, reason: Reason) -> Markup {
             @if is_virus { input type="hidden" name="virus" value="true"; }
             button { @if is_virus { "Release, virus and all" } @else { "Release" } }
         }
-        form method="post" action={ (path) "/release" } {
-            input type="hidden" name="all" value="true";
-            button { "Release all from this sender" }
+        @if !is_virus {
+            form method="post" action={ (path) "/release" } {
+                input type="hidden" name="all" value="true";
+                button { "Release all from this sender" }
+            }
         }
     }
 }

@@ -31,23 +31,22 @@ function putRow(html) {
   }
 }
 
-/** What a reader has opened or closed stays so. */
+/** What a reader has opened or closed stays so: whatever can be has a key of its own. */
 function keepDetails(from, to) {
   const states = new Map();
   for (const details of from.querySelectorAll("details")) {
-    states.set(keyOf(details), details.open);
+    states.set(details.dataset.key, details.open);
   }
   for (const details of to.querySelectorAll("details")) {
-    const open = states.get(keyOf(details));
+    const open = states.get(details.dataset.key);
     if (open !== undefined) details.open = open;
   }
 }
 
-function keyOf(details) {
-  return details.dataset.key ?? details.querySelector("summary").textContent;
-}
-
-/** Reads the page anew and takes over the parts that differ: what stays is not touched, nor is its focus. */
+/**
+ * Reads the page anew and takes over the parts that differ: what stays is not touched, nor is its focus. Each part of
+ * a page that is followed has an id.
+ */
 async function refresh() {
   const response = await fetch(location.href);
   if (!response.ok) return;

@@ -116,6 +116,7 @@ async fn what_the_queue_has_tried_again_is_shown_as_what_became_of_it() {
         for part in parts {
             assert!(page.contains(part), "{part} is not in:\n{page}");
         }
+        assert_eq!(page.matches("<details").count(), page.matches(" data-key=").count(), "{page}");
     }
 }
 
@@ -162,6 +163,7 @@ async fn a_message_is_answered_by_a_button() {
     let ses_id = stack.sent()[0].ses_id.clone();
     let (_, page) = ask(&stack, &format!("GET /messages/{id}"), "");
     assert!(page.contains(&format!("action=\"/messages/{id}/answer\"")), "{page}");
+    assert!(page.contains(&format!("id=\"answering-{ses_id}\"")), "{page}");
     let (status, page) =
         ask(&stack, &format!("POST /messages/{id}/answer"), &format!("ses_id={ses_id}&text=Gladly."));
     assert!(status.contains(" 303 "), "{status}\n{page}");

@@ -121,7 +121,7 @@ fn nothing_yet(view: &View<'_>) -> Markup {
 
 fn faults(waiting: &[Fault]) -> Markup {
     html! {
-        details.faults open[!waiting.is_empty()] {
+        details.faults data-key="faults" open[!waiting.is_empty()] {
             summary {
                 "Inject a fault"
                 @if !waiting.is_empty() { " " span.count { (waiting.len()) " waiting" } }

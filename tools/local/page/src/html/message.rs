@@ -271,17 +271,17 @@ fn a_try(one: &Try<'_>) -> Markup {
                     }
                 }
                 @if !one.events.is_empty() { ol.way.inner { @for entry in &one.events { (event(entry)) } } }
-                @if let Some(Event::Returned { result, retry_in, .. }) = end { (ending(result, retry_in.as_ref())) }
+                @if let Some(Event::Returned { result, retry_in, .. }) = end { (ending(one, result, retry_in.as_ref())) }
                 (log(one))
             }
         }
     }
 }
 
-fn ending(result: &Result<String, String>, retry_in: Option<&std::time::Duration>) -> Markup {
+fn ending(one: &Try<'_>, result: &Result<String, String>, retry_in: Option<&std::time::Duration>) -> Markup {
     html! {
         @match result {
-            Ok(answer) => details { summary { "Its answer" } pre tabindex="0" { (Hostile(&pretty(answer), LONG)) } },
+            Ok(answer) => details data-key=(key("answer", one)) { summary { "Its answer" } pre tabindex="0" { (Hostile(&pretty(answer), LONG)) } },
             Err(error) => p.error { (Hostile(error, LONG)) },
         }
         @if let Some(delay) = retry_in { p { "Lambda tries again after " (length(*delay)) "." } }
@@ -291,12 +291,17 @@ fn ending(result: &Result<String, String>, retry_in: Option<&std::time::Duration
 fn log(one: &Try<'_>) -> Markup {
     html! {
         @if !one.log.is_empty() {
-            details {
+            details data-key=(key("log", one)) {
                 summary { "Its log, " (one.log.len()) (if one.log.len() == 1 { " line" } else { " lines" }) }
                 ul.log { @for (at, line) in &one.log { (log_line(*at, line)) } }
             }
         }
     }
+}
+
+/// What tells a folded part of one try from those of all others, whatever it comes to hold.
+fn key(part: &str, one: &Try<'_>) -> String {
+    format!("{part}-{}-{}", one.request_id, one.attempt)
 }
 
 /// A line, and what it says where it is in Lambda's JSON format.
@@ -358,9 +363,9 @@ fn comparison(row: &Row, original: &[u8], outgoing: &Outgoing<'_>) -> Markup {
                 div.pair.names role="row" {
                     span role="columnheader" { "Received" } span role="columnheader" { "Sent" }
                 }
-                @for run in rows.chunk_by(|a, b| same(a) == same(b)) {
+                @for (number, run) in rows.chunk_by(|a, b| same(a) == same(b)).enumerate() {
                     @if same(&run[0]) && run.len() >= FOLDED {
-                        details data-key={ "fold-" (name_of(&run[0])) } {
+                        details data-key={ "fold-" (outgoing.ses_id) "-" (number) } {
                             summary { (run.len()) " fields as they were" }
                             @for row in run { (pair(row)) }
                         }
@@ -377,7 +382,7 @@ fn comparison(row: &Row, original: &[u8], outgoing: &Outgoing<'_>) -> Markup {
 fn answer(row: &Row, outgoing: &Outgoing<'_>) -> Markup {
     let field = format!("answer-{}", outgoing.ses_id);
     html! {
-        section.card.answer {
+        section.card.answer #{ "answering-" (outgoing.ses_id) } {
             h2 { "Answer" }
             p.quiet {
                 "As " (Hostile(outgoing.destinations.first().map_or("", String::as_str), FIELD))
@@ -395,13 +400,6 @@ fn answer(row: &Row, outgoing: &Outgoing<'_>) -> Markup {
 
 fn same(row: &HeaderRow<'_>) -> bool {
     matches!(row, HeaderRow::Same(_))
-}
-
-fn name_of<'r>(row: &'r HeaderRow<'_>) -> &'r str {
-    match row {
-        HeaderRow::Same(field) | HeaderRow::Added(field) | HeaderRow::Removed(field) => &field.name,
-        HeaderRow::Changed { name, .. } => name,
-    }
 }
 
 fn pair(row: &HeaderRow<'_>) -> Markup {

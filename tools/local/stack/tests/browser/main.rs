@@ -7,7 +7,7 @@ mod reading;
 
 use browser::{Browser, Scheme, Screen};
 use fantoccini::Locator;
-use ses_forwarder_local_aws::journal::End;
+use ses_forwarder_local_aws::journal::{End, Event};
 use ses_forwarder_local_stack::{Config, Stack};
 
 const PLAIN: &[u8] = b"From: Ann Example <ann@else.example>\r\n\
@@ -139,6 +139,33 @@ async fn buttons_send_samples_and_faults_and_try_again() {
     browser.shot("message-forwarded-dark", Screen::Desk, Scheme::Dark).await;
     browser.shot("message-forwarded-phone", Screen::Phone, Scheme::Light).await;
     browser.assert_fits(Screen::Phone).await;
+    browser.assert_quiet().await;
+}
+
+/// Two sends of a message, each with the same parts, and more that happens while a person looks at them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_has_typed_and_opened_stays() {
+    let (stack, browser) = at_with("/", &[("Replies", "on")]).await;
+    let to = ["info@in.example", "sales@in.example"];
+    let id = stack.send(Some("ann@else.example"), &to, PLAIN).await.expect("SES takes it");
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    browser.goto(&format!("{}/messages/{id}", stack.page_url())).await;
+    browser.wait_for(".answer").await;
+    let parts = "return [...document.querySelector('main').children].map(part => part.id)";
+    let before = browser.run(parts).await;
+    browser.fill(".answer textarea", "Gladly").await;
+    browser.run("document.querySelectorAll('details').forEach((one, at) => one.open = at % 2 === 0)").await;
+    let opened = "return [...document.querySelectorAll('details')].map(one => one.open)";
+    let open = browser.run(opened).await;
+
+    let [function, line] = [&*stack.deployment().functions[0].name, "one more"].map(str::to_owned);
+    stack.journal().note(Some(&id), Event::Logged { function, line });
+    stack.journal().note(Some(&id), Event::Fault { what: "a last one".to_owned() });
+    browser.wait_for("#way li.waiting").await;
+    assert_eq!(browser.run(parts).await, before);
+    let texts = "return [...document.querySelectorAll('.answer textarea')].map(one => one.value)";
+    assert_eq!(browser.run(texts).await, serde_json::json!(["Gladly", ""]));
+    assert_eq!(browser.run(opened).await, open);
     browser.assert_quiet().await;
 }
 

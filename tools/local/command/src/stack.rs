@@ -22,8 +22,11 @@ pub(crate) struct StackArguments {
     ///
     /// OPERATION[(PREFIX)]=EFFECT[WHEN]. OPERATION is such as s3:GetObject, s3:* or *; PREFIX is how the key, queue, topic
     /// or From address begins. EFFECT is throttle, 500, 503, access-denied, not-found, reject, hang, reset-before,
-    /// reset-after, truncate, slow:MS, kill-before or kill-after. WHEN is nothing for each call, *N for the first N, @K for the K-th, %P
-    /// for P in 100.
+    /// reset-after, truncate, slow:MS, kill-before or kill-after. WHEN is nothing for each call, *N for the first N, @K for
+    /// the K-th, @K+ for that one and all that follow, %P or %P/SEED for P in 100.
+    ///
+    /// ses:Deliver(ADDRESS)=EFFECT is what destinations do, whose address begins so, with what SES has accepted: bounce,
+    /// full, large, content, suppressed, complaint, delayed or virus.
     #[arg(long = "fault", value_name = "FAULT")]
     faults: Vec<Fault>,
     /// What the scanners say, such as spam=FAIL or dmarc=FAIL,dmarc-policy=reject. A message can ask for itself: by
@@ -51,5 +54,29 @@ impl StackArguments {
             identities: self.identities,
             ..self.template.config()?
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::*;
+
+    #[test]
+    fn ok_the_help_tells_all_that_a_fault_can_say() {
+        let command = StackArguments::augment_args(clap::Command::new("local"));
+        let fault = command.get_arguments().find(|argument| argument.get_long() == Some("fault")).unwrap();
+        let help = fault.get_long_help().unwrap().to_string();
+        for wrong in ["s3:GetObject=x", "ses:Deliver=x"] {
+            let error = wrong.parse::<Fault>().unwrap_err();
+            let (_, effects) = error.split_once("one of ").unwrap();
+            for effect in effects.split(", ") {
+                assert!(help.contains(effect), "{effect} is not in:\n{help}");
+            }
+        }
+        for part in ["ses:Deliver(ADDRESS)=", "*N", "@K ", "@K+", "%P ", "%P/SEED"] {
+            assert!(help.contains(part), "{part} is not in:\n{help}");
+        }
     }
 }

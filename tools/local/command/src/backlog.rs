@@ -39,11 +39,34 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let account = backlog::run(config, Backlog { messages, paused_hours, rate, instances, times }).await?;
     print!("{account}");
     if record {
-        let rate = rate.map(|rate| format!(" --rate {rate}")).unwrap_or_default();
-        let command = format!(
-            "cargo local backlog --messages {messages} --paused-hours {paused_hours}{rate} --instances {instances}"
-        );
-        reliability::record(&command, &account)?;
+        reliability::record(&arguments.command(), &account)?;
     }
     Ok(if account.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Arguments {
+    /// The command that runs the same again, by which its account is known.
+    fn command(&self) -> String {
+        let &Arguments { messages, paused_hours, rate, instances, times, record: _ } = self;
+        let rate = rate.map(|rate| format!(" --rate {rate}")).unwrap_or_default();
+        let times = times.map(|times| format!(" --times {times}")).unwrap_or_default();
+        format!(
+            "cargo local backlog --messages {messages} --paused-hours {paused_hours}{rate} --instances {instances}{times}"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ok_another_run_has_another_name() {
+        let usual =
+            Arguments { messages: 9, paused_hours: 0, rate: None, instances: 2, times: None, record: true };
+        let name = "cargo local backlog --messages 9 --paused-hours 0";
+        assert_eq!(usual.command(), format!("{name} --instances 2"));
+        let other = Arguments { rate: Some(5), times: Some(7), ..usual };
+        assert_eq!(other.command(), format!("{name} --rate 5 --instances 2 --times 7"));
+    }
 }

@@ -8,6 +8,9 @@ use ses_forwarder_local_trials::{
     reliability,
 };
 
+/// SMTP connections unless others are asked for.
+const CONNECTIONS: usize = 2;
+
 /// What `dictionary` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -18,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2_000)]
     names: usize,
     /// SMTP connections at once.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = CONNECTIONS)]
     connections: usize,
     /// Write the account into docs/reliability.md.
     #[arg(long)]
@@ -33,8 +36,33 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let account = dictionary::run(config, Dictionary { messages, names, connections, routes: None }).await?;
     print!("{account}");
     if record {
-        let command = format!("cargo local dictionary --messages {messages} --names {names}");
-        reliability::record(&command, &account)?;
+        reliability::record(&arguments.command(), &account)?;
     }
     Ok(if account.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Arguments {
+    /// The command that runs the same again, by which its account is known.
+    fn command(&self) -> String {
+        let &Arguments { messages, names, connections, record: _ } = self;
+        let connections = Some(connections).filter(|connections| *connections != CONNECTIONS);
+        let connections =
+            connections.map(|connections| format!(" --connections {connections}")).unwrap_or_default();
+        format!("cargo local dictionary --messages {messages} --names {names}{connections}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ok_another_run_has_another_name() {
+        for (connections, command) in [
+            (CONNECTIONS, "cargo local dictionary --messages 9 --names 3"),
+            (5, "cargo local dictionary --messages 9 --names 3 --connections 5"),
+        ] {
+            assert_eq!(Arguments { messages: 9, names: 3, connections, record: true }.command(), command);
+        }
+    }
 }

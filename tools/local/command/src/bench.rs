@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::Context;
-use ses_forwarder_local_trials::bench::{Cost, Measured, Phase, Start, measure};
+use ses_forwarder_local_trials::bench::{Cost, Measured, Phase, Start, check, measure};
 
 /// What `bench` takes.
 #[derive(Debug, clap::Args)]
@@ -41,6 +41,8 @@ impl FromStr for Size {
 
 /// Measures and prints.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // Before a build that takes minutes.
+    check()?;
     let own = match arguments.binary {
         Some(binary) => binary,
         None => ses_forwarder_local_stack::built("handle-email").await.context("can't build handle-email")?,

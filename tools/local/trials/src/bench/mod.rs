@@ -2,8 +2,8 @@
 //!
 //! It runs in the local stack, one message after the other. What is measured is its start, the time it
 //! takes for a message, its processor time and its peak memory. The latter two are the kernel's numbers for
-//! the process ([`process`]), so nothing of the stack is in them; they exist on Linux only. The time has the
-//! stack's own work in it.
+//! the process ([`process`]), so nothing of the stack is in them; they exist on Linux only, and so does this. The time
+//! has the stack's own work in it.
 //!
 //! Times on a machine that does other things drift by half. Two binaries are therefore compared by
 //! measuring them in turn, round by round.
@@ -24,6 +24,7 @@ use ses_forwarder_local_aws::{
 use ses_forwarder_local_stack::{Config, Functions, Stack};
 
 use self::process::Process;
+pub use self::process::check;
 
 /// The binary that is measured, as the template names it.
 const BINARY: &str = "handle-email";

@@ -4,6 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
 
+/// Where the kernel tells of processes.
+const PROCESSES: &str = "/proc";
+
 /// A function's process.
 #[derive(Debug)]
 pub(super) struct Process(u32);
@@ -14,12 +17,13 @@ impl Process {
         let binary = binary.canonicalize()?;
         let parent = format!("PPid:\t{}\n", std::process::id());
         let runs = |id: &u32| {
-            let of = |name: &str| format!("/proc/{id}/{name}");
+            let of = |name: &str| Process(*id).file(name);
             fs::read_link(of("exe")).is_ok_and(|exe| exe == binary)
                 && fs::read_to_string(of("status")).is_ok_and(|status| status.contains(&parent))
         };
-        let mut ids =
-            fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut ids = processes(Path::new(PROCESSES))?
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let id = ids.find(runs).with_context(|| format!("{} does not run", binary.display()))?;
         Ok(Process(id))
     }
@@ -48,6 +52,29 @@ impl Process {
     }
 
     fn file(&self, name: &str) -> String {
-        format!("/proc/{}/{name}", self.0)
+        format!("{PROCESSES}/{}/{name}", self.0)
+    }
+}
+
+/// An error, which says why, where no function can be measured.
+pub fn check() -> anyhow::Result<()> {
+    processes(Path::new(PROCESSES)).map(drop)
+}
+
+fn processes(folder: &Path) -> anyhow::Result<fs::ReadDir> {
+    fs::read_dir(folder).with_context(|| {
+        format!("what a process costs is read from {}, which only Linux has", folder.display())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_can_be_measured_that_is_said() {
+        let error = processes(Path::new("/none/proc")).unwrap_err();
+        assert_eq!(error.to_string(), "what a process costs is read from /none/proc, which only Linux has");
+        assert!(check().is_ok() || !cfg!(target_os = "linux"));
     }
 }

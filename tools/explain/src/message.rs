@@ -10,12 +10,23 @@ use ses_forwarder::{
     header::{self, HeaderBlock, HeaderFacts, Rewrite},
     notification::{Notification, Verdict},
     outcome::LeftOut,
+    replies::{
+        Replies,
+        keys::{ReplyKeys, SECRET_OCTETS},
+    },
     routes::Routes,
     sends::{Send, sends},
     settings::EmailSettings,
 };
 
 use crate::{diff, pair, routes};
+
+/// Signs addresses here, and none that anything is sent under: what is shown is to be the same each time.
+const SECRET: [u8; SECRET_OCTETS] = [0; SECRET_OCTETS];
+
+/// How what is shown differs from what the stack does where mail is answered from aliases.
+const SIGNED_HERE: &str = "Replies=on: addresses are signed with a key of this command, not with one of the stack's; an \
+                           address that the stack has signed counts as one with a tag like any other";
 
 /// Which message, and what SES would say of it.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,6 +60,9 @@ pub struct Explained {
     pub tags: Vec<&'static str>,
     /// The recipients that nothing goes out for.
     pub left_out: Vec<LeftOut>,
+    /// How this differs from what the stack does; absent where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
     /// What would go out; several sends where some recipients are not to see the others.
     pub sends: Vec<Rewritten>,
 }
@@ -77,6 +91,8 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
     let decision = decide(&notification, &facts, &settings.policy, routes, domains);
     let from = notification.source.as_deref().and_then(|source| Address::parse_bare(source).ok());
     let from = facts.author.clone().or(from).filter(|_| routes.senders().lines() > 0);
+    let keys = (settings.replies && routes.replies().enabled).then(|| ReplyKeys::first(SECRET));
+    let replies = keys.as_ref().map(|keys| Replies { keys, contacts: &[], named: &[], domains });
     let mut explained = Explained {
         routes: question
             .to
@@ -88,6 +104,7 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
         destinations: Vec::new(),
         tags: Vec::new(),
         left_out: Vec::new(),
+        note: replies.map(|_| SIGNED_HERE),
         sends: Vec::new(),
     };
     let left_out = match &decision {
@@ -99,7 +116,17 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
             explained.decision = "forwarded";
             explained.destinations = destinations.iter().map(ToString::to_string).collect();
             explained.tags = tags.iter().map(|tag| tag.word()).collect();
-            let sends = sends(deliveries, &header::named(&block, deliveries), domains, |_| false);
+            let named = header::named(&block, deliveries);
+            let sends = match replies {
+                None => sends(deliveries, &named, domains, |_| false),
+                Some(_) => {
+                    // An address that can be answered is one alias's, and so is a send: each as if it were blind.
+                    let mut apart: Vec<_> = deliveries.iter().zip(named).collect();
+                    apart.sort_by_key(|(_, named)| !named);
+                    let apart: Vec<_> = apart.into_iter().map(|(delivery, _)| delivery.clone()).collect();
+                    sends(&apart, &vec![false; apart.len()], domains, |_| false)
+                }
+            };
             for Send { recipients, destinations, domain, tags } in &sends {
                 let how = Rewrite {
                     email_domain: domain,
@@ -109,7 +136,7 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
                     hide_destinations: settings.hide_destinations,
                     subject_prefix: &settings.subject_prefix,
                     tags,
-                    replies: None,
+                    replies,
                 };
                 explained.sends.push(rewritten(destinations.clone(), &message, &block, &how));
             }
@@ -198,6 +225,7 @@ impl fmt::Display for Explained {
                 writeln!(f, "not for {recipient}: {reason}")?;
             }
         }
+        self.note.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         for Rewritten { destinations, from, notes, diff } in &self.sends {
             if self.sends.len() > 1 {
                 writeln!(f, "\nsent to {}:", destinations.join(", "))?;

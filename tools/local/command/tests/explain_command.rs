@@ -15,15 +15,14 @@ Message-ID: <1@example.com>\r
 Hi\r
 ";
 
-/// Explains [`MESSAGE`]; the exit code, and everything printed.
+const ROUTES: &str = "[routes]\n\"info\" = [\"ann@out.example\", \"bob@out.example\"]\n";
+
+/// Explains [`MESSAGE`], with [`ROUTES`] in a file; the exit code, and everything printed.
 fn explain(arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("message.eml"), MESSAGE).unwrap();
-    fs::write(
-        folder.path().join("routes.toml"),
-        "[routes]\n\"info\" = [\"ann@out.example\", \"bob@out.example\"]\n",
-    )
-    .unwrap();
+    fs::write(folder.path().join("routes.toml"), ROUTES).unwrap();
+    fs::write(folder.path().join("off.toml"), format!("{ROUTES}[replies]\nenabled = false\n")).unwrap();
     let parameters =
         ["EmailDomain=in.example", "DestinationDomain=out.example", "OnSpam=tag", "OnDmarcReject=drop"];
     let parameters: Vec<_> = parameters.iter().flat_map(|parameter| ["--parameter", parameter]).collect();
@@ -74,6 +73,29 @@ from jane_example.com@in.example
  
 "#;
     assert_eq!((code, &*printed), (Some(0), expected));
+}
+
+#[test]
+fn ok_addresses_that_can_be_answered() {
+    let replies = ["--to", "info@in.example", "--to", "sales@in.example", "--parameter", "Replies=on"];
+    let (code, printed) = explain(&replies);
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(
+        printed.matches("\nReplies=on: addresses are signed with a key of this").count(),
+        1,
+        "{printed}"
+    );
+    // One is one alias's, and so is a send.
+    for from in ["info+jane=example.com+a", "sales+jane=example.com+a"] {
+        for line in [format!("\nfrom {from}"), format!("\n+Reply-To: Jane Doe <{from}")] {
+            assert!(printed.contains(&line), "{line} is not in\n{printed}");
+        }
+    }
+    let (code, printed) =
+        explain(&["--to", "info@in.example", "--routes", "off.toml", "--parameter", "Replies=on"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("\nfrom jane_example.com@in.example\n"), "{printed}");
+    assert!(!printed.contains("Replies=on"), "{printed}");
 }
 
 #[test]

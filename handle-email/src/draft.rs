@@ -7,13 +7,12 @@ use ses_forwarder::{
     address::Address,
     answers::{Answer, owners},
     body::{Cleaner, Recoding},
-    delivery::Delivery,
     domains::Domains,
     header::{self, AnswerHeader, HeaderBlock, Rewrite, Rewritten},
     outcome::Sent,
     replies::Replies,
     routes::{Routes, replies::ReplyRules},
-    sends::{MAX_DESTINATIONS, Send, sends},
+    sends::{MAX_DESTINATIONS, Send, sends, sends_apart},
     settings::ReplyBody,
     stub::{About, Stub, stub},
 };
@@ -163,13 +162,7 @@ impl<'a> Draft<'a> {
         let is_sent = |destination: &str| needless.contains(&Share::forwarded(destination.to_owned()));
         let sends = match self.how.replies {
             None => sends(self.how.deliveries, &named, self.domains, is_sent),
-            Some(_) => {
-                // An address that can be answered is one alias's, and so is a send: each as if it were blind.
-                let mut apart: Vec<_> = self.how.deliveries.iter().zip(named).collect();
-                apart.sort_by_key(|(_, named)| !named);
-                let apart: Vec<Delivery> = apart.into_iter().map(|(delivery, _)| delivery.clone()).collect();
-                sends(&apart, &vec![false; apart.len()], self.domains, is_sent)
-            }
+            Some(_) => sends_apart(self.how.deliveries, &named, self.domains, is_sent),
         };
         let answers = self.answers.iter().filter_map(|answer| {
             let lacks_it = |correspondent: &&Address| !needless.contains(&answer.share(correspondent));

@@ -104,6 +104,20 @@ pub fn sends(
     sends
 }
 
+/// The same where mail can be answered from an alias: an address that can be is one alias's, and so is a send. Each
+/// recipient is as if it were blind; those that are named come first.
+pub fn sends_apart(
+    deliveries: &[Delivery],
+    named: &[bool],
+    domains: &Domains,
+    is_sent: impl Fn(&str) -> bool,
+) -> Vec<Send> {
+    let mut apart: Vec<_> = deliveries.iter().zip(named).collect();
+    apart.sort_by_key(|(_, named)| !**named);
+    let apart: Vec<Delivery> = apart.into_iter().map(|(delivery, _)| delivery.clone()).collect();
+    sends(&apart, &[], domains, is_sent)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

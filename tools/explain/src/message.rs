@@ -15,7 +15,7 @@ use ses_forwarder::{
         keys::{ReplyKeys, SECRET_OCTETS},
     },
     routes::Routes,
-    sends::{Send, sends},
+    sends::{Send, sends, sends_apart},
     settings::EmailSettings,
 };
 
@@ -119,13 +119,7 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
             let named = header::named(&block, deliveries);
             let sends = match replies {
                 None => sends(deliveries, &named, domains, |_| false),
-                Some(_) => {
-                    // An address that can be answered is one alias's, and so is a send: each as if it were blind.
-                    let mut apart: Vec<_> = deliveries.iter().zip(named).collect();
-                    apart.sort_by_key(|(_, named)| !named);
-                    let apart: Vec<_> = apart.into_iter().map(|(delivery, _)| delivery.clone()).collect();
-                    sends(&apart, &vec![false; apart.len()], domains, |_| false)
-                }
+                Some(_) => sends_apart(deliveries, &named, domains, |_| false),
             };
             for Send { recipients, destinations, domain, tags } in &sends {
                 let how = Rewrite {

@@ -58,18 +58,17 @@ fn refusal(outgoing: &[u8]) -> Option<String> {
     ses_message::check(&outgoing[..end + 4]).err().map(|refused| refused.to_string())
 }
 
-/// The sample, the fixtures, and the corpus beside the repository (or in `MAIL_CORPUS`) where there is one.
+/// The sample, the fixtures, and what is in the folder that `MAIL_CORPUS` names.
 fn real_mail() -> Vec<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).unwrap();
     let mut files = vec![repository.join("events/sample-message.eml")];
-    let corpus = std::env::var_os("MAIL_CORPUS");
-    let corpus = corpus.map_or_else(|| repository.join("../shared/corpus/mail"), PathBuf::from);
-    let mut folders = vec![repository.join("shared/fixtures"), corpus];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
-        }
+    let corpus = std::env::var_os("MAIL_CORPUS").map(PathBuf::from);
+    for folder in [repository.join("shared/fixtures")].into_iter().chain(corpus) {
+        let paths = std::fs::read_dir(&folder).expect("a folder of mail").map(|entry| entry.unwrap().path());
+        let found: Vec<_> = paths.filter(|path| path.is_file()).collect();
+        // It would pass without a word.
+        assert!(!found.is_empty(), "no message in {}", folder.display());
+        files.extend(found);
     }
     files
 }

@@ -120,7 +120,7 @@ async fn a_refusal_is_recorded_and_not_tried_again_until_asked_for() {
     let refused = refused_message();
     let id = stack.send(Some("ann@else.example"), &["info@in.example"], refused.as_bytes()).await.unwrap();
     assert_eq!(stack.settled(&id).await, End::Noticed);
-    assert_eq!(calls(&stack, "ses:SendEmail"), 2, "one of the message in three tries, one of the notice");
+    assert_eq!(calls(&stack, "ses:SendEmail"), 2, "one of the message, tried once, and one of the notice");
     let record = stack.outcome(&id).await.expect("an outcome");
     assert_eq!(record["status"], "rejected");
     assert_eq!(record["reason"], "MessageRejected");

@@ -5,12 +5,11 @@ mod common;
 
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
-use ses_forwarder_local_aws::journal::End;
+use ses_forwarder_local_aws::journal::{End, Event};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use self::common::{FUNCTION, about, calls, event, message, notification, outcome, stack, store};
+use self::common::{FUNCTION, about, at_once, calls, event, message, notification, outcome, stack, store};
 
 const INDEX: &str = "index/2026/11/23/m1.json";
 const OUTCOME: &str = "outcome/2026/11/23/m1.json";
@@ -41,10 +40,10 @@ fn record(status: &str, claimed_for: Option<i64>, sent: &[&str]) -> String {
 #[tokio::test]
 async fn of_two_and_of_ten_invocations_at_once_one_sends() {
     for count in [2, 10] {
-        let stack = stack(&["ses:SendEmail=slow:1000"]).await;
+        let stack = stack(&["ses:SendEmail=held"]).await;
         store(&stack, "m1", message()).await;
         let event = about("m1");
-        let ends = join_all((0..count).map(|_| stack.invoke(FUNCTION, &event))).await;
+        let ends = at_once(&stack, count, &event).await;
         assert_eq!(stack.sent().len(), 1, "{count} at once: {ends:?}");
         assert_eq!(calls(&stack, "ses:SendEmail"), 1, "{count} at once");
         for end in &ends {
@@ -128,14 +127,14 @@ async fn an_answer_that_never_comes_makes_one_copy_an_invocation() {
 async fn what_another_recorded_meanwhile_is_kept() {
     for (status, expected) in [("failed", "forwarded"), ("forwarded", "forwarded"), ("rejected", "forwarded")]
     {
-        let stack = stack(&["ses:SendEmail=slow:1500"]).await;
+        let stack = stack(&["ses:SendEmail=held"]).await;
         store(&stack, "m1", message()).await;
         let event = about("m1");
         let (end, ()) = tokio::join!(stack.invoke(FUNCTION, &event), async {
-            while stack.object(INDEX).await.is_none() {
-                tokio::task::yield_now().await;
-            }
+            let is_held = |event: &&Event| matches!(event, Event::Fault { .. });
+            stack.until("m1", |events| events.iter().any(is_held).then_some(())).await;
             stack.put_object(OUTCOME, record(status, None, &["other@out.example"])).await;
+            stack.faults().clear();
         });
         assert!(end.is_ok(), "{status}: {end:?}");
         let record = outcome(&stack, "m1").await;

@@ -3,12 +3,11 @@
 
 mod common;
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use ses_forwarder_local_aws::journal::End;
 use ses_forwarder_local_stack::Stack;
 
-use self::common::{FUNCTION, about, event, message, notification, outcome, stack, store};
+use self::common::{FUNCTION, about, at_once, event, message, notification, outcome, stack, store};
 
 /// Has a message with these verdicts received and dealt with.
 async fn receive(stack: &Stack, to: &[&str], verdicts: &str, message: &str) -> String {
@@ -84,10 +83,10 @@ async fn what_a_verdict_or_a_line_dropped_is_released_once() {
 
 #[tokio::test]
 async fn of_many_releases_at_once_one_sends() {
-    let stack = stack(&["ses:SendEmail=slow:1000"]).await;
+    let stack = stack(&["ses:SendEmail=held"]).await;
     let id = receive(&stack, &["info@in.example"], "spam=FAIL", message()).await;
     let event = asked_for(&stack, &id, false).await;
-    let ends = join_all((0..5).map(|_| stack.invoke(FUNCTION, &event))).await;
+    let ends = at_once(&stack, 5, &event).await;
     assert_eq!(sent(&stack), ["info@out.example"], "{ends:?}");
     assert_eq!(outcome(&stack, &id).await["released"], "spam");
 }

@@ -2,8 +2,9 @@
 
 #![allow(dead_code, reason = "each file of tests asks for a part of it")]
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Value, json};
-use ses_forwarder_local_aws::{faults::Fault, journal::Event};
+use ses_forwarder_local_aws::{faults::Fault, journal::Event, lambda::InvocationError};
 use ses_forwarder_local_stack::{Config, Stack};
 
 /// The function under test, by its name in the template.
@@ -87,6 +88,23 @@ pub(crate) async fn outcome(stack: &Stack, message_id: &str) -> Value {
         sent.as_object_mut().expect("an object").remove("messageId").expect("it is always there");
     }
     outcome
+}
+
+/// Invokes the function so often at once. The call that a fault holds goes on when all but its invocation have ended.
+pub(crate) async fn at_once(
+    stack: &Stack,
+    count: usize,
+    event: &Value,
+) -> Vec<Result<Value, InvocationError>> {
+    let mut invocations: FuturesUnordered<_> = (0..count).map(|_| stack.invoke(FUNCTION, event)).collect();
+    let mut ends = Vec::new();
+    while let Some(end) = invocations.next().await {
+        ends.push(end);
+        if ends.len() == count - 1 {
+            stack.faults().clear();
+        }
+    }
+    ends
 }
 
 /// How often the functions called this action.

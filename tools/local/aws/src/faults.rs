@@ -7,7 +7,7 @@
 //! | `OPERATION` | such as `ses:SendEmail`, `s3:GetObject`; `s3:*` any of a service, `*` any; `ses:Deliver` only by its name |
 //! | `(PREFIX)` | only calls whose S3 key, queue, topic or From address begins so |
 //! | `EFFECT` of `ses:Deliver(ADDRESS)` | what a destination does with what SES has accepted: `bounce`, `full`, `large`, `content`, `suppressed`, `complaint`, `delayed`, `virus` |
-//! | `EFFECT` of all others | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `kill-before`, `kill-after`: the calling function is killed |
+//! | `EFFECT` of all others | `throttle`, `500`, `503`, `access-denied`, `not-found`, `reject`: that answer instead; `hang`: no answer; `reset-before`, `reset-after`: the connection is cut instead of the call, or after it took effect; `truncate`: half the answer's body, then the connection is cut; `slow:MS`: the call waits first; `held`: it waits until the faults are cleared; `kill-before`, `kill-after`: the calling function is killed |
 //! | `WHEN` | nothing: every call; `*N`: the first N; `@K`: the K-th, from 1; `@K+`: that one and all that follow; `%P` or `%P/SEED`: P in 100 by chance |
 //!
 //! `--fault 'ses:SendEmail=throttle*2' --fault 's3:PutObject(outcome/)=kill-after@1'`
@@ -18,6 +18,8 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+
+use tokio::sync::watch;
 
 use crate::{response::Refusal, service::Service};
 
@@ -59,6 +61,8 @@ pub enum Effect {
     Truncate,
     /// The call waits first.
     Slow(Duration),
+    /// The call waits until the faults are cleared: what else happens meanwhile is not a matter of time.
+    Held,
     /// The calling function is killed before the call takes effect.
     KillBefore,
     /// The calling function is killed after the call took effect, before it is answered.
@@ -124,7 +128,7 @@ pub enum When {
     },
 }
 
-const EFFECTS: [(&str, Effect); 12] = [
+const EFFECTS: [(&str, Effect); 13] = [
     ("throttle", Effect::Throttle),
     ("500", Effect::Internal),
     ("503", Effect::Unavailable),
@@ -135,6 +139,7 @@ const EFFECTS: [(&str, Effect); 12] = [
     ("reset-before", Effect::ResetBefore),
     ("reset-after", Effect::ResetAfter),
     ("truncate", Effect::Truncate),
+    ("held", Effect::Held),
     ("kill-before", Effect::KillBefore),
     ("kill-after", Effect::KillAfter),
 ];
@@ -171,6 +176,7 @@ impl Effect {
                 | Effect::ResetAfter
                 | Effect::Truncate
                 | Effect::Slow(_)
+                | Effect::Held
                 | Effect::KillBefore
                 | Effect::KillAfter
                 | Effect::Fate(_),
@@ -291,7 +297,10 @@ fn parse_when(text: &str) -> Result<When, String> {
 
 /// The faults that wait for their call.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<Vec<Armed>>>);
+pub struct Faults {
+    armed: Arc<Mutex<Vec<Armed>>>,
+    cleared: watch::Sender<()>,
+}
 
 #[derive(Debug)]
 struct Armed {
@@ -309,9 +318,15 @@ impl Faults {
         self.lock().push(Armed { fault, seen: 0, random });
     }
 
-    /// Removes all.
+    /// Removes all, and lets the calls go on that are held.
     pub fn clear(&self) {
         self.lock().clear();
+        self.cleared.send_replace(());
+    }
+
+    /// Tells once they have been cleared from now.
+    pub(super) fn cleared(&self) -> watch::Receiver<()> {
+        self.cleared.subscribe()
     }
 
     /// The faults that can still hit a call.
@@ -332,7 +347,7 @@ impl Faults {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Armed>> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.armed.lock().expect("no holder of this lock panics")
     }
 }
 

@@ -110,6 +110,8 @@ impl Flight {
         for needs in needs {
             caller.check(needs).map_err(|sentence| self.service.denied(sentence))?;
         }
+        // Before the fault is taken, so that no clearing goes by in between.
+        let mut cleared = self.common.faults.cleared();
         let Some(fault) = self.common.faults.take(operation, subject) else { return Ok(()) };
         self.note(Event::Fault { what: format!("{fault} at {resource}") });
         let cut = || Refusal::new(500, "Cut", "cut on request");
@@ -126,6 +128,10 @@ impl Flight {
             }
             Effect::Slow(wait) => {
                 tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Effect::Held => {
+                cleared.changed().await.expect("the faults outlive each call");
                 Ok(())
             }
             Effect::ResetAfter | Effect::Truncate | Effect::KillAfter | Effect::Fate(_) => Ok(()),

@@ -74,6 +74,19 @@ async fn a_slow_call_waits() {
 }
 
 #[tokio::test]
+async fn a_held_call_goes_on_once_the_faults_are_cleared() {
+    let bench = bench_with("s3:GetObject=held").await;
+    let (_, mut live) = bench.journal.follow();
+    let (got, ()) = tokio::join!(get(&bench, OPERATOR), async {
+        let entry = live.recv().await.unwrap();
+        assert!(matches!(&entry.event, Event::Fault { what } if what.starts_with("s3:GetObject=held at ")));
+        bench.services.faults().clear();
+    });
+    assert!(got.is_ok(), "{got:?}");
+    assert!(get(&bench, OPERATOR).await.is_ok(), "the next one is not held");
+}
+
+#[tokio::test]
 async fn a_hanging_call_is_not_answered() {
     let bench = bench_with("s3:GetObject=hang*1").await;
     let (_, mut live) = bench.journal.follow();

@@ -371,7 +371,7 @@ impl Trial {
                 &["ConnectionFailure", "UnreadableResponse", "BodyInterrupted"]
             }
             Effect::KillBefore | Effect::KillAfter => &["killed"],
-            Effect::Slow(_) | Effect::Fate(_) => &[],
+            Effect::Slow(_) | Effect::Held | Effect::Fate(_) => &[],
         }
     }
 }

@@ -3,11 +3,12 @@
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::time::SystemTime;
 
+use aws_lambda_events::event::sqs::SqsMessage;
 use handle_dead_letter::{
     channel::{Mail, publication},
-    letter::{Attribute, QueueMessage},
+    letter::Letter,
     notice::{Failed, Item, Place, compose},
 };
 use libfuzzer_sys::fuzz_target;
@@ -30,16 +31,15 @@ const FIELDS: [&str; 9] = [
 // The first line is the error's message, the rest the body of the queue message.
 fuzz_target!(|data: &str| {
     let (error, body) = data.split_once('\n').unwrap_or(("", data));
-    let attribute = |value: &str| Attribute { string_value: Some(value.to_owned()) };
-    let message = QueueMessage {
-        message_id: "queue-id".to_owned(),
-        body: body.to_owned(),
-        attributes: BTreeMap::new(),
-        message_attributes: [("ErrorMessage".to_owned(), attribute(error))].into(),
-    };
-    let letter = message.letter();
+    let message = serde_json::json!({
+        "messageId": "queue-id",
+        "body": body,
+        "messageAttributes": { "ErrorMessage": { "stringValue": error, "dataType": "String" } },
+    });
+    let message: SqsMessage = serde_json::from_value(message).expect("a message of a queue");
+    let letter = Letter::read(&message, SystemTime::UNIX_EPOCH);
     assert!(!letter.messages.is_empty() || letter.unreadable.is_some());
-    let name = letter.name(&message).expect("the queue's id is one");
+    let name = letter.name().expect("the queue's id is one");
     assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
 
     let mut items: Vec<Item> = letter
@@ -52,15 +52,16 @@ fuzz_target!(|data: &str| {
                 failure: letter.failure.clone(),
                 sent_to: message.notification.recipients.clone(),
                 function: letter.function.clone(),
+                tries: 0,
                 doubt: letter.unreadable.clone(),
             })
         })
         .collect();
     let why = letter.unreadable.clone().unwrap_or_default();
     let failure = letter.failure.clone();
-    items.push(Item::Unreadable { name, why, failure, body: message.body.clone() });
+    items.push(Item::Unreadable { name: name.to_owned(), why, failure, body: body.to_owned() });
 
-    let notice = compose(&items, &place());
+    let notice = compose(&items.iter().collect::<Vec<_>>(), &place());
     assert!(!notice.subject.contains(char::is_control));
     assert!(!notice.text.chars().any(|c| c.is_control() && c != '\n'));
     let mail = Mail {

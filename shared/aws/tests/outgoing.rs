@@ -288,7 +288,8 @@ async fn throttling_is_waited_out_and_who_did_so_in_vain_asks_once_until_it_is_h
     assert_eq!(attempts, [(not, 3), (not, 1), (not, 1), (not, 1), (sent, 1), (sent, 2)]);
 
     let endpoint = Endpoint::new([throttle; 99]);
-    assert!(send(&endpoint, &message, Duration::ZERO).await.is_err());
+    // After throttling it would wait for a second at least.
+    assert!(send(&endpoint, &message, Duration::from_millis(900)).await.is_err());
     assert_eq!(endpoint.seen().len(), 1, "there is no time to wait");
 }
 

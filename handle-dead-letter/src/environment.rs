@@ -23,7 +23,7 @@ pub struct DeadLetterSettings {
     pub topic: Option<String>,
     /// `RETRY_HOURS`: from this age on a letter is given up.
     pub retry: Duration,
-    /// `DELAY_NOTICE_MINUTES`: from this age on a letter is told that is still tried.
+    /// `DELAY_NOTICE_MINUTES`: from this age on the operator is told of a letter that is still tried.
     pub delay_notice: Duration,
     /// `DIGEST`: how often a digest is sent; `None` is never.
     pub digest: Option<Rhythm>,
@@ -112,7 +112,7 @@ fn topic(value: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ses_forwarder::keys::Prefixes;
+    use crate::notice::place;
 
     const REQUIRED: [(&str, &str); 5] = [
         ("BUCKET", "mail"),
@@ -131,18 +131,7 @@ mod tests {
     fn expected() -> DeadLetterSettings {
         DeadLetterSettings {
             domains: Domains::parse("in.example").expect("a domain"),
-            place: Place {
-                stack: "forwarder".to_owned(),
-                region: "eu-west-1".to_owned(),
-                bucket: "mail".to_owned(),
-                prefixes: Prefixes {
-                    messages: "messages/".to_owned(),
-                    index: "index/".to_owned(),
-                    outcome: "outcome/".to_owned(),
-                    error: "error/".to_owned(),
-                },
-                handle_email: "forwarder-handle-email".to_owned(),
-            },
+            place: place(),
             address: Some(Address::parse("admin@out.example").unwrap()),
             topic: None,
             retry: Duration::from_secs(96 * 60 * 60),

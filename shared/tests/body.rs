@@ -1,31 +1,24 @@
 //! Bodies with lines that are too long: what is re-encoded, what never is, and that its reader decodes the
 //! same.
 
+mod common;
+
 use std::fmt::Write;
 
 use mail_parser::{MessageParser, PartType};
 use proptest::{collection::vec, prelude::*, sample::select};
 use ses_forwarder::{
-    body::{Cursor, LINE_OCTETS, Recoding, long_line},
+    body::{LINE_OCTETS, Recoding, long_line},
     header::split,
 };
+
+use self::common::recoded_in;
 
 /// A message as it is sent, read in pieces of about `room` bytes; `None` if its body stays.
 fn sent_in(message: &[u8], room: usize) -> Option<Vec<u8>> {
     let block = split(message);
-    let body = &message[block.body_at..];
-    let recoding = Recoding::of(&block, body)?;
-    let mut out = recoding.declared_in(message[..block.body_at].to_vec());
-    let header = out.len();
-    let mut cursor = Cursor::default();
-    let mut more = true;
-    while more {
-        let before = out.len();
-        more = recoding.read(body, &mut cursor, &mut out, room);
-        assert!(out.len() <= before + room + LINE_OCTETS + 2, "more than asked for");
-    }
-    assert_eq!((out.len() - header) as u64, recoding.len(), "the length is told beforehand");
-    Some(out)
+    let recoding = Recoding::of(&block, &message[block.body_at..])?;
+    Some(recoded_in(message, block.body_at, &recoding, room))
 }
 
 fn sent(message: &str) -> Option<String> {

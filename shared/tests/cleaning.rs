@@ -1,13 +1,17 @@
 //! The text of an answer without its owner's address: what is replaced, in whatever encoding, and what stays.
 
+mod common;
+
 use base64_simd::STANDARD;
 use mail_parser::MessageParser;
 use proptest::{collection::vec, prelude::*, sample::select};
 use ses_forwarder::{
     address::Address,
-    body::{Cleaner, Cursor, LINE_OCTETS, Recoding},
+    body::{Cleaner, Recoding},
     header::split,
 };
+
+use self::common::recoded_in;
 
 fn address(text: &str) -> Address {
     Address::parse(text).expect("a constant address")
@@ -21,19 +25,8 @@ fn cleaner() -> Cleaner {
 /// A message as it goes out, read in pieces of about `room` bytes; `None` if its body stays.
 fn sent_in(message: &[u8], room: usize) -> Option<Vec<u8>> {
     let block = split(message);
-    let body = &message[block.body_at..];
-    let recoding = Recoding::cleaned(&block, body, cleaner())?;
-    let mut out = recoding.declared_in(message[..block.body_at].to_vec());
-    let header = out.len();
-    let mut cursor = Cursor::default();
-    let mut more = true;
-    while more {
-        let before = out.len();
-        more = recoding.read(body, &mut cursor, &mut out, room);
-        assert!(out.len() <= before + room + LINE_OCTETS + 2, "more than asked for");
-    }
-    assert_eq!((out.len() - header) as u64, recoding.len(), "the length is told beforehand");
-    Some(out)
+    let recoding = Recoding::cleaned(&block, &message[block.body_at..], cleaner())?;
+    Some(recoded_in(message, block.body_at, &recoding, room))
 }
 
 /// What its reader sees of a message's only part.

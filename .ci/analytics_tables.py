@@ -10,7 +10,8 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from evaluated import REQUIRED, render
+from evaluated import render
+from given import REQUIRED
 
 SCALARS = {"string": ("VARCHAR", str), "bigint": ("BIGINT", int), "boolean": ("BOOLEAN", bool)}
 

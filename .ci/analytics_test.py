@@ -14,6 +14,7 @@ from uuid import uuid4
 from analytics_tables import columns, connect, glue_tables, leaves, misfits, parse, present, run
 from evaluated import ROOT
 from functions import BUCKET, Emulated, InvocationError, Services
+from given import ROOT
 
 BINARIES = ROOT / "target/ci/built"
 BUCKETS = ROOT / "target/ci/analytics"

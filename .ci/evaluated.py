@@ -7,16 +7,7 @@ from pathlib import Path
 
 from samcli.yamlhelper import yaml_parse
 
-ROOT = Path(__file__).resolve().parent.parent
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-
-# Enough to deploy: what has no default.
-REQUIRED = {
-    "EmailDomain": "in.example",
-    "DestinationDomain": "out.example",
-    "NoticeAddress": "operator@out.example",
-}
+from given import REGION, ROOT, cargo_local
 
 
 class Refused(Exception):
@@ -36,14 +27,8 @@ def render(parameters, stack="ses-forwarder", template=ROOT / "template.yaml"):
 
 @cache
 def printed(*arguments):
-    command = [evaluator(), "template", "--json", f"--region={REGION}", *arguments]
+    command = [cargo_local(), "template", "--json", f"--region={REGION}", *arguments]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise Refused(run.stderr)
     return run.stdout
-
-
-@cache
-def evaluator():
-    """Where `cargo local` is, built."""
-    return subprocess.run([".ci/local"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

@@ -22,7 +22,8 @@ from moto.server import ThreadedMotoServer
 from moto.ses.models import ses_backends
 from moto.sns.models import sns_backends
 
-from evaluated import REGION, REQUIRED, ROOT, render
+from evaluated import render
+from given import REGION, REQUIRED, ROOT
 
 BUCKET = "mail"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "EXAMPLE", "AWS_SECRET_ACCESS_KEY": "EXAMPLE", "AWS_REGION": REGION}

@@ -23,15 +23,9 @@ from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 # Moto's server tells of every request.
+from given import ACCOUNT, REGION, REQUIRED, ROOT, cargo_local
+
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-ROOT = Path(__file__).resolve().parent.parent
-REGION = "us-east-1"
-ACCOUNT = "123456789012"
-PARAMETERS = {
-    "EmailDomain": "in.example",
-    "DestinationDomain": "out.example",
-    "NoticeAddress": "operator@out.example",
-}
 # As `cargo local` prints them.
 OPERATOR = {"aws_access_key_id": "AKIALOCALOPERATOR000", "aws_secret_access_key": "local-operator-secret"}
 MAIL = (ROOT / "events/sample-message.eml").read_bytes()
@@ -76,9 +70,8 @@ class LocalStack:
 
     def __init__(self, **parameters):
         self.data = tempfile.TemporaryDirectory()
-        local = subprocess.run([".ci/local"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-        command = [local, "--development", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
-        for name, value in (PARAMETERS | parameters).items():
+        command = [cargo_local(), "--development", "--fast", "--smtp-port=0", "--page-port=0", "--data", self.data.name]
+        for name, value in (REQUIRED | parameters).items():
             command += ["--parameter", f"{name}={value}"]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         self.addresses = {}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from evaluated import REQUIRED, ROOT, load
 from functions import FUNCTIONS, PROCESSOR, Emulated, InvocationError, SamLocal, Services, processor_of
+from given import REQUIRED, ROOT
 
 EVENTS = {path.name: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
 SAMPLE = (ROOT / "events/sample-message.eml").read_bytes()

@@ -2,7 +2,8 @@
 
 import re
 
-from evaluated import REQUIRED, load, render
+from evaluated import load, render
+from given import REQUIRED
 
 
 def transformed(template):

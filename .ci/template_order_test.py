@@ -11,7 +11,8 @@ import re
 import tempfile
 import unittest
 
-from evaluated import REGION, REQUIRED, ROOT, load, render
+from evaluated import load, render
+from given import REGION, REQUIRED, ROOT
 from template_graph import closure, needs, transformed
 from template_test import SETS
 

@@ -11,7 +11,8 @@ import sys
 import unittest
 from pathlib import Path
 
-from evaluated import ACCOUNT, REGION, REQUIRED, ROOT, Refused, load, render
+from evaluated import Refused, load, render
+from given import ACCOUNT, REGION, REQUIRED, ROOT
 
 RENDERS = ROOT / "target/ci/renders"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1a2b3c4d-0000-1111-2222-333344445555"

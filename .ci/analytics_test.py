@@ -8,11 +8,11 @@ import json
 import re
 import shutil
 import unittest
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from analytics_tables import columns, connect, glue_tables, leaves, misfits, parse, present, run
-from evaluated import ROOT
 from functions import BUCKET, Emulated, InvocationError, Services
 from given import ROOT
 
@@ -124,14 +124,14 @@ BY_NAME = {sample.id.removesuffix("-0123456789"): sample for sample in SAMPLES}
 
 def write_objects():
     """Invokes the functions with every sample and leaves what they wrote in BUCKETS."""
-    services = Services()
-    services.put("config/routes.toml", ROUTES)
-    functions = [
-        Emulated(BINARIES / "handle-email", "HandleEmailFunction", services),
-        Emulated(BINARIES / "handle-dead-letter", "HandleDeadLetterFunction", services),
-    ]
-    handle_email, handle_dead_letter = functions
-    try:
+    with ExitStack() as started:
+        services = Services()
+        started.callback(services.stop)
+        services.put("config/routes.toml", ROUTES)
+        handle_email = Emulated(BINARIES / "handle-email", "HandleEmailFunction", services)
+        started.callback(handle_email.stop)
+        handle_dead_letter = Emulated(BINARIES / "handle-dead-letter", "HandleDeadLetterFunction", services)
+        started.callback(handle_dead_letter.stop)
         for sample in SAMPLES:
             if sample.stored:
                 services.put(f"messages/{sample.id}", sample.message)
@@ -149,10 +149,6 @@ def write_objects():
         bounced = BY_NAME["a"]
         handle_dead_letter.invoke(bounce(bounced, services.objects(f"outcome/{bounced.day}/{bounced.id}.json")))
         objects = services.objects("index/") | services.objects("outcome/")
-    finally:
-        for function in functions:
-            function.stop()
-        services.stop()
     shutil.rmtree(BUCKETS, ignore_errors=True)
     for key, body in objects.items():
         path = BUCKETS / BUCKET / key

@@ -156,7 +156,11 @@ class Emulated:
                 stdout=log,
                 stderr=log,
             )
-        wait_for(port)
+        try:
+            wait_for(port)
+        except BaseException:
+            self.stop()
+            raise
 
     def invoke(self, event):
         request = urllib.request.Request(

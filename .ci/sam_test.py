@@ -14,7 +14,7 @@ import unittest
 from ipaddress import ip_network
 from pathlib import Path
 
-from evaluated import REQUIRED, ROOT, load
+from evaluated import load
 from functions import FUNCTIONS, PROCESSOR, Emulated, InvocationError, SamLocal, Services, processor_of
 from given import REQUIRED, ROOT
 
@@ -35,7 +35,7 @@ class Events(unittest.TestCase):
         if cls.base_image:
             # Containers reach this machine at the first address of their network.
             (network,) = json.loads(docker("network", "inspect", "bridge"))
-            cls.services = Services(str(ip_network(network["IPAM"]["Config"][0]["Subnet"])[1]))
+            cls.services = cls.started(Services(str(ip_network(network["IPAM"]["Config"][0]["Subnet"])[1])))
             # SAM keeps what it built on an earlier image, with that one's endpoint.
             earlier = docker("images", "--quiet", IMAGE.partition(":")[0]).split()
             if earlier:
@@ -45,17 +45,17 @@ class Events(unittest.TestCase):
             )
             cls.functions = {logical: SamLocal(logical, cls.services) for logical in FUNCTIONS}
         else:
-            cls.services = Services()
+            cls.services = cls.started(Services())
             cls.functions = {
-                logical: Emulated(cls.built / logical / "bootstrap", logical, cls.services)
+                logical: cls.started(Emulated(cls.built / logical / "bootstrap", logical, cls.services))
                 for logical in FUNCTIONS
             }
 
     @classmethod
-    def tearDownClass(cls):
-        for function in cls.functions.values():
-            function.stop()
-        cls.services.stop()
+    def started(cls, what):
+        """It is stopped at the end, also if what comes next does not start."""
+        cls.addClassCleanup(what.stop)
+        return what
 
     def setUp(self):
         self.services.reset()

@@ -95,7 +95,7 @@ def threads_of_dovecot(mails):
             (maildir / "new" / f"{number}.mail").write_bytes(mail.as_bytes(policy=UNTOUCHED))
         configuration = Path(folder, "dovecot.conf")
         configuration.write_text(
-            f"mail_location = maildir:{maildir}\nmail_uid = {READER}\nmail_gid = {READER}\nfirst_valid_uid = 0\n"
+            f"{location(maildir)}mail_uid = {READER}\nmail_gid = {READER}\nfirst_valid_uid = 0\n"
             f"first_valid_gid = 0\nssl = no\nlog_path = /dev/stderr\nbase_dir = {maildir}/base\n"
             f"state_dir = {maildir}/base\n"
         )
@@ -114,6 +114,22 @@ def threads_of_dovecot(mails):
     found = re.findall(r"^\* THREAD (.*)$", said.stdout, re.MULTILINE)
     assert len(found) == len(algorithms), said.stdout + said.stderr
     return dict(zip(algorithms, map(outermost, found), strict=True))
+
+
+def location(maildir):
+    """Settings of where the mail is, by the version of Dovecot: Debian 13 has 2.4, which reads none of 2.3's.
+
+    https://doc.dovecot.org/2.4.0/installation/upgrade/2.3-to-2.4.html
+    """
+    # "2.3.19.1 (9b53102964)". Debian's users have no /usr/sbin in their path.
+    version = subprocess.run(["/usr/sbin/dovecot", "--version"], check=True, capture_output=True, text=True).stdout
+    if tuple(map(int, version.split(".")[:2])) < (2, 4):
+        return f"mail_location = maildir:{maildir}\n"
+    return (
+        # The first setting.
+        "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
+        f"mail_driver = maildir\nmail_path = {maildir}\nnamespace inbox {{\n  inbox = yes\n}}\n"
+    )
 
 
 def outermost(threads):

@@ -4,7 +4,7 @@
 //! `info+jane=example.com+KEYTAG@in.example`. Its owner answers to that address, and the answer goes out to Jane
 //! from `info@in.example`, without the owner's own address in it. Nobody but the owner can send that way, since
 //! nobody can make such an address ([`signed`]) without a key ([`keys`]), and an answer counts only if it is
-//! surely the owner's (`decision`). [`thread`] keeps both sides' conversations together, although SES gives every
+//! surely the owner's ([`answers`](crate::answers)). [`thread`] keeps both sides' conversations together, although SES gives every
 //! message an id of its own.
 
 pub mod keys;

@@ -1,8 +1,8 @@
 //! The real program against moto, which plays AWS: `.ci/operator` runs it, or, with `moto_server` of
 //! `pip install 'moto[server]'` on the PATH, `cargo test -p ses-forwarder-cli --features moto`.
 //!
-//! moto does not know `GetAccount` and verifies no identity, so these two checks can't come out well here.
-//! What that leaves is in `local.rs`.
+//! moto does not know `GetAccount` and verifies no identity, so the checks of the account and of the identities can't
+//! come out well here. `local.rs` has these.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

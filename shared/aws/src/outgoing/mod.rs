@@ -1,8 +1,9 @@
 //! Outgoing mail: SES v2 SendEmail with a body produced while it is sent.
 //!
-//! The SDK builds the request around a small placeholder. Before its first attempt the body is
+//! The SDK builds the request around a small placeholder. Before the attempt the body is
 //! swapped for one that encodes the message as it goes ([`content`]), the signature is told the hash
-//! of that, and Content-Length its size; attempts, retries and signing stay the SDK's own.
+//! of that, and Content-Length its size; signing stays the SDK's own. It makes one attempt: further ones are this
+//! crate's ([`call`]).
 //!
 //! <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>
 

@@ -123,8 +123,8 @@ const UNKNOWN: Cause = Cause {
 
 const TOO_LARGE: Cause = Cause {
     what: "The message is larger than SES sends.",
-    remedy: "It can't be forwarded: download it from the address below. SES counts it in base64, a third more than \
-             it is.",
+    remedy: "It can't be forwarded: download it from the address below. SES counts its base64 form, which is a \
+             third larger.",
 };
 const TOO_LARGE_MARKS: &[&str] = &["message length is more than", "message too long"];
 

@@ -7,7 +7,7 @@
 //! allow = ["ann@mobile.example"]          # besides those who get an alias's mail
 //! ```
 //!
-//! All that stands there is what holds without it, but for `allow`.
+//! Except for `allow`, these values are the defaults.
 
 use crate::address::Address;
 

@@ -1,7 +1,7 @@
 //! CloudWatch: the alarms of the deployment, all of them quiet, as no metric is kept here; and SES's own two of
 //! the account's reputation.
 //!
-//! Spoken is what the SDK speaks, CBOR over HTTP by operation. Not supported: every other operation, and
+//! It answers as the SDK asks: CBOR over HTTP, a path for each operation. Not supported: every other operation, and
 //! filters other than a name's beginning.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>,

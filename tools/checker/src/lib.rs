@@ -3,7 +3,7 @@
 //!
 //! It is written to be obvious, not fast: a message becomes a list of fields of a list of lines.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, iter::Peekable, slice};
 
 use mail_parser::{HeaderValue, parsers::MessageStream};
 
@@ -356,138 +356,179 @@ fn check_from(written: &[Field<'_>], from: &str, how: &Rewrite<'_>, found: &mut 
 
 /// All other fields: what is added, in its order, then what came, in its order.
 fn check_fields(input: &[Field<'_>], written: &[Field<'_>], how: &Rewrite<'_>, found: &mut Vec<String>) {
-    let first = |name: &str| input.iter().find(|field| field.key() == name);
-    let has = |name: &str| first(name).is_some();
-    let mut left = written.iter().peekable();
-    let mut added: Vec<(&str, String)> = Vec::new();
-    let recipients: Vec<String> = how.recipients.iter().map(ToString::to_string).collect();
-    added.extend(recipients.iter().map(|recipient| ("X-Original-To", recipient.clone())));
-    let value = |name: &str| {
-        let is_told = |field: &Field<'_>| is_ascii(&field.lines.concat());
-        let told = |field: &Field<'_>| String::from_utf8_lossy(&field.unfolded()).into_owned();
-        first(name).map(|field| if is_told(field) { told(field) } else { "\u{fffd}".to_owned() })
-    };
-    added.extend(value("from").map(|from| ("X-Original-From", from)));
-    added.extend(value("message-id").map(|id| ("X-Original-Message-ID", id)));
-    added.extend(recipients.iter().map(|recipient| ("X-Loop", recipient.clone())));
-    if !how.tags.is_empty() {
-        added.push(("X-Forwarder-Verdict", "\u{fffd}".into()));
-    }
-    if !has("from") {
-        added.push(("From", "\u{fffd}".into()));
-    }
-    for (name, value) in added {
-        let Some(field) = left.next().filter(|field| field.name == name) else {
-            found.push(format!("{name} is not where it belongs"));
-            return;
-        };
-        if value.is_ascii() && field.solid() != solid(value.as_bytes()) {
-            found.push(format!(
-                "{name} is {:?}, expected {value:?}",
-                String::from_utf8_lossy(&field.unfolded())
-            ));
-        }
-    }
-    // Behind From stands a Reply-To if none of the message's holds an address.
-    let mut replies = 0;
-    if !has("from") {
-        replies += usize::from(left.next_if(|field| field.name == "Reply-To").is_some());
+    let recipients = how.recipients.iter().map(ToString::to_string).collect();
+    let left = written.iter().peekable();
+    Walk { input, written, how, recipients, left, replies: 0, found }.check();
+}
+
+/// The fields of a message, and beside them those that were written, as far as they are not accounted for.
+struct Walk<'a> {
+    input: &'a [Field<'a>],
+    written: &'a [Field<'a>],
+    how: &'a Rewrite<'a>,
+    recipients: Vec<String>,
+    left: Peekable<slice::Iter<'a, Field<'a>>>,
+    /// Fields of the name Reply-To so far.
+    replies: usize,
+    found: &'a mut Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn first(&self, key: &str) -> Option<&'a Field<'a>> {
+        self.input.iter().find(|field| field.key() == key)
     }
 
-    let has_references = first("references").is_some_and(|field| !field.solid().is_empty());
-    let brings_references = |key: &str| key == "message-id" && !has_references;
-    let again = has("x-loop") && has("x-original-from");
-    let mut seen = HashSet::new();
-    for field in input {
-        let key = field.key();
-        let ours = ["x-original-to", "x-original-from", "x-original-message-id", "x-forwarder-verdict"];
-        let repeats = is_once_only(&key) && key != "reply-to" && !seen.insert(key.clone());
-        let said = key == "x-loop"
-            && recipients
-                .iter()
-                .any(|said| field.unfolded().trim_ascii().eq_ignore_ascii_case(said.as_bytes()));
-        if is_removed(&key) || repeats || said || (again && ours.contains(&key.as_str())) {
-            continue;
+    fn has(&self, key: &str) -> bool {
+        self.first(key).is_some()
+    }
+
+    /// Whether the first field of this name holds anything.
+    fn holds(&self, key: &str) -> bool {
+        self.first(key).is_some_and(|field| !field.solid().is_empty())
+    }
+
+    /// `None`, as of each step, if nothing can be told of what follows.
+    fn check(mut self) -> Option<()> {
+        self.check_added()?;
+        let again = self.has("x-loop") && self.has("x-original-from");
+        let mut seen = HashSet::new();
+        for field in self.input {
+            let key = field.key();
+            let ours = ["x-original-to", "x-original-from", "x-original-message-id", "x-forwarder-verdict"];
+            let repeats = is_once_only(&key) && key != "reply-to" && !seen.insert(key.clone());
+            let value = field.unfolded();
+            let is_said = |said: &String| value.trim_ascii().eq_ignore_ascii_case(said.as_bytes());
+            let said = key == "x-loop" && self.recipients.iter().any(is_said);
+            if is_removed(&key) || repeats || said || (again && ours.contains(&key.as_str())) {
+                continue;
+            }
+            let name = if key.starts_with("resent-") {
+                format!("X-Original-{}", field.name)
+            } else {
+                field.name.clone()
+            };
+            match key.as_str() {
+                "references" if !self.holds("references") && self.holds("message-id") => {}
+                "to" | "cc" | "reply-to" if field.solid().is_empty() => {}
+                "to" | "cc" | "reply-to" => self.check_list(field, &key, &name)?,
+                _ => self.check_kept(field, &key, &name)?,
+            }
         }
-        let name = if key.starts_with("resent-") {
-            format!("X-Original-{}", field.name)
-        } else {
-            field.name.clone()
+        if self.replies > 1 {
+            self.found.push(format!("{} Reply-To", self.replies));
+        }
+        let has_subject = self.has("subject");
+        self.left.next_if(|next| !has_subject && next.name == "Subject");
+        if let Some(field) = self.left.next() {
+            self.found.push(format!("{} was not there", field.name));
+        }
+        Some(())
+    }
+
+    /// What is put before the fields of the message.
+    fn check_added(&mut self) -> Option<()> {
+        let value = |name: &str| {
+            let is_told = |field: &Field<'_>| is_ascii(&field.lines.concat());
+            let told = |field: &Field<'_>| String::from_utf8_lossy(&field.unfolded()).into_owned();
+            self.first(name).map(|field| if is_told(field) { told(field) } else { "\u{fffd}".to_owned() })
         };
-        let is_list = matches!(key.as_str(), "to" | "cc" | "reply-to");
-        let has_id = first("message-id").is_some_and(|id| !id.solid().is_empty());
-        if key == "references" && !has_references && has_id {
-            continue;
+        let mut added: Vec<(&str, String)> = Vec::new();
+        added.extend(self.recipients.iter().map(|recipient| ("X-Original-To", recipient.clone())));
+        added.extend(value("from").map(|from| ("X-Original-From", from)));
+        added.extend(value("message-id").map(|id| ("X-Original-Message-ID", id)));
+        added.extend(self.recipients.iter().map(|recipient| ("X-Loop", recipient.clone())));
+        if !self.how.tags.is_empty() {
+            added.push(("X-Forwarder-Verdict", "\u{fffd}".into()));
         }
-        if is_list && field.solid().is_empty() {
-            continue;
+        if !self.has("from") {
+            added.push(("From", "\u{fffd}".into()));
         }
-        if is_list {
-            let original = format!("X-Original-{name}-Field");
-            let value = field.lines.concat();
-            let text =
-                std::str::from_utf8(&value).ok().filter(|text| is_ascii(&value) || !text.contains("=?"));
-            let is_like_it = |other: &&Field<'_>| {
-                other.key() == key && (other.solid() == field.solid() || other.text() == field.text())
+        for (name, value) in added {
+            let Some(field) = self.left.next().filter(|field| field.name == name) else {
+                self.found.push(format!("{name} is not where it belongs"));
+                return None;
             };
-            let cannot_be_told = text.is_none() || input.iter().filter(is_like_it).count() > 1;
-            if cannot_be_told && written.iter().any(|field| field.name == original) {
-                // In which charset it is read can't be told from here, and so not which of several was kept; nor
-                // which of two that differ in white space alone.
-                return;
+            if value.is_ascii() && field.solid() != solid(value.as_bytes()) {
+                let told = String::from_utf8_lossy(&field.unfolded()).into_owned();
+                self.found.push(format!("{name} is {told:?}, expected {value:?}"));
             }
-            let says_the_same = |next: &Field<'_>| match text {
-                Some(_) if is_ascii(&value) => next.solid() == field.solid(),
-                _ => next.text() == field.text(),
-            };
-            let keeps = |next: &&Field<'_>| next.name == original && says_the_same(next);
-            let kept = left.next_if(keeps).is_some();
-            let written = if kept { None } else { left.next_if(|next| next.name == name) };
-            if let Some(written) = written {
-                replies += usize::from(key == "reply-to");
-                check_recipients(field, written, how, found);
-                left.next_if(keeps);
-            } else if !kept && key != "reply-to" {
-                found.push(format!("{name} is gone"));
-            }
-            continue;
         }
+        if !self.has("from") {
+            self.take_reply_to();
+        }
+        Some(())
+    }
+
+    /// Behind From stands a Reply-To if none of the message's holds an address.
+    fn take_reply_to(&mut self) {
+        self.replies += usize::from(self.left.next_if(|field| field.name == "Reply-To").is_some());
+    }
+
+    /// A list of mailboxes is there, mended or not, and what SES could not read of it is kept.
+    fn check_list(&mut self, field: &'a Field<'a>, key: &str, name: &str) -> Option<()> {
+        let original = format!("X-Original-{name}-Field");
+        let value = field.lines.concat();
+        let text = std::str::from_utf8(&value).ok().filter(|text| is_ascii(&value) || !text.contains("=?"));
+        let is_like_it = |other: &&Field<'_>| {
+            other.key() == key && (other.solid() == field.solid() || other.text() == field.text())
+        };
+        let cannot_be_told = text.is_none() || self.input.iter().filter(is_like_it).count() > 1;
+        if cannot_be_told && self.written.iter().any(|field| field.name == original) {
+            // In which charset it is read can't be told from here, and so not which of several was kept; nor
+            // which of two that differ in white space alone.
+            return None;
+        }
+        let says_the_same = |next: &Field<'_>| match text {
+            Some(_) if is_ascii(&value) => next.solid() == field.solid(),
+            _ => next.text() == field.text(),
+        };
+        let keeps = |next: &&Field<'_>| next.name == original && says_the_same(next);
+        let kept = self.left.next_if(keeps).is_some();
+        let written = if kept { None } else { self.left.next_if(|next| next.name == name) };
+        if let Some(written) = written {
+            self.replies += usize::from(key == "reply-to");
+            check_recipients(field, written, self.how, self.found);
+            self.left.next_if(keeps);
+        } else if !kept && key != "reply-to" {
+            self.found.push(format!("{name} is gone"));
+        }
+        Some(())
+    }
+
+    /// Any other field is where it was and says the same, unless it can't be written.
+    fn check_kept(&mut self, field: &'a Field<'a>, key: &str, name: &str) -> Option<()> {
         if may_go(field) && !is_ascii(&field.lines.concat()) {
             // Whether it could be written depends on the length of destinations or encoded-words.
-            return;
+            return None;
         }
-        if must_go(field, &name) && key != "from" {
-            if left.peek().is_some_and(|next| next.name == name && next.solid() == field.solid()) {
-                found.push(format!("{name} can't be folded, but was not dropped"));
+        let brings_references = key == "message-id" && !self.holds("references");
+        if must_go(field, name) && key != "from" {
+            if self.left.peek().is_some_and(|next| next.name == name && next.solid() == field.solid()) {
+                self.found.push(format!("{name} can't be folded, but was not dropped"));
             }
-            left.next_if(|next| brings_references(&key) && next.name == "References");
-            continue;
+            self.left.next_if(|next| brings_references && next.name == "References");
+            return Some(());
         }
-        let is_it = |next: &Field<'_>| next.name == name || (key == "from" && next.name == "From");
-        let Some(field_written) = left.next_if(|next| is_it(next)) else {
-            let instead = left.peek().map_or("nothing", |next| next.name.as_str());
-            found.push(format!("expected {name}, but found {instead}"));
-            return;
+        let is_it = |next: &&Field<'_>| next.name == name || (key == "from" && next.name == "From");
+        let Some(written) = self.left.next_if(is_it) else {
+            let instead = self.left.peek().map_or("nothing", |next| next.name.as_str());
+            self.found.push(format!("expected {name}, but found {instead}"));
+            return None;
         };
-        match key.as_str() {
-            "from" => replies += usize::from(left.next_if(|next| next.name == "Reply-To").is_some()),
-            "references" => check_references(Some(field), field_written, first("message-id"), found),
-            "subject" if !how.subject_prefix.trim().is_empty() || !how.tags.is_empty() => {}
-            _ => check_same(&key, field, field_written, found),
+        match key {
+            "from" => self.take_reply_to(),
+            "references" => check_references(Some(field), written, self.first("message-id"), self.found),
+            "subject" if !self.how.subject_prefix.trim().is_empty() || !self.how.tags.is_empty() => {}
+            _ => check_same(key, field, written, self.found),
         }
-        if brings_references(&key) && has_id {
-            match left.next_if(|next| next.name == "References") {
-                Some(written) => check_references(first("in-reply-to"), written, first("message-id"), found),
-                None => found.push("References is missing".into()),
+        if brings_references && self.holds("message-id") {
+            let (before, id) = (self.first("in-reply-to"), self.first("message-id"));
+            match self.left.next_if(|next| next.name == "References") {
+                Some(written) => check_references(before, written, id, self.found),
+                None => self.found.push("References is missing".into()),
             }
         }
-    }
-    if replies > 1 {
-        found.push(format!("{replies} Reply-To"));
-    }
-    left.next_if(|next| !has("subject") && next.name == "Subject");
-    if let Some(field) = left.next() {
-        found.push(format!("{} was not there", field.name));
+        Some(())
     }
 }
 

@@ -8,12 +8,13 @@
 //! <https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html>,
 //! <https://docs.aws.amazon.com/ses/latest/dg/verify-addresses-and-domains.html>
 
+mod account;
 mod bounce;
 pub mod feedback;
+mod request;
 
 use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -23,11 +24,12 @@ use std::{
 
 use bytes::Bytes;
 use hyper::{Method, http::request::Parts};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use ses_forwarder_local_template::deployment::{Deployment, EventDestination};
 use tokio::{sync::mpsc, time::Instant};
 
+pub use self::account::Account;
+use self::request::SendEmail;
 use crate::{
     auth::Caller,
     delivery::{Delivery, Outgoing},
@@ -41,104 +43,11 @@ use crate::{
     ses_message::{self, MESSAGE_LIMIT, Refused, SesMessage},
 };
 
-/// Recipients of one request: To, Cc and Bcc together. SES quotas, "Message quotas".
-const RECIPIENT_LIMIT: usize = 50;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Of every identity: the names under which its keys are looked for.
 const DKIM_TOKENS: [&str; 3] = ["token1", "token2", "token3"];
-
-/// The SES account as far as it decides about sending.
-#[derive(Debug, Clone)]
-pub struct Account {
-    /// Verified domains and addresses, lower case. A domain's subdomains are verified with it.
-    pub identities: BTreeSet<String>,
-    /// Whether recipients must be verified too.
-    pub sandbox: bool,
-    /// Off while SES has paused sending.
-    pub sending_enabled: bool,
-    /// Whether SES has suspended the account.
-    pub suspended: bool,
-    /// Configuration sets that exist.
-    pub configuration_sets: BTreeSet<String>,
-    /// Tenants that exist, each with the ARNs of the identities and configuration sets that are its own.
-    pub tenants: BTreeMap<String, BTreeSet<String>>,
-    /// Tenants that SES has paused.
-    pub paused_tenants: BTreeSet<String>,
-    /// The configuration set that identities bring where a request names none.
-    /// <https://docs.aws.amazon.com/ses/latest/dg/managing-configuration-sets.html#default-config-sets>
-    pub default_configuration_set: Option<String>,
-    /// Recipients a second; `None` is no limit.
-    pub max_send_rate: Option<u32>,
-    /// Recipients in 24 hours; `None` is no limit.
-    pub max_24_hour_send: Option<u32>,
-    /// Whether the limit of 40 MB counts a message as a request holds it, in base64. SES's page on quotas says "after
-    /// base64 encoding" and may mean the attachments' own; the stricter of both is what a function has to cope with.
-    pub limit_is_encoded: bool,
-    /// The pricing plan, such as `NONE` or `ESSENTIALS`.
-    pub pricing_plan: String,
-    /// Addresses on the account's suppression list, in lower case: SES takes mail for them and does not send it.
-    pub suppressed: BTreeSet<String>,
-    /// Whether a bounce is reported by mail to the sender too, as of identities that nobody has changed.
-    pub feedback_forwarding: bool,
-}
-
-impl Account {
-    /// An account out of the sandbox, without quotas.
-    pub fn new(identities: impl IntoIterator<Item = String>) -> Account {
-        Account {
-            identities: identities.into_iter().map(|identity| identity.to_ascii_lowercase()).collect(),
-            sandbox: false,
-            sending_enabled: true,
-            suspended: false,
-            configuration_sets: BTreeSet::new(),
-            tenants: BTreeMap::new(),
-            paused_tenants: BTreeSet::new(),
-            default_configuration_set: None,
-            max_send_rate: None,
-            max_24_hour_send: None,
-            limit_is_encoded: true,
-            pricing_plan: "NONE".to_owned(),
-            suppressed: BTreeSet::new(),
-            feedback_forwarding: true,
-        }
-    }
-
-    /// The verified identity that covers an address: the address itself, else its domain, else the nearest
-    /// domain above. The longest of those that do, as one ends in the other.
-    fn identity(&self, address: &str) -> Option<&str> {
-        let address = address.to_ascii_lowercase();
-        let domain = address.rsplit('@').next().unwrap_or_default();
-        let covering = self.identities.iter().filter(|identity| {
-            **identity == address
-                || **identity == domain
-                || domain.strip_suffix(identity.as_str()).is_some_and(|above| above.ends_with('.'))
-        });
-        covering.max_by_key(|identity| identity.len()).map(String::as_str)
-    }
-
-    fn check_verified<'a>(
-        &self,
-        addresses: impl IntoIterator<Item = &'a String>,
-        region: &str,
-    ) -> Result<(), Refusal> {
-        let mut unverified: Vec<&str> = Vec::new();
-        for address in addresses {
-            if self.identity(address).is_none() && !unverified.contains(&address.as_str()) {
-                unverified.push(address);
-            }
-        }
-        if unverified.is_empty() {
-            return Ok(());
-        }
-        Err(rejected(format!(
-            "Email address is not verified. The following identities failed the check in region {}: {}",
-            region.to_ascii_uppercase(),
-            unverified.join(", ")
-        )))
-    }
-}
 
 /// Takes outgoing mail. Clones are the same account.
 #[derive(Debug, Clone)]
@@ -164,54 +73,6 @@ struct Inner {
     reports: Mutex<Option<mpsc::UnboundedSender<feedback::Report>>>,
     /// Recipients sent to, bounces and complaints so far.
     reputation: [AtomicUsize; 3],
-}
-
-/// SendEmail's request, as far as it matters for a raw message.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SendEmail<'a> {
-    from_email_address: Option<String>,
-    destination: Option<Destination>,
-    reply_to_addresses: Option<Vec<String>>,
-    feedback_forwarding_email_address: Option<String>,
-    configuration_set_name: Option<String>,
-    tenant_name: Option<String>,
-    #[serde(default)]
-    email_tags: Vec<EmailTag>,
-    #[serde(borrow)]
-    content: Option<Content<'a>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct EmailTag {
-    name: String,
-    value: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Destination {
-    to_addresses: Option<Vec<String>>,
-    cc_addresses: Option<Vec<String>>,
-    bcc_addresses: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Content<'a> {
-    #[serde(borrow)]
-    raw: Option<Raw<'a>>,
-    simple: Option<serde::de::IgnoredAny>,
-    template: Option<serde::de::IgnoredAny>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Raw<'a> {
-    /// Base64.
-    #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
 }
 
 impl Sender {
@@ -358,7 +219,7 @@ impl Sender {
         self.0.asked.fetch_add(1, Ordering::Relaxed);
         let request: SendEmail<'_> = serde_json::from_slice(&body)
             .map_err(|error| Refusal::new(400, "SerializationException", error.to_string()))?;
-        let raw = decode(request.content.as_ref())?;
+        let raw = request.raw()?;
         // Who may send is decided before what is sent is looked at, but needs the sender's address.
         let checked = ses_message::check(&raw);
         let from = match (&request.from_email_address, &checked) {
@@ -579,92 +440,6 @@ fn tenant_name(body: &[u8]) -> Result<String, Refusal> {
     Ok(name.to_owned())
 }
 
-impl Account {
-    fn check_configuration_set(&self, name: &str) -> Result<(), Refusal> {
-        if self.configuration_sets.contains(name) {
-            return Ok(());
-        }
-        let message = format!("Configuration set <{name}> does not exist.");
-        Err(Refusal::new(404, "NotFoundException", message))
-    }
-
-    fn resources_of(&self, tenant: &str) -> Result<&BTreeSet<String>, Refusal> {
-        self.tenants.get(tenant).ok_or_else(|| {
-            Refusal::new(404, "NotFoundException", format!("Tenant <{tenant}> does not exist."))
-        })
-    }
-
-    /// Whether a tenant may send with these identities and sets.
-    /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>
-    fn check_tenant(&self, tenant: &str, used: &BTreeSet<String>) -> Result<(), Refusal> {
-        let resources = self.resources_of(tenant)?;
-        if let Some(strange) = used.difference(resources).next() {
-            return Err(bad(format!("Resource {strange} is not associated with tenant {tenant}.")));
-        }
-        if self.paused_tenants.contains(tenant) {
-            let message = format!("Sending is paused for tenant {tenant}.");
-            return Err(Refusal::new(400, "SendingPausedException", message));
-        }
-        Ok(())
-    }
-}
-
-impl SendEmail<'_> {
-    /// The envelope: what the request names, or else what the header does.
-    fn destinations(&self, message: &SesMessage<'_>) -> Result<Vec<String>, Refusal> {
-        let mut destinations = Vec::new();
-        if let Some(Destination { to_addresses, cc_addresses, bcc_addresses }) = &self.destination {
-            for address in [to_addresses, cc_addresses, bcc_addresses].into_iter().flatten().flatten() {
-                destinations.push(parse_one(address).map_err(bad)?);
-            }
-        }
-        if destinations.is_empty() {
-            destinations = message.recipients()?;
-        }
-        if destinations.len() > RECIPIENT_LIMIT {
-            return Err(bad(format!("Recipient count exceeds {RECIPIENT_LIMIT}.")));
-        }
-        Ok(destinations)
-    }
-}
-
-impl SendEmail<'_> {
-    /// The tags, each of letters, digits, `_` and `-`.
-    /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_MessageTag.html>
-    fn tags(&self) -> Result<Vec<(String, String)>, Refusal> {
-        let is_tag = |text: &str| {
-            (1..=256).contains(&text.len())
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-        };
-        let tags = self.email_tags.iter().map(|EmailTag { name, value }| {
-            if is_tag(name) && is_tag(value) {
-                return Ok((name.clone(), value.clone()));
-            }
-            Err(bad(format!("Invalid tag <{name}> with value <{value}>.")))
-        });
-        tags.collect()
-    }
-}
-
-/// The raw message of a request.
-fn decode(content: Option<&Content<'_>>) -> Result<Vec<u8>, Refusal> {
-    let Some(content) = content else {
-        return Err(bad("Missing required parameter: Content"));
-    };
-    match (&content.raw, &content.simple, &content.template) {
-        (Some(raw), None, None) => {
-            let data =
-                raw.data.as_deref().ok_or_else(|| bad("Missing required parameter: Content.Raw.Data"))?;
-            base64_simd::STANDARD
-                .decode_to_vec(data.as_bytes())
-                .map_err(|_| Refusal::new(400, "SerializationException", "Content.Raw.Data is not Base64"))
-        }
-        (None, None, None) => Err(bad("Content must have one of Raw, Simple and Template")),
-        (None, ..) => Err(bad("Only raw content is supported here")),
-        (Some(_), ..) => Err(bad("Content must have only one of Raw, Simple and Template")),
-    }
-}
-
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         match refused {
@@ -694,26 +469,4 @@ fn rfc5322_date() -> String {
         "[weekday repr:short], [day padding:none] [month repr:short] [year] [hour]:[minute]:[second] +0000"
     );
     time::OffsetDateTime::now_utc().format(&format).expect("every component is there")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_identity_covers_an_address() {
-        let account = |identities: &[&str]| Account::new(identities.iter().map(ToString::to_string));
-        let all = ["a.mail.in.example", "ann@in.example", "in.example", "mail.in.example"];
-        for (address, identities, expected) in [
-            ("ann@in.example", &all[..], Some("ann@in.example")),
-            ("Ann@In.Example", &all, Some("ann@in.example")),
-            ("bob@in.example", &all, Some("in.example")),
-            ("bob@mail.in.example", &all, Some("mail.in.example")),
-            ("bob@x.mail.in.example", &all, Some("mail.in.example")),
-            ("bob@x.mail.in.example", &["in.example"], Some("in.example")),
-            ("bob@notin.example", &all, None),
-        ] {
-            assert_eq!(account(identities).identity(address), expected, "{address}");
-        }
-    }
 }

@@ -22,8 +22,9 @@ pub(crate) struct StackArguments {
     ///
     /// OPERATION[(PREFIX)]=EFFECT[WHEN]. OPERATION is such as s3:GetObject, s3:* or *; PREFIX is how the key, queue, topic
     /// or From address begins. EFFECT is throttle, 500, 503, access-denied, not-found, reject, hang, reset-before,
-    /// reset-after, truncate, slow:MS, kill-before or kill-after. WHEN is nothing for each call, *N for the first N, @K for
-    /// the K-th, @K+ for that one and all that follow, %P or %P/SEED for P in 100.
+    /// reset-after, truncate, slow:MS, held (until all faults are taken back), kill-before or kill-after. WHEN is nothing
+    /// for each call, *N for the first N, @K for the K-th, @K+ for that one and all that follow, %P or %P/SEED for P in
+    /// 100.
     ///
     /// ses:Deliver(ADDRESS)=EFFECT is what destinations do, whose address begins so, with what SES has accepted: bounce,
     /// full, large, content, suppressed, complaint, delayed or virus.

@@ -18,7 +18,7 @@ use crate::{
 const OPERATIONS: [&str; 6] = ["ses:SendEmail", "s3:GetObject", "s3:PutObject", "s3:*", "sns:Publish", "*"];
 
 /// How a call can go wrong, and in words.
-const EFFECTS: [(&str, &str); 13] = [
+const EFFECTS: [(&str, &str); 14] = [
     ("throttle", "is throttled"),
     ("500", "gets an internal error (500)"),
     ("503", "finds the service unavailable (503)"),
@@ -26,6 +26,7 @@ const EFFECTS: [(&str, &str); 13] = [
     ("not-found", "finds nothing (404)"),
     ("reject", "is refused for good (400)"),
     ("slow:5000", "waits for five seconds first"),
+    ("held", "waits until all faults are taken back"),
     ("hang", "gets no answer"),
     ("reset-before", "is cut off, without effect"),
     ("reset-after", "is cut off after it took effect"),

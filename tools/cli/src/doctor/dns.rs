@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig},
@@ -78,11 +78,6 @@ impl Dns {
             }
         }
     }
-}
-
-/// The resolver, or why there is none.
-pub(super) fn known<'a>(dns: Result<&'a Dns, &String>) -> anyhow::Result<&'a Dns> {
-    dns.map_err(|error| anyhow!("{error}"))
 }
 
 fn host(name: &str) -> String {

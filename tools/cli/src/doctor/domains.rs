@@ -5,10 +5,7 @@ use aws_sdk_sesv2::{
     types::{BehaviorOnMxFailure, DkimStatus, MailFromDomainStatus},
 };
 
-use super::{
-    Finding,
-    dns::{Dns, known},
-};
+use super::{Finding, dns::Dns, known};
 use crate::{
     activate,
     clients::Clients,
@@ -25,11 +22,11 @@ pub(super) const DMARC: &str = "DMARC";
 /// Whether each domain's MX records lead to SES in this region.
 /// <https://docs.aws.amazon.com/ses/latest/dg/receiving-email-mx-record.html>
 pub(super) async fn mx(
-    clients: &Clients,
     deployed: &Deployed,
+    active: Result<&Option<String>, &String>,
     dns: Result<&Dns, &String>,
 ) -> anyhow::Result<Vec<Finding>> {
-    let first = what_comes_first(clients, deployed).await;
+    let first = what_comes_first(deployed, active);
     let mut findings = Vec::new();
     for domain in deployed.domains()? {
         let made = async {
@@ -43,10 +40,9 @@ pub(super) async fn mx(
 
 /// What is to be done before mail comes; `None` if the stack's rule set is known to be active. Until then SES refuses
 /// mail, and whoever sent it does not try again.
-async fn what_comes_first(clients: &Clients, deployed: &Deployed) -> Option<String> {
+fn what_comes_first(deployed: &Deployed, active: Result<&Option<String>, &String>) -> Option<String> {
     let rule_set = deployed.rule_set().ok();
-    if rule_set.is_some() && activate::active(clients).await.is_ok_and(|active| active.as_deref() == rule_set)
-    {
+    if rule_set.is_some() && active.is_ok_and(|active| active.as_deref() == rule_set) {
         return None;
     }
     Some(if deployed.is_guest() {

@@ -19,12 +19,12 @@ mod stack;
 
 use std::{fmt, net::SocketAddr, process::ExitCode};
 
-use anyhow::Error;
+use anyhow::{Error, anyhow};
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use serde::Serialize;
 
 use self::dns::Dns;
-use crate::{clients::Clients, deployed::Deployed};
+use crate::{activate, clients::Clients, deployed::Deployed};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -104,13 +104,16 @@ fn deploy_command(deployed: &Deployed) -> String {
 pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<SocketAddr>) -> Vec<Finding> {
     let dns = Dns::new(nameserver);
     let dns = dns.as_ref();
+    // SES is asked once: it takes a call of this kind a second.
+    let active = activate::active(clients).await.map_err(|error| format!("{error:#}"));
+    let active = active.as_ref();
     let before = tokio::join!(
         async { stack::state(deployed) },
         async { stack::outputs(deployed) },
         async { stack::settings(deployed) },
-        check(stack::OTHERS, stack::others(clients, deployed)),
-        checks(domains::MX, domains::mx(clients, deployed, dns)),
-        check(receiving::ACTIVE, receiving::active(clients, deployed)),
+        check(stack::OTHERS, stack::others(clients, deployed, active)),
+        checks(domains::MX, domains::mx(deployed, active, dns)),
+        check(receiving::ACTIVE, async { receiving::active(deployed, active) }),
         check(receiving::RULE, receiving::rule(clients, deployed)),
         check(receiving::BUCKET, receiving::bucket(clients, deployed)),
         check(receiving::BUCKET_POLICY, receiving::bucket_policy(clients, deployed)),
@@ -145,6 +148,11 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     findings.extend([after.2, after.3, after.4, after.5, after.6, after.7, after.8, after.9]);
     findings.extend([after.10, after.11, after.12, after.13, after.14, after.15]);
     findings
+}
+
+/// What several checks need, or why it is not known.
+fn known<'a, T>(found: Result<&'a T, &String>) -> anyhow::Result<&'a T> {
+    found.map_err(|error| anyhow!("{error}"))
 }
 
 /// A check's finding, or that it could not be made.

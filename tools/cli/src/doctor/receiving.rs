@@ -5,7 +5,7 @@ use aws_sdk_s3::{error::ProvideErrorMetadata, operation::head_bucket::HeadBucket
 use aws_sdk_ses::types::{InvocationType, ReceiptAction, ReceiptRule};
 use ses_forwarder_iam::{Call, Decision, Principal, decide};
 
-use super::{Finding, deploy};
+use super::{Finding, deploy, known};
 use crate::{
     activate,
     clients::Clients,
@@ -19,10 +19,13 @@ pub(super) const BUCKET_POLICY: &str = "bucket policy";
 pub(super) const PERMISSION: &str = "function permission";
 
 /// Whether the stack's rule set is the active one.
-pub(super) async fn active(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+pub(super) fn active(
+    deployed: &Deployed,
+    active: Result<&Option<String>, &String>,
+) -> anyhow::Result<Finding> {
     let ours = deployed.rule_set()?;
     let fix = if deployed.is_guest() { activate::not_ours(deployed)? } else { activate::command(deployed) };
-    Ok(match activate::active(clients).await? {
+    Ok(match known(active)?.as_deref() {
         Some(active) if active == ours && deployed.is_guest() => {
             Finding::ok(ACTIVE, format!("it is {ours}, which is not this stack's to switch"))
         }

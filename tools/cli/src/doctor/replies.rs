@@ -2,10 +2,7 @@
 
 use ses_forwarder::{keys, replies::keys::ReplyKeys};
 
-use super::{
-    Finding,
-    dns::{Dns, known},
-};
+use super::{Finding, dns::Dns, known};
 use crate::{archive, clients::Clients, deployed::Deployed, identity::and_above};
 
 pub(super) const KEYS: &str = "reply keys";

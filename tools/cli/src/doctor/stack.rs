@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use super::{Finding, deploy, deploy_command};
+use super::{Finding, deploy, deploy_command, known};
 use crate::{
     activate,
     clients::Clients,
@@ -74,7 +74,11 @@ pub(super) fn settings(deployed: &Deployed) -> Finding {
 }
 
 /// Whether another stack is there for one of the domains.
-pub(super) async fn others(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
+pub(super) async fn others(
+    clients: &Clients,
+    deployed: &Deployed,
+    active: Result<&Option<String>, &String>,
+) -> anyhow::Result<Finding> {
     let mine = deployed.domains()?;
     let mut pages = clients.cloudformation.describe_stacks().into_paginator().send();
     let (mut same, mut others) = (Vec::new(), 0);
@@ -103,7 +107,7 @@ pub(super) async fn others(clients: &Clients, deployed: &Deployed) -> anyhow::Re
             },
         ));
     }
-    let active = activate::active(clients).await?;
+    let active = known(active)?;
     let is_active = |rule_set: &str| active.as_deref() == Some(rule_set);
     let told = same.iter().map(|Neighbour { name, rule_set }| {
         let state = if is_active(rule_set) { "which is active" } else { "which is not active" };

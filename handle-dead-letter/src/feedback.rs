@@ -10,8 +10,8 @@
 //! 5. The operator is told: who is held, once and at once, if a line of the routes names him; what else was
 //!    refused, once an hour at most.
 //!
-//! An event whose outcome, or send, is not on record yet, or that could not be recorded, stays in the queue. One about mail
-//! that this stack did not forward is done with.
+//! An event whose outcome, or send, is not on record yet, or that could not be recorded, stays in the queue. One about
+//! mail that this stack did not forward is done with.
 
 use std::{
     cell::RefCell,
@@ -117,7 +117,6 @@ impl Run<'_> {
         for (recorded, case) in recorded {
             match recorded {
                 Ok(new) => {
-                    kept.extend(&case.early);
                     for event in &new {
                         *counts.entry(event.event).or_default() += 1;
                     }
@@ -127,6 +126,8 @@ impl Run<'_> {
                     };
                     if stubs.to_come {
                         kept.extend(case.heard.iter().map(|heard| heard.queue_id));
+                    } else {
+                        kept.extend(&case.early);
                     }
                     refused.extend(case.to_tell(new, stubs));
                 }

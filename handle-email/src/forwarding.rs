@@ -293,9 +293,7 @@ impl Handler {
     /// that not be possible, it waits.
     async fn give_back(&self, message: &Incoming<'_>, entry: &mut Entry, failure: InvocationError) -> Ending {
         let asked = &message.invocation.asked;
-        if let Some(before) = entry.outcome.clone()
-            && (is_forwarded(Some(&before)) || asked.is_extra(&before))
-        {
+        if let Some(before) = entry.outcome.clone().filter(|before| asked.is_extra(before)) {
             self.record_failure(message, entry, &before).await;
             return Ending { outcome: Some(before), repeated: true, failure: Some(failure) };
         }

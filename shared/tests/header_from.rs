@@ -8,10 +8,13 @@ fn rewritten(from: &[u8]) -> (String, String) {
     rewritten_with(from, "", Some("sender@envelope.example"))
 }
 
-/// The same, beside other fields and with another envelope sender.
-fn rewritten_with(from: &[u8], fields: &str, envelope_sender: Option<&str>) -> (String, String) {
-    let message = [b"From: ", from, b"\r\n", fields.as_bytes(), b"\r\n"].concat();
-    let how = Rewrite {
+fn with_from(from: &[u8], fields: &str) -> Vec<u8> {
+    [b"From: ", from, b"\r\n", fields.as_bytes(), b"\r\n"].concat()
+}
+
+/// For no recipient.
+fn how(envelope_sender: Option<&str>) -> Rewrite<'_> {
+    Rewrite {
         email_domain: "in.example",
         envelope_sender,
         deliveries: &[],
@@ -20,8 +23,13 @@ fn rewritten_with(from: &[u8], fields: &str, envelope_sender: Option<&str>) -> (
         subject_prefix: "",
         tags: &[],
         replies: None,
-    };
-    let rewritten = rewrite(&split(&message), &how);
+    }
+}
+
+/// The same, beside other fields and with another envelope sender.
+fn rewritten_with(from: &[u8], fields: &str, envelope_sender: Option<&str>) -> (String, String) {
+    let message = with_from(from, fields);
+    let rewritten = rewrite(&split(&message), &how(envelope_sender));
     let header = String::from_utf8(rewritten.header).expect("the header is ASCII");
     let value = |name: &str| {
         let start = header.find(&format!("\r\n{name}: ")).map(|at| at + name.len() + 4);
@@ -332,19 +340,9 @@ proptest! {
     #[test]
     fn facts_name_the_author_whom_from_shows(parts in vec(select(PARTS), 0..10), charset in select(&["koi8-r", "shift_jis"][..])) {
         let shown = |from: &[u8], more: &str| {
-            let message = [b"From: ", from, b"\r\n", more.as_bytes(), b"\r\n"].concat();
-            let how = Rewrite {
-                email_domain: "in.example",
-                envelope_sender: None,
-                deliveries: &[],
-                recipients: &[],
-                hide_destinations: false,
-                subject_prefix: "",
-                tags: &[],
-                replies: None,
-            };
+            let message = with_from(from, more);
             let block = split(&message);
-            (rewrite(&block, &how).from.to_ascii_lowercase(), HeaderFacts::of(&block))
+            (rewrite(&block, &how(None)).from.to_ascii_lowercase(), HeaderFacts::of(&block))
         };
         let more = format!("Content-Type: text/plain; charset={charset}\r\nFrom: second@x.example\r\n");
         let (from, facts) = shown(&parts.concat(), &more);

@@ -193,20 +193,21 @@ async fn a_hundred_lines_and_then_counts() {
 
 #[tokio::test]
 async fn with_more_than_there_is_time_for_it_says_what_it_left_out() {
-    let config = Config { function_timeout: Some(Duration::from_secs(3)), ..Config::default() };
+    let config = Config { function_timeout: Some(Duration::from_secs(10)), ..Config::default() };
     let stack = Stack::start(config).await.unwrap();
     for number in 0..600 {
         record(&stack, &format!("s{number}"), &[("status", json!("dropped")), ("reason", json!("spam"))])
             .await;
     }
-    stack.faults().add("s3:GetObject(outcome/)=slow:300".parse().unwrap());
+    // However fast the machine is, no more than these are read.
+    stack.faults().add("s3:GetObject(outcome/)=held@101+".parse().unwrap());
     run(&stack, 1).await.unwrap();
     let (subject, text) = shown(&notices(&stack)[0]);
     let told: usize =
         subject.strip_prefix("[ses-forwarder] Digest: ").unwrap().split(' ').next().unwrap().parse().unwrap();
     let left = text.split("There was no time to look at ").nth(1).expect("it says so");
     let left: usize = left.split(' ').next().unwrap().parse().unwrap();
-    assert!(told > 0 && left > 0 && told + left == 600, "{told} told, {left} left out");
+    assert!((1..=100).contains(&told) && told + left == 600, "{told} told, {left} left out");
 }
 
 #[tokio::test]

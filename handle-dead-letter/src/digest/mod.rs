@@ -28,10 +28,11 @@ use ses_forwarder::{
     outcome::Outcome,
 };
 use ses_forwarder_aws::{
-    bucket::Listed,
-    call::{CallError, Deadline},
+    bucket::{Bucket, Listed},
+    call::Deadline,
 };
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::timeout;
 
 use self::gathered::{Entry, Gathered};
 use crate::{
@@ -204,9 +205,10 @@ impl Run<'_> {
     async fn gather(&self, from: OffsetDateTime, until: OffsetDateTime) -> Digest {
         let settings = &self.handler.settings;
         let prefixes = &settings.place.prefixes;
-        // The rest is for what is shown, and for sending it.
+        // The rest is for sending it.
         let left = self.deadline.left();
-        let (reading, counting) = (Deadline::after(left / 2), Deadline::after(left * 5 / 8));
+        let [reading, counting, naming] = [4, 5, 6].map(|eighths| Deadline::after(left * eighths / 8));
+        let bucket = self.bucket.until(counting);
         let mut gathered = Gathered::new(from);
         let (mut unread, mut unreadable) = (Some(0_u64), 0_u64);
         'days: for day in days(from - settings.retry - AFTERWARDS, until) {
@@ -217,7 +219,7 @@ impl Run<'_> {
                     unread = None;
                     break 'days;
                 }
-                let (listed, more) = match self.bucket.list(&folder, next.as_deref()).await {
+                let (listed, more) = match bucket.list(&folder, next.as_deref()).await {
                     Ok(page) => page,
                     // It was tried several times: the other days would take as long, and tell no more.
                     Err(error) => {
@@ -230,7 +232,9 @@ impl Run<'_> {
                 };
                 let of_period = listed.into_iter().filter(|object| is_within(object, from, until));
                 let outcomes = of_period.map(async |Listed { key, .. }| {
-                    if reading.left().is_zero() { None } else { Some(self.outcome(&key).await) }
+                    let left = reading.left();
+                    // One that is not begun any more is no request.
+                    if left.is_zero() { None } else { timeout(left, self.outcome(&key)).await.ok() }
                 });
                 let mut outcomes = stream::iter(outcomes).buffer_unordered(CONCURRENCY);
                 while let Some(read) = outcomes.next().await {
@@ -250,8 +254,9 @@ impl Run<'_> {
             }
         }
         let (entries, counts) = gathered.finish();
+        let bucket = self.bucket.until(naming);
         let shown = entries.into_iter().map(async |entry| {
-            let notification = self.notification(prefixes, &entry).await;
+            let notification = notification(&bucket, prefixes, &entry).await;
             (entry, notification)
         });
         let shown = stream::iter(shown).buffered(CONCURRENCY).collect().await;
@@ -264,18 +269,17 @@ impl Run<'_> {
         let malformed = |error| format!("{} can't be read: {error}", self.bucket.address(key));
         serde_json::from_slice(&content).map_err(malformed)
     }
+}
 
-    /// What SES said of a message. A line without it is one that names it by its id.
-    async fn notification(&self, prefixes: &Prefixes, entry: &Entry) -> Option<Notification> {
-        let key = prefixes.index(entry.day, &entry.message_id);
-        let content: Result<_, CallError> = self.bucket.get(&key).await;
-        let content =
-            content.inspect_err(|error| tracing::warn!("a notification is left out: {error}")).ok()??;
-        let event: Box<RawValue> = serde_json::from_slice(&content).ok()?;
-        match records(&event).pop() {
-            Some(Received::Received { notification, .. }) => Some(notification),
-            _ => None,
-        }
+/// What SES said of a message. A line without it is one that names it by its id.
+async fn notification(bucket: &Bucket, prefixes: &Prefixes, entry: &Entry) -> Option<Notification> {
+    let content = bucket.get(&prefixes.index(entry.day, &entry.message_id)).await;
+    let content =
+        content.inspect_err(|error| tracing::warn!("a notification is left out: {error}")).ok()??;
+    let event: Box<RawValue> = serde_json::from_slice(&content).ok()?;
+    match records(&event).pop() {
+        Some(Received::Received { notification, .. }) => Some(notification),
+        _ => None,
     }
 }
 

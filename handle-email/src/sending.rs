@@ -27,6 +27,9 @@ use crate::{
     incoming::{Ending, Incoming},
 };
 
+/// What a send is thought to take before there was one.
+const QUICK: Duration = Duration::from_millis(500);
+
 /// What counts for some destinations of a message.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -64,7 +67,7 @@ impl Handler {
         Waiting { mut held, unnamed }: Waiting,
         mut hindered: Option<CallError>,
     ) -> Result<Ending, InvocationError> {
-        let (mut refused, mut in_doubt, mut slowest) = (None, false, Duration::ZERO);
+        let (mut refused, mut in_doubt, mut slowest) = (None, false, QUICK);
         let reason = outcome.reason.take();
         let asked = &message.invocation.asked;
         let before = entry.outcome.clone().filter(|earlier| asked.is_extra(earlier));

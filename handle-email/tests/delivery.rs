@@ -410,8 +410,8 @@ async fn a_notice_of_another_stack_is_mail_as_any() {
 /// It might be made all the same when it is cut off, and nobody would know.
 #[tokio::test]
 async fn a_send_that_there_is_no_time_for_is_left_to_the_next_try() {
-    let slow = "ses:SendEmail=slow:900".parse().expect("a fault");
-    let function_timeout = Some(std::time::Duration::from_secs(6));
+    let slow = "ses:SendEmail=slow:2500".parse().expect("a fault");
+    let function_timeout = Some(std::time::Duration::from_secs(20));
     let stack = started(Config { faults: vec![slow], function_timeout, ..Config::default() }).await;
     let blind = ["a@in.example", "b@in.example", "c@in.example", "d@in.example", "e@in.example"];
     store(&stack, "m1", message()).await;

@@ -33,7 +33,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config =
         Config { functions: Functions::Build { release: true }, watched: false, ..Config::default() };
     let &Arguments { messages, names, connections, record } = arguments;
-    let account = dictionary::run(config, Dictionary { messages, names, connections, routes: None }).await?;
+    let dictionary = Dictionary { messages, names, connections, routes: None, patient: false };
+    let account = dictionary::run(config, dictionary).await?;
     print!("{account}");
     if record {
         reliability::record(&arguments.command(), &account)?;

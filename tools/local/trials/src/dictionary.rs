@@ -2,9 +2,10 @@
 //!
 //! Each name may bounce once; from then on its mail is held. An account says how often SES was sent to in vain.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 use anyhow::{Context, ensure};
+use ses_forwarder::suspended::FRESH;
 use ses_forwarder_local_stack::{Client, Config, Stack};
 use tokio::task::JoinSet;
 
@@ -25,6 +26,8 @@ pub struct Dictionary {
     pub connections: usize,
     /// The routes file, if there is one.
     pub routes: Option<&'static str>,
+    /// Whether no name comes again before it is known for what it is, however slow that goes.
+    pub patient: bool,
 }
 
 /// What became of it.
@@ -52,20 +55,37 @@ pub struct Account {
 
 /// Runs it on a stack of its own.
 pub async fn run(config: Config, dictionary: Dictionary) -> anyhow::Result<Account> {
-    let Dictionary { messages, names, connections, routes } = dictionary;
+    let Dictionary { messages, names, routes, patient, .. } = dictionary;
     ensure!(names > 0 && messages > 0, "there is nothing to send");
     let stack = Stack::start(config).await?;
     if let Some(routes) = routes {
         stack.put_object("config/routes.toml", routes).await;
     }
     stack.faults().add("ses:Deliver(made-up-)=bounce".parse().map_err(anyhow::Error::msg)?);
+    let mut ids = Vec::new();
+    let first = if patient { names.min(messages) } else { 0 };
+    if patient {
+        ids.extend(send(&stack, 0..first, dictionary).await?);
+        tokio::time::timeout(LIMIT, all_known(&stack, first)).await.context("not all are listed")?;
+    }
+    ids.extend(send(&stack, first..messages, dictionary).await?);
+    tokio::time::timeout(LIMIT, quiet(&stack, ids.len())).await.context("it never ends")?;
+    account(&stack, dictionary, &ids).await
+}
+
+/// Sends these of the messages, and says which were taken, under which id.
+async fn send(
+    stack: &Stack,
+    numbers: Range<usize>,
+    Dictionary { names, connections, .. }: Dictionary,
+) -> anyhow::Result<Vec<(usize, String)>> {
     let mut sending = JoinSet::new();
-    for first in 0..connections.max(1) {
-        let smtp = stack.smtp();
+    for first in numbers.clone().take(connections.max(1)) {
+        let (smtp, end) = (stack.smtp(), numbers.end);
         sending.spawn(async move {
             let mut client = Client::connect(smtp).await?;
             let mut ids = Vec::new();
-            for number in (first..messages).step_by(connections.max(1)) {
+            for number in (first..end).step_by(connections.max(1)) {
                 let to = format!("made-up-{}@in.example", number % names);
                 let message =
                     format!("From: Eve <eve@else.example>\r\nSubject: Number {number}\r\n\r\nBuy\r\n");
@@ -85,8 +105,22 @@ pub async fn run(config: Config, dictionary: Dictionary) -> anyhow::Result<Accou
     while let Some(sent) = sending.join_next().await {
         ids.extend(sent??);
     }
-    tokio::time::timeout(LIMIT, quiet(&stack, ids.len())).await.context("it never ends")?;
-    account(&stack, dictionary, &ids).await
+    Ok(ids)
+}
+
+/// Waits until so many names are listed, and whoever has read the list before reads it again.
+async fn all_known(stack: &Stack, names: usize) {
+    while listed(stack).await < names {
+        tokio::time::sleep(QUIET).await;
+    }
+    tokio::time::sleep(FRESH).await;
+}
+
+/// How many names are listed.
+async fn listed(stack: &Stack) -> usize {
+    let Some(list) = stack.object("state/destinations.json").await else { return 0 };
+    let list: Option<serde_json::Value> = serde_json::from_slice(&list).ok();
+    list.and_then(|list| list["destinations"].as_object().map(serde_json::Map::len)).unwrap_or_default()
 }
 
 /// Waits until every message has an outcome, every queue is empty, and nothing is under way.
@@ -116,7 +150,7 @@ async fn account(
         bounced: 0,
         held: 0,
         late: 0,
-        listed: 0,
+        listed: listed(stack).await,
         notices: stack.published().len(),
     };
     for (number, id) in ids {
@@ -130,10 +164,6 @@ async fn account(
             }
             _ => anyhow::bail!("message {id}: {outcome}\n{}", stack.story(id)),
         }
-    }
-    if let Some(list) = stack.object("state/destinations.json").await {
-        let list: serde_json::Value = serde_json::from_slice(&list)?;
-        account.listed = list["destinations"].as_object().map_or(0, serde_json::Map::len);
     }
     Ok(account)
 }

@@ -333,7 +333,8 @@ pub struct Selection {
     /// With --since: those with this outcome, repeatable; by default failed and rejected ones
     #[arg(long, value_name = "STATUS", requires = "since", value_parser = ["failed", "rejected", "dropped"])]
     pub status: Vec<String>,
-    /// Those whose notification is archived but that have no outcome; by default of the past 14 days
+    /// Those whose notification is archived and that nobody tries: without an outcome, claimed and not finished, or
+    /// failed and not on the queue; by default of the past 14 days
     #[arg(long, conflicts_with_all = ["ids", "status"])]
     pub stuck: bool,
     /// Those that are stored but that nobody was ever told of: the event is rebuilt from the fields that SES put

@@ -1,11 +1,14 @@
 //! Which messages are to be tried again, and what each is tried with.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use ses_forwarder::notification::SETUP_NOTIFICATION;
+use ses_forwarder::{
+    notification::SETUP_NOTIFICATION,
+    outcome::{Outcome, Status},
+};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
@@ -143,8 +146,8 @@ async fn by_outcome(
     Ok(candidates)
 }
 
-/// Those whose notification is archived but whose outcome is not there, or only a claim to it: what
-/// fetched them was killed.
+/// Those whose notification is archived, and that nobody is at work on or will be: what fetched them was killed, or
+/// the queue has lost them.
 async fn stuck(
     clients: &Clients,
     deployed: &Deployed,
@@ -155,37 +158,45 @@ async fn stuck(
     let mut candidates = Vec::new();
     for day in archive::days_since(from, until) {
         let outcomes = archive::list(clients, bucket, &archive::folder(&prefixes.outcome, day)).await?;
-        let outcomes: HashSet<String> = outcomes
-            .iter()
-            .filter_map(|object| object.key())
-            .map(|key| archive::id_of(key).to_owned())
+        let outcomes: HashMap<String, Object> = outcomes
+            .into_iter()
+            .filter_map(|object| Some((archive::id_of(object.key()?).to_owned(), object)))
             .collect();
         let index = archive::list(clients, bucket, &archive::folder(&prefixes.index, day)).await?;
-        for object in index.into_iter().filter(|object| within(object, from, until)) {
-            let Some(key) = object.key else { continue };
+        let index = index.into_iter().filter(|object| within(object, from, until));
+        let looked_at = stream::iter(index.filter_map(|object| object.key)).map(async |key| {
             let message_id = archive::id_of(&key).to_owned();
-            let known = if outcomes.contains(&message_id) {
-                match archive::get(clients, bucket, &prefixes.outcome(day, &message_id)).await {
-                    Ok(Some(outcome)) if is_claim(&outcome) => "claimed, but not finished",
-                    Ok(_) => continue,
-                    Err(error) => {
-                        candidates.push(Err(Passed::skipped(message_id, &error)));
-                        continue;
+            let known = match outcomes.get(&message_id) {
+                None => Some("no outcome"),
+                // Whoever wrote it may be at work.
+                Some(object) if at(object).is_none_or(|at| at > until) => None,
+                Some(object) => {
+                    match archive::outcome(clients, bucket, object.key().unwrap_or_default()).await {
+                        Ok(outcome) => outcome.as_ref().and_then(|outcome| left_lying(outcome, until)),
+                        Err(error) => return Some(Err(Passed::skipped(message_id, &error))),
                     }
                 }
-            } else {
-                "no outcome"
             };
-            let known = Some(known.to_owned());
-            candidates.push(Ok(Candidate { message_id, known, event: Event::Archived(key) }));
-        }
+            let known = Some(known?.to_owned());
+            Some(Ok(Candidate { message_id, known, event: Event::Archived(key) }))
+        });
+        let looked_at: Vec<_> = looked_at.buffered(CONCURRENCY).collect().await;
+        candidates.extend(looked_at.into_iter().flatten());
     }
     Ok(candidates)
 }
 
-/// Whether an outcome only says that someone is at work, which it says until that is done.
-fn is_claim(outcome: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(outcome).is_ok_and(|outcome| outcome["status"] == "sending")
+/// Why nobody will try a message again, though it did not end; `None` if somebody will, it ended, or it was given up,
+/// which its operator was told. A claim says only that someone is at work, and says it until that is done. What
+/// has failed the queue has tried at least once before it is given up; if it never did, or is late, it does not have
+/// the message.
+fn left_lying(outcome: &Outcome, until: OffsetDateTime) -> Option<&'static str> {
+    match (outcome.status, outcome.next_try) {
+        (Status::Sending, _) => Some("claimed, but not finished"),
+        (Status::Failed, None) if outcome.tries == 0 => Some("failed, and not tried again"),
+        (Status::Failed, Some(next)) if next <= until => Some("failed, and its next try is overdue"),
+        (Status::Failed | Status::Dropped | Status::Held | Status::Rejected | Status::Forwarded, _) => None,
+    }
 }
 
 /// Those that are stored and in no index: nobody was told of them. What is older than the stack is left out: of a
@@ -259,16 +270,30 @@ fn at(object: &Object) -> Option<OffsetDateTime> {
 
 #[cfg(test)]
 mod tests {
+    use ses_forwarder::notification::Notification;
+
     use super::*;
 
     #[test]
-    fn a_claim_is_told_from_an_outcome() {
-        for (outcome, claim) in [
-            (r#"{"messageId":"m1","status":"sending"}"#, true),
-            (r#"{"messageId":"m1","status":"failed"}"#, false),
-            ("{", false),
+    fn what_nobody_will_try_is_told_from_what_ended_or_waits() {
+        let until = OffsetDateTime::UNIX_EPOCH + Duration::DAY;
+        let (before, after) = (until - Duration::MINUTE, until + Duration::MINUTE);
+        for (status, tries, next_try, expected) in [
+            (Status::Sending, 0, None, Some("claimed, but not finished")),
+            (Status::Sending, 3, None, Some("claimed, but not finished")),
+            (Status::Failed, 0, None, Some("failed, and not tried again")),
+            (Status::Failed, 3, Some(before), Some("failed, and its next try is overdue")),
+            (Status::Failed, 0, Some(after), None),
+            // Given up.
+            (Status::Failed, 3, None, None),
+            (Status::Rejected, 0, None, None),
+            (Status::Dropped, 0, None, None),
+            (Status::Held, 0, None, None),
+            (Status::Forwarded, 0, None, None),
         ] {
-            assert_eq!(is_claim(outcome.as_bytes()), claim, "{outcome}");
+            let mut outcome = Outcome::new(&Notification::default(), before, "r", status);
+            (outcome.tries, outcome.next_try) = (tries, next_try);
+            assert_eq!(left_lying(&outcome, until), expected, "{status:?} {tries} {next_try:?}");
         }
     }
 }

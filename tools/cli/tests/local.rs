@@ -318,6 +318,28 @@ async fn what_was_left_lying_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_failed_and_is_not_on_the_queue_is_tried_again() {
+    let (stack, operator) = deployed().await;
+    let id = send(&stack).await.unwrap();
+    assert_eq!(stack.settled(&id).await, End::Returned);
+    let outcome = stack.keys("outcome/").await.pop().unwrap();
+    stack.delete_object(&outcome).await;
+    claim_runs_out(&stack, &id).await;
+    // An invocation that is waited for makes no dead letter, as if Lambda could not put one on the queue.
+    stack.faults().add("ses:SendEmail=throttle".parse().unwrap());
+    let left = ["replay", "--stuck", "--orphans", "--older-than", "0s"];
+    let (code, told) = operator.run(&left);
+    assert!(code == 1 && told.ends_with("\n1 messages, 1 failed\n"), "{told}");
+    stack.faults().clear();
+    // Whoever wrote the outcome may still be at work.
+    assert_eq!(operator.run(&left[..3]), (0, "0 messages, 0 failed\n".to_owned()));
+    let planned = format!("{id}  would replay (failed, and not tried again)\n1 messages, 0 failed\n");
+    assert_eq!(operator.run(&[&left[..], &["--dry-run"]].concat()), (0, planned));
+    assert_eq!(operator.run(&left), (0, format!("{id}  forwarded\n1 messages, 0 failed\n")));
+    assert_eq!(operator.run(&left), (0, "0 messages, 0 failed\n".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_stored_before_there_was_the_stack_is_left_to_who_stored_it() {
     let (stack, operator) = deployed().await;
     let id = send(&stack).await.unwrap();

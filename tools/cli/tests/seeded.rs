@@ -42,7 +42,7 @@ const FUNCTION: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunct
 const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction/configuration ";
 const CONCURRENCY: &str = "GET /2019-09-30/functions/ses-forwarder-HandleEmailFunction/concurrency";
 /// How the stack is deployed again, and no other.
-const AGAIN: &str = "sam build && sam deploy --config-file samconfig.local.toml --stack-name ses-forwarder --region us-east-1";
+const AGAIN: &str = "sam build && sam deploy --stack-name ses-forwarder --region us-east-1";
 const TOPIC: &str = "Action=GetTopicAttributes";
 const EVENTS: &str = "/event-destinations";
 const MAPPINGS: &str = "GET /2015-03-31/event-source-mappings";

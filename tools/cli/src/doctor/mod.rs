@@ -88,16 +88,13 @@ pub struct Report {
 
 /// What to do about what a deployment makes.
 fn deploy(deployed: &Deployed) -> String {
-    format!("Deploy the stack again, by the file that has its answers: {}", deploy_command(deployed))
+    format!("Deploy the stack again: {}", deploy_command(deployed))
 }
 
-/// The answers are in the file that the README has SAM keep them in. Without it, the stack's name and the region SAM
-/// takes what `samconfig.toml` says, and updates another stack.
+/// Without its name and the region SAM takes what `samconfig.toml` says, and updates another stack. With a file of
+/// answers it would take them, whichever stack they are of; without one each parameter stays as it is.
 fn deploy_command(deployed: &Deployed) -> String {
-    format!(
-        "sam build && sam deploy --config-file samconfig.local.toml --stack-name {} --region {}",
-        deployed.stack, deployed.region
-    )
+    format!("sam build && sam deploy --stack-name {} --region {}", deployed.stack, deployed.region)
 }
 
 /// Makes all checks.

@@ -42,7 +42,9 @@ const FUNCTION: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunct
 const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction/configuration ";
 const CONCURRENCY: &str = "GET /2019-09-30/functions/ses-forwarder-HandleEmailFunction/concurrency";
 /// How the stack is deployed again, and no other.
-const AGAIN: &str = "sam build && sam deploy --stack-name ses-forwarder --region us-east-1";
+const AGAIN: &str = "sam build && sam deploy --stack-name ses-forwarder --region us-east-1. If SAM finds no changes, ";
+const PERMIT: &str = "aws lambda add-permission --region us-east-1 --function-name ses-forwarder-HandleEmailFunction --statement-id ses --action lambda:InvokeFunction --principal ses.amazonaws.com --source-account 123456789012 --source-arn arn:aws:ses:us-east-1:123456789012:receipt-rule-set/ses-forwarder:receipt-rule/ses-forwarder";
+const LETTERS: &str = "aws lambda update-function-configuration --region us-east-1 --function-name ses-forwarder-HandleEmailFunction --dead-letter-config TargetArn=arn:aws:sqs:us-east-1:123456789012:ses-forwarder-";
 const TOPIC: &str = "Action=GetTopicAttributes";
 const EVENTS: &str = "/event-destinations";
 const MAPPINGS: &str = "GET /2015-03-31/event-source-mappings";
@@ -137,7 +139,7 @@ fn dns() -> Vec<Seed> {
 fn receiving() -> Vec<Seed> {
     vec![
         ("a deployment that was rolled back", Says(STACKS, &[(b"CREATE_COMPLETE", b"UPDATE_ROLLBACK_COMPLETE")]), "stack", "warning", "describe-stack-events"),
-        ("an output is gone", Says(STACKS, &[(b">RuleSetName<", b">Rules<")]), "outputs", "wrong", AGAIN),
+        ("an output is gone", Says(STACKS, &[(b">RuleSetName<", b">Rules<")]), "outputs", "wrong", "sam build && sam deploy --stack-name ses-forwarder --region us-east-1"),
         ("a second stack for the domain", Says(STACKS, &[(b"<Stacks>", NEIGHBOUR)]), "other stacks", "warning", "wait a day, then remove what is not wanted: ses-forwarder remove --region us-east-1 --stack old"),
         ("another rule set is active", Says("Action=DescribeActiveReceiptRuleSet", &[(b"<Name>ses-forwarder</Name>", b"<Name>old</Name>")]), "active rule set", "wrong", "ses-forwarder activate --region us-east-1 --stack ses-forwarder"),
         ("no rule set is active", Answers("Action=DescribeActiveReceiptRuleSet", 200, "content-type: text/xml", b"<DescribeActiveReceiptRuleSetResponse xmlns=\"http://ses.amazonaws.com/doc/2010-12-01/\"><DescribeActiveReceiptRuleSetResult/></DescribeActiveReceiptRuleSetResponse>"), "active rule set", "wrong", "ses-forwarder activate"),
@@ -157,8 +159,8 @@ fn receiving() -> Vec<Seed> {
         ("SES can't store under AWS's key", Says("?encryption", &[(b"AES256", b"aws:kms")]), "bucket's key", "wrong", "put-bucket-encryption"),
         ("the bucket is under a key that the stack does not know", Says("?encryption", BY_A_KEY), "bucket's key", "wrong", "Deploy with BucketKeyArn=arn:aws:kms:us-east-1:123456789012:key/mine; the key's policy has to let SES use it"),
         ("the bucket is not under the key that the stack knows", Says(STACKS, BUCKET_KEY), "bucket's key", "warning", "BucketKeyArn empty"),
-        ("SES may not invoke the function", Answers("HandleEmailFunction/policy", 404, "x-amzn-errortype: ResourceNotFoundException", b"{}"), "function permission", "wrong", AGAIN),
-        ("another account may invoke the function", Says("HandleEmailFunction/policy", &[(b"SourceAccount\\\":\\\"123456789012", b"SourceAccount\\\":\\\"210987654321")]), "function permission", "wrong", AGAIN),
+        ("SES may not invoke the function", Answers("HandleEmailFunction/policy", 404, "x-amzn-errortype: ResourceNotFoundException", b"{}"), "function permission", "wrong", PERMIT),
+        ("another account may invoke the function", Says("HandleEmailFunction/policy", &[(b"SourceAccount\\\":\\\"123456789012", b"SourceAccount\\\":\\\"210987654321")]), "function permission", "wrong", PERMIT),
     ]
 }
 
@@ -224,21 +226,21 @@ fn functions() -> Vec<Seed> {
             Says(EMAIL, &[(b":role/", b":role/x")]),
             "handle-email",
             "wrong",
-            AGAIN,
+            "aws lambda update-function-configuration --region us-east-1 --function-name ses-forwarder-HandleEmailFunction --role arn:aws:iam::123456789012:role/ses-forwarder-HandleEmailRole",
         ),
         (
             "handle-email has no dead-letter queue",
             Says(EMAIL, &[(b"\"DeadLetterConfig\"", b"\"X\"")]),
             "handle-email",
             "wrong",
-            AGAIN,
+            LETTERS,
         ),
         (
             "handle-email has another dead-letter queue",
             Says(EMAIL, &[(b":sqs:us-east-1:123456789012:", b":sqs:us-east-1:123456789012:x")]),
             "handle-email",
             "wrong",
-            AGAIN,
+            LETTERS,
         ),
         (
             "handle-dead-letter has failed",

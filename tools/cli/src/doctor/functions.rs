@@ -31,6 +31,7 @@ pub(super) async fn handle_email(clients: &Clients, deployed: &Deployed) -> anyh
     if let Some(finding) = role(clients, HANDLE_EMAIL, deployed, function).await? {
         return Ok(finding);
     }
+    let Deployed { partition, region, account, .. } = deployed;
     let queue = deployed.output(outputs::QUEUE)?.rsplit('/').next().unwrap_or_default();
     let target = function.dead_letter_config();
     let target = target.and_then(|config| config.target_arn()).unwrap_or_default();
@@ -39,7 +40,8 @@ pub(super) async fn handle_email(clients: &Clients, deployed: &Deployed) -> anyh
             "" => "it has no dead-letter queue, so what fails is lost".to_owned(),
             target => format!("its dead letters go to {target}, not to {queue}"),
         };
-        return Ok(Finding::wrong(HANDLE_EMAIL, found, deploy(deployed)));
+        let queue = format!("--dead-letter-config TargetArn=arn:{partition}:sqs:{region}:{account}:{queue}");
+        return Ok(Finding::wrong(HANDLE_EMAIL, found, configure(deployed, function, &queue)));
     }
     Ok(Finding::ok(HANDLE_EMAIL, "it is active, with the stack's role and dead-letter queue"))
 }
@@ -95,6 +97,15 @@ async fn trigger(
             ),
         )),
     })
+}
+
+/// The command that configures a function so.
+fn configure(deployed: &Deployed, function: &GetFunctionConfigurationOutput, how: &str) -> String {
+    format!(
+        "aws lambda update-function-configuration --region {} --function-name {} {how}",
+        deployed.region,
+        function.function_name().unwrap_or_default()
+    )
 }
 
 /// What keeps a function from running.
@@ -160,7 +171,11 @@ async fn role(
         Some(wanted) => Some(Finding::wrong(
             check,
             format!("it runs as {name}, not as the stack's role {wanted}"),
-            deploy(deployed),
+            configure(
+                deployed,
+                function,
+                &format!("--role arn:{}:iam::{}:role/{wanted}", deployed.partition, deployed.account),
+            ),
         )),
         None => Some(Finding::wrong(check, format!("the stack has no {logical_id}"), deploy(deployed))),
     })

@@ -86,10 +86,16 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// What to do about what a deployment makes.
+/// What to do about what a deployment makes. SAM compares templates, so what was changed by hand is no change to it.
 fn deploy(deployed: &Deployed) -> String {
-    format!("Deploy the stack again: {}", deploy_command(deployed))
+    format!(
+        "Deploy the stack again: {}. If SAM finds no changes, it was changed by hand: {BY_HAND}",
+        deploy_command(deployed)
+    )
 }
+
+/// Where the document says how that is taken back.
+const BY_HAND: &str = "docs/commands.md, What was changed by hand";
 
 /// Without its name and the region SAM takes what `samconfig.toml` says, and updates another stack. With a file of
 /// answers it would take them, whichever stack they are of; without one each parameter stays as it is.

@@ -182,7 +182,7 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
                 aws_sdk_lambda::operation::get_policy::GetPolicyError::is_resource_not_found_exception,
             ) =>
         {
-            return Ok(Finding::wrong(PERMISSION, format!("nobody may invoke {function}"), deploy(deployed)));
+            return Ok(Finding::wrong(PERMISSION, format!("nobody may invoke {function}"), permit(deployed)?));
         }
         Err(error) => return Err(error).with_context(|| format!("the policy of {function} can't be read")),
     };
@@ -191,16 +191,33 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
     Ok(if allowed {
         Finding::ok(PERMISSION, format!("SES may invoke {function}"))
     } else {
-        Finding::wrong(PERMISSION, format!("SES may not invoke {function} for this rule"), deploy(deployed))
+        Finding::wrong(PERMISSION, format!("SES may not invoke {function} for this rule"), permit(deployed)?)
     })
 }
 
-/// Whether a policy lets SES do something for the sake of the stack's rule, which is named as the stack is.
-fn ses_may(policy: &str, action: &str, resource: &str, deployed: &Deployed) -> anyhow::Result<bool> {
+/// The command that lets SES invoke the function for the sake of the stack's rule.
+fn permit(deployed: &Deployed) -> anyhow::Result<String> {
+    Ok(format!(
+        "aws lambda add-permission --region {} --function-name {} --statement-id ses --action lambda:InvokeFunction \
+         --principal ses.amazonaws.com --source-account {} --source-arn {}",
+        deployed.region,
+        deployed.output(outputs::HANDLE_EMAIL)?,
+        deployed.account,
+        rule_arn(deployed)?
+    ))
+}
+
+/// The stack's rule, which is named as the stack is.
+fn rule_arn(deployed: &Deployed) -> anyhow::Result<String> {
     let Deployed { partition, region, account, stack, .. } = deployed;
     let rule_set = deployed.rule_set()?;
-    let rule =
-        format!("arn:{partition}:ses:{region}:{account}:receipt-rule-set/{rule_set}:receipt-rule/{stack}");
+    Ok(format!("arn:{partition}:ses:{region}:{account}:receipt-rule-set/{rule_set}:receipt-rule/{stack}"))
+}
+
+/// Whether a policy lets SES do something for the sake of the stack's rule.
+fn ses_may(policy: &str, action: &str, resource: &str, deployed: &Deployed) -> anyhow::Result<bool> {
+    let account = &deployed.account;
+    let rule = rule_arn(deployed)?;
     let context = [
         ("aws:SourceAccount", account.as_str()),
         ("aws:Referer", account),

@@ -139,6 +139,7 @@ fn dns() -> Vec<Seed> {
 fn receiving() -> Vec<Seed> {
     vec![
         ("a deployment that was rolled back", Says(STACKS, &[(b"CREATE_COMPLETE", b"UPDATE_ROLLBACK_COMPLETE")]), "stack", "warning", "describe-stack-events"),
+        ("a first deployment that failed", Says(STACKS, &[(b"CREATE_COMPLETE", b"ROLLBACK_COMPLETE")]), "stack", "wrong", "sam delete --region us-east-1 --stack-name ses-forwarder"),
         ("an output is gone", Says(STACKS, &[(b">RuleSetName<", b">Rules<")]), "outputs", "wrong", "sam build && sam deploy --stack-name ses-forwarder --region us-east-1"),
         ("a second stack for the domain", Says(STACKS, &[(b"<Stacks>", NEIGHBOUR)]), "other stacks", "warning", "wait a day, then remove what is not wanted: ses-forwarder remove --region us-east-1 --stack old"),
         ("another rule set is active", Says("Action=DescribeActiveReceiptRuleSet", &[(b"<Name>ses-forwarder</Name>", b"<Name>old</Name>")]), "active rule set", "wrong", "ses-forwarder activate --region us-east-1 --stack ses-forwarder"),

@@ -21,6 +21,15 @@ const MAX_NAME: usize = 64;
 /// Whether it is deployed, and the last deployment went well.
 pub(super) fn state(deployed: &Deployed) -> Finding {
     let status = &deployed.status;
+    if matches!(&**status, "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED") {
+        let fix = format!(
+            "Read why (aws cloudformation describe-stack-events --region {0} --stack-name {1}), mend it, and begin anew, as \
+             this can't be updated: sam delete --region {0} --stack-name {1}, then deploy as for the first time \
+             (docs/first-hour.md, Deploy)",
+            deployed.region, deployed.stack
+        );
+        return Finding::wrong(STACK, format!("{} is {status}: its first deployment failed", deployed.stack), fix);
+    }
     if status.ends_with("_COMPLETE") && !status.contains("ROLLBACK") && !status.starts_with("DELETE") {
         Finding::ok(STACK, format!("{} in {} is {status}", deployed.stack, deployed.region))
     } else {

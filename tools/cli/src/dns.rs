@@ -7,10 +7,7 @@
 use std::fmt::{self, Write};
 
 use anyhow::Context;
-use aws_sdk_sesv2::{
-    operation::get_email_identity::GetEmailIdentityOutput,
-    types::{DkimAttributes, MailFromAttributes},
-};
+use aws_sdk_sesv2::{operation::get_email_identity::GetEmailIdentityOutput, types::MailFromAttributes};
 use serde::Serialize;
 use serde_json::json;
 use ses_forwarder::domains::Domains;
@@ -19,7 +16,8 @@ use crate::{
     arguments::{DnsQuestion, Format},
     clients::Clients,
     deployed::Deployed,
-    identity, print,
+    identity::{self, DkimName},
+    print,
 };
 
 /// For how long a resolver may keep a record, in seconds: short, as it may have to be mended.
@@ -66,8 +64,16 @@ pub async fn run(question: &DnsQuestion, json: bool) -> anyhow::Result<bool> {
     for domain in domains.iter() {
         inbound.push(brings_mail(domain, &answer.region));
         let identity = identity::covering(&clients, domain).await?;
-        if identity.is_none() {
-            answer.missing.push(domain.to_owned());
+        match &identity {
+            None => answer.missing.push(domain.to_owned()),
+            Some((name, identity)) => {
+                for key in dkim_names(name, identity).iter().filter(|key| key.alias.is_none()) {
+                    eprintln!(
+                        "{name} is signed with a key of yours, which is to be in the TXT record of {}",
+                        key.name
+                    );
+                }
+            }
         }
         for record in records_of(domain, &answer.region, identity.as_ref()) {
             if !answer.records.contains(&record) {
@@ -120,15 +126,9 @@ fn records_of(
     let record = |name: String, kind, value: String, purpose| Record { name, kind, value, purpose };
     let mut records = Vec::new();
     if let Some((name, identity)) = identity {
-        let tokens = identity.dkim_attributes().map(DkimAttributes::tokens).unwrap_or_default();
-        records.extend(tokens.iter().map(|token| {
-            let value = format!("{token}.dkim.amazonses.com");
-            record(
-                format!("{token}._domainkey.{name}"),
-                "CNAME",
-                value,
-                "verifies the domain, and DKIM's key",
-            )
+        // A key of the operator's is in the DNS by a record that only they know.
+        records.extend(dkim_names(name, identity).into_iter().filter_map(|DkimName { name, alias }| {
+            Some(record(name, "CNAME", alias?, "verifies the domain, and DKIM's key"))
         }));
         let sender = identity.mail_from_attributes().map(MailFromAttributes::mail_from_domain);
         if let Some(sender) = sender.filter(|sender| !sender.is_empty()) {
@@ -141,6 +141,11 @@ fn records_of(
     let policy = "v=DMARC1; p=none".to_owned();
     records.push(record(format!("_dmarc.{domain}"), "TXT", policy, "DMARC; keep the one you have, if any"));
     records
+}
+
+/// The names of an identity's DKIM keys.
+fn dkim_names(name: &str, identity: &GetEmailIdentityOutput) -> Vec<DkimName> {
+    identity.dkim_attributes().map(|dkim| identity::dkim_names(name, dkim)).unwrap_or_default()
 }
 
 impl fmt::Display for Records {
@@ -204,6 +209,8 @@ fn terraform(records: &[Record]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_sesv2::types::DkimAttributes;
+
     use super::*;
 
     fn identity() -> (String, GetEmailIdentityOutput) {
@@ -216,6 +223,14 @@ mod tests {
             .unwrap();
         let output = GetEmailIdentityOutput::builder().dkim_attributes(dkim).mail_from_attributes(sender);
         ("in.example".to_owned(), output.build())
+    }
+
+    #[test]
+    fn a_key_of_the_operator_s_is_no_alias_of_one_of_ses_s() {
+        let dkim = DkimAttributes::builder().tokens("mine").signing_attributes_origin("EXTERNAL".into());
+        let identity = GetEmailIdentityOutput::builder().dkim_attributes(dkim.build()).build();
+        let records = records_of("in.example", "eu-west-1", Some(&("in.example".to_owned(), identity)));
+        assert_eq!(records, records_of("in.example", "eu-west-1", None));
     }
 
     #[test]

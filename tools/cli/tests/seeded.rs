@@ -42,7 +42,8 @@ const FUNCTION: &str = "GET /2015-03-31/functions/ses-forwarder-HandleEmailFunct
 const LETTER: &str = "GET /2015-03-31/functions/ses-forwarder-HandleDeadLetterFunction/configuration ";
 const CONCURRENCY: &str = "GET /2019-09-30/functions/ses-forwarder-HandleEmailFunction/concurrency";
 /// How the stack is deployed again, and no other.
-const AGAIN: &str = "sam build && sam deploy --stack-name ses-forwarder --region us-east-1. If SAM finds no changes, ";
+const AGAIN: &str =
+    "sam build && sam deploy --stack-name ses-forwarder --region us-east-1. If SAM finds no changes, ";
 const PERMIT: &str = "aws lambda add-permission --region us-east-1 --function-name ses-forwarder-HandleEmailFunction --statement-id ses --action lambda:InvokeFunction --principal ses.amazonaws.com --source-account 123456789012 --source-arn arn:aws:ses:us-east-1:123456789012:receipt-rule-set/ses-forwarder:receipt-rule/ses-forwarder";
 const LETTERS: &str = "aws lambda update-function-configuration --region us-east-1 --function-name ses-forwarder-HandleEmailFunction --dead-letter-config TargetArn=arn:aws:sqs:us-east-1:123456789012:ses-forwarder-";
 const TOPIC: &str = "Action=GetTopicAttributes";
@@ -55,6 +56,8 @@ const RULES: &str = "Action=DescribeReceiptRuleSet";
 const ALARMS: &str = "operation/DescribeAlarms";
 const MAIL_FROM: &[u8] = b"\"MailFromAttributes\":{\"MailFromDomain\":\"bounce.in.example\",\"MailFromDomainStatus\":\"SUCCESS\",\"BehaviorOnMxFailure\":\"REJECT_MESSAGE\"},\"DkimAttributes\"";
 const MAIL_FROM_FAILED: &[u8] = b"\"MailFromAttributes\":{\"MailFromDomain\":\"bounce.in.example\",\"MailFromDomainStatus\":\"FAILED\",\"BehaviorOnMxFailure\":\"REJECT_MESSAGE\"},\"DkimAttributes\"";
+const OWN_KEY: &[(&[u8], &[u8])] =
+    &[(b"\"AWS_SES\"", b"\"EXTERNAL\""), (b"[\"token1\",\"token2\",\"token3\"]", b"[\"mine\"]")];
 const DENIED: &str = "x-amzn-errortype: AccessDeniedException";
 const NEIGHBOUR: &[u8] = b"<Stacks><member><StackId>arn:aws:cloudformation:us-east-1:123456789012:stack/old/1</StackId><StackName>old</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime><StackStatus>CREATE_COMPLETE</StackStatus><Parameters><member><ParameterKey>EmailDomain</ParameterKey><ParameterValue>in.example</ParameterValue></member></Parameters><Outputs><member><OutputKey>RuleSetName</OutputKey><OutputValue>old</OutputValue></member><member><OutputKey>HandleEmailFunctionName</OutputKey><OutputValue>old-email</OutputValue></member></Outputs></member>";
 
@@ -111,6 +114,13 @@ fn dns() -> Vec<Seed> {
             "DKIM",
             "warning",
             "CNAME",
+        ),
+        (
+            "a DKIM record leads to the keys of another region",
+            Dns(&[("token1._domainkey.in.example", CNAME, &["token1.dkim.eu-south-1.amazonses.com."])]),
+            "DKIM",
+            "warning",
+            "token1._domainkey.in.example. CNAME token1.dkim.amazonses.com.",
         ),
         (
             "no DMARC record",
@@ -324,6 +334,20 @@ fn sending() -> Vec<Seed> {
             "DKIM",
             "wrong",
             "CNAME",
+        ),
+        (
+            "the DKIM records of a region that has a zone of its own",
+            Says(IDENTITY, &[(b":\"dkim.amazonses.com\"", b":\"dkim.eu-south-1.amazonses.com\"")]),
+            "DKIM",
+            "warning",
+            "token1._domainkey.in.example. CNAME token1.dkim.eu-south-1.amazonses.com.",
+        ),
+        (
+            "a DKIM key of the operator's is not in the DNS",
+            Says(IDENTITY, OWN_KEY),
+            "DKIM",
+            "warning",
+            "mine._domainkey.in.example. TXT \"p=",
         ),
         (
             "the MAIL FROM domain has failed",

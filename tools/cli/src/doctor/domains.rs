@@ -10,7 +10,7 @@ use crate::{
     activate,
     clients::Clients,
     deployed::Deployed,
-    identity::{self, and_above},
+    identity::{self, DkimName, and_above},
 };
 
 pub(super) const MX: &str = "MX record";
@@ -136,11 +136,12 @@ async fn dkim(
         );
         return Ok(Finding::wrong(DKIM, format!("mail of {name} goes out unsigned"), fix));
     }
+    let names = identity::dkim_names(name, dkim);
     let records = || {
-        let records = dkim
-            .tokens()
-            .iter()
-            .map(|token| format!("{token}._domainkey.{name}. CNAME {token}.dkim.amazonses.com."));
+        let records = names.iter().map(|DkimName { name, alias }| match alias {
+            Some(alias) => format!("{name}. CNAME {alias}."),
+            None => format!("{name}. TXT \"p=PUBLIC_KEY\""),
+        });
         format!("Have these records in the DNS: {}", records.collect::<Vec<_>>().join(" "))
     };
     if let Some(status) = dkim.status().filter(|status| **status != DkimStatus::Success) {
@@ -151,22 +152,28 @@ async fn dkim(
         ));
     }
     let mut missing = Vec::new();
-    for token in dkim.tokens() {
-        let record = format!("{token}._domainkey.{name}");
-        let alias = known(dns)?.cname(&record).await?;
-        if !alias.is_some_and(|alias| alias.starts_with(&format!("{}.dkim.", token.to_ascii_lowercase()))) {
-            missing.push(record);
+    for DkimName { name, alias } in &names {
+        let is_there = match alias {
+            Some(alias) => {
+                known(dns)?.cname(name).await?.is_some_and(|found| found.eq_ignore_ascii_case(alias))
+            }
+            None => known(dns)?.txt(name).await?.iter().any(|text| has_key(text)),
+        };
+        if !is_there {
+            missing.push(name.as_str());
         }
     }
     Ok(if missing.is_empty() {
         Finding::ok(DKIM, format!("mail is signed by {name}"))
     } else {
-        Finding::warning(
-            DKIM,
-            format!("the DNS does not lead to SES's key: {}", missing.join(", ")),
-            records(),
-        )
+        Finding::warning(DKIM, format!("the DNS does not lead to the key: {}", missing.join(", ")), records())
     })
+}
+
+/// Whether a TXT record has a key. RFC 6376 section 3.6.1: of the tags only `p` is required, and an empty one revokes.
+fn has_key(text: &str) -> bool {
+    let mut tags = text.split(';').filter_map(|tag| tag.split_once('='));
+    tags.any(|(name, value)| name.trim() == "p" && !value.trim().is_empty())
 }
 
 /// Whether the envelope's domain, if it is one of yours, is set up. Without one, SES's own passes SPF, and
@@ -295,6 +302,19 @@ mod tests {
         ] {
             let finding = judge_mx("in.example", "eu-west-1", &[], first);
             assert_eq!(finding.fix.unwrap(), format!("{fix}in.example. MX 10 {ours}."));
+        }
+    }
+
+    #[test]
+    fn dkim_keys() {
+        for (text, expected) in [
+            ("p=MIIB", true),
+            ("v=DKIM1; k=rsa; p = MIIB==", true),
+            ("v=DKIM1; p=", false),
+            ("v=spf1 include:amazonses.com ~all", false),
+            ("v=DMARC1; sp=none", false),
+        ] {
+            assert_eq!(has_key(text), expected, "{text}");
         }
     }
 

@@ -182,7 +182,11 @@ pub(super) async fn permission(clients: &Clients, deployed: &Deployed) -> anyhow
                 aws_sdk_lambda::operation::get_policy::GetPolicyError::is_resource_not_found_exception,
             ) =>
         {
-            return Ok(Finding::wrong(PERMISSION, format!("nobody may invoke {function}"), permit(deployed)?));
+            return Ok(Finding::wrong(
+                PERMISSION,
+                format!("nobody may invoke {function}"),
+                permit(deployed)?,
+            ));
         }
         Err(error) => return Err(error).with_context(|| format!("the policy of {function} can't be read")),
     };

@@ -28,7 +28,11 @@ pub(super) fn state(deployed: &Deployed) -> Finding {
              (docs/first-hour.md, Deploy)",
             deployed.region, deployed.stack
         );
-        return Finding::wrong(STACK, format!("{} is {status}: its first deployment failed", deployed.stack), fix);
+        return Finding::wrong(
+            STACK,
+            format!("{} is {status}: its first deployment failed", deployed.stack),
+            fix,
+        );
     }
     if status.ends_with("_COMPLETE") && !status.contains("ROLLBACK") && !status.starts_with("DELETE") {
         Finding::ok(STACK, format!("{} in {} is {status}", deployed.stack, deployed.region))

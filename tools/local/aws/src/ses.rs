@@ -386,7 +386,13 @@ impl Sender {
             "FeedbackForwardingStatus": true,
             "VerifiedForSendingStatus": true,
             "VerificationStatus": "SUCCESS",
-            "DkimAttributes": { "SigningEnabled": true, "Status": "SUCCESS", "Tokens": DKIM_TOKENS },
+            "DkimAttributes": {
+                "SigningAttributesOrigin": "AWS_SES",
+                "SigningEnabled": true,
+                "SigningHostedZone": "dkim.amazonses.com",
+                "Status": "SUCCESS",
+                "Tokens": DKIM_TOKENS,
+            },
         }))
     }
 

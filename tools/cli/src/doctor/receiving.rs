@@ -48,6 +48,8 @@ pub(super) async fn rule(clients: &Clients, deployed: &Deployed) -> anyhow::Resu
         recipients: &deployed.recipients()?,
         bucket,
         prefix,
+        after: deployed.parameter("AfterRule").filter(|after| !after.is_empty()),
+        region: &deployed.region,
         deploy: &deploy(deployed),
     };
     Ok(judge_rule(&expected, &rules))
@@ -60,12 +62,16 @@ struct Expected<'a> {
     recipients: &'a [&'a str],
     bucket: &'a str,
     prefix: &'a str,
+    /// The rule that it is to come after.
+    after: Option<&'a str>,
+    region: &'a str,
     /// How the stack is deployed again.
     deploy: &'a str,
 }
 
 fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
-    let Expected { rule_set, function_arn, recipients: wanted, bucket, prefix, deploy } = *expected;
+    let Expected { rule_set, function_arn, recipients: wanted, bucket, prefix, .. } = *expected;
+    let (after, deploy) = (expected.after, expected.deploy);
     let wrong = |found: String| Finding::wrong(RULE, found, deploy);
     let function = function_arn.rsplit(':').next().unwrap_or_default();
     let lambda = |action: &ReceiptAction| {
@@ -84,9 +90,11 @@ fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
     let received = |wanted: &&&str| recipients.iter().any(|served| activate::covers(served, wanted));
     let left: Vec<&str> =
         wanted.iter().filter(|wanted| !recipients.is_empty() && !received(wanted)).copied().collect();
-    let stops = rules[..at]
-        .iter()
-        .find(|rule| rule.enabled() && rule.actions().iter().any(|action| action.stop_action().is_some()));
+    let after_at = after.and_then(|after| rules[..at].iter().position(|rule| rule.name() == after));
+    // The last one, as those up to the rule that this is to come after are chosen.
+    let stops = rules[..at].iter().rposition(|rule| {
+        rule.enabled() && rule.actions().iter().any(|action| action.stop_action().is_some())
+    });
     let synchronous = rule.actions()[invoked].lambda_action().and_then(|lambda| lambda.invocation_type());
     if !rule.enabled() {
         wrong(format!("{name} is switched off"))
@@ -94,12 +102,20 @@ fn judge_rule(expected: &Expected<'_>, rules: &[ReceiptRule]) -> Finding {
         wrong(format!("{name} takes mail for {}, not for {}", recipients.join(", "), left.join(", ")))
     } else if !stored.contains(&(bucket, prefix)) {
         wrong(format!("{name} does not store mail as s3://{bucket}/{prefix} before it invokes the function"))
-    } else if let Some(before) = stops {
-        Finding::warning(
-            RULE,
-            format!("{} comes before {name} and may end the set for some mail", before.name()),
-            format!("aws ses set-receipt-rule-position --rule-set-name {rule_set} --rule-name {name}"),
-        )
+    } else if let Some(stops) = stops {
+        let found = format!("{} comes before {name} and may end the set for some mail", rules[stops].name());
+        let behind = after.filter(|_| after_at.is_some());
+        let fix = match behind {
+            Some(after) if after_at >= Some(stops) => {
+                format!("Nothing, if you mean it so: {name} comes after {after}, as AfterRule says")
+            }
+            behind => format!(
+                "aws ses set-receipt-rule-position --region {} --rule-set-name {rule_set} --rule-name {name}{}",
+                expected.region,
+                behind.map(|after| format!(" --after {after}")).unwrap_or_default()
+            ),
+        };
+        Finding::warning(RULE, found, fix)
     } else if synchronous.is_some_and(|kind| *kind == InvocationType::RequestResponse) {
         wrong(format!("{name} waits for the function, so what it can't do is not tried again"))
     } else if !rule.scan_enabled() {
@@ -265,6 +281,8 @@ mod tests {
             recipients: &["in.example"],
             bucket: "mail",
             prefix: "messages/",
+            after: None,
+            region: "r",
             deploy: "sam deploy",
         };
         let good = || rule().actions(stores("mail")).actions(invokes("email"));
@@ -305,6 +323,45 @@ mod tests {
             let rules: Vec<_> = rules.into_iter().map(|rule| rule.build().unwrap()).collect();
             let finding = judge_rule(&expected, &rules);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
+        }
+    }
+
+    #[test]
+    fn what_comes_before_as_chosen_stays_there() {
+        let stop = StopAction::builder().scope(StopScope::RuleSet).build().unwrap();
+        let rules = |names: &[&str]| -> Vec<_> {
+            let stopping = names.iter().map(|name| {
+                rule().name(*name).actions(ReceiptAction::builder().stop_action(stop.clone()).build())
+            });
+            let ours = rule().actions(stores("mail")).actions(invokes("email"));
+            stopping.chain([ours]).map(|rule| rule.build().unwrap()).collect()
+        };
+        let command = "aws ses set-receipt-rule-position --region r --rule-set-name set --rule-name ours";
+        let chosen = "Nothing, if you mean it so: ours comes after spam, as AfterRule says";
+        for (after, names, found, fix) in [
+            (None, &["spam"][..], "spam", command.to_owned()),
+            (Some("spam"), &["spam"], "spam", chosen.to_owned()),
+            (Some("spam"), &["first", "spam"], "spam", chosen.to_owned()),
+            (Some("spam"), &["spam", "late"], "late", format!("{command} --after spam")),
+            (Some("gone"), &["spam"], "spam", command.to_owned()),
+        ] {
+            let expected = Expected {
+                rule_set: "set",
+                function_arn: "arn:f:email",
+                recipients: &["in.example"],
+                bucket: "mail",
+                prefix: "messages/",
+                after,
+                region: "r",
+                deploy: "sam deploy",
+            };
+            let finding = judge_rule(&expected, &rules(names));
+            let told = format!("{found} comes before ours and may end the set for some mail");
+            assert_eq!(
+                (finding.state, finding.found, finding.fix),
+                (State::Warning, told, Some(fix)),
+                "{after:?} {names:?}"
+            );
         }
     }
 }

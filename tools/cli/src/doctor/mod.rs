@@ -128,7 +128,7 @@ pub async fn examine(clients: &Clients, deployed: &Deployed, nameserver: Option<
     let after = tokio::join!(
         domains::sending(clients, deployed, dns),
         sending::account(clients, deployed.parameter(sending::QUOTA_PARAMETER)),
-        check(reputation::REPUTATION, reputation::reputation(clients, &deployed.stack)),
+        check(reputation::REPUTATION, reputation::reputation(clients, deployed)),
         check(sending::CONFIGURATION_SET, sending::configuration_set(clients, deployed)),
         check(feedback::FEEDBACK, feedback::feedback(clients, deployed)),
         check(sending::TENANT, sending::tenant(clients, deployed)),

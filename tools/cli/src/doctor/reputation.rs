@@ -6,7 +6,7 @@ use anyhow::Context;
 use aws_sdk_cloudwatch::{primitives::DateTime, types::Statistic};
 
 use super::Finding;
-use crate::clients::Clients;
+use crate::{clients::Clients, deployed::Deployed};
 
 pub(super) const REPUTATION: &str = "bounces and complaints";
 
@@ -34,10 +34,10 @@ const COMPLAINTS: Rate = Rate {
 };
 
 /// The account's rates.
-pub(super) async fn reputation(clients: &Clients, stack: &str) -> anyhow::Result<Finding> {
+pub(super) async fn reputation(clients: &Clients, deployed: &Deployed) -> anyhow::Result<Finding> {
     let bounces = latest(clients, BOUNCES.metric).await?;
     let complaints = latest(clients, COMPLAINTS.metric).await?;
-    Ok(judge(bounces, complaints, stack))
+    Ok(judge(bounces, complaints, &deployed.region, &deployed.stack))
 }
 
 /// The last value of a metric; `None` if SES has told none.
@@ -60,17 +60,22 @@ async fn latest(clients: &Clients, metric: &str) -> anyhow::Result<Option<f64>> 
     Ok(last.and_then(aws_sdk_cloudwatch::types::Datapoint::maximum))
 }
 
-fn judge(bounces: Option<f64>, complaints: Option<f64>, stack: &str) -> Finding {
-    let (Some(bounces), Some(complaints)) = (bounces, complaints) else {
+fn judge(bounces: Option<f64>, complaints: Option<f64>, region: &str, stack: &str) -> Finding {
+    let told = [(&BOUNCES, bounces), (&COMPLAINTS, complaints)];
+    let rates: Vec<_> = told.iter().filter_map(|(rate, value)| Some((*rate, (*value)?))).collect();
+    if rates.is_empty() {
         return Finding::ok(REPUTATION, "SES has told no rates in three days");
-    };
-    let rates = [(&BOUNCES, bounces), (&COMPLAINTS, complaints)];
-    let told = rates.map(|(rate, value)| format!("{:.2} % {}", value * 100.0, rate.what)).join(", ");
+    }
+    let told = told.map(|(rate, value)| match value {
+        Some(value) => format!("{:.2} % {}", value * 100.0, rate.what),
+        None => format!("SES has not told in three days how much {}", rate.what),
+    });
+    let told = told.join(", ");
     let percent = |share: f64| format!("{} %", share * 100.0);
     let over = |limit: fn(&Rate) -> f64| rates.iter().find(|(rate, value)| *value >= limit(rate));
     let fix = format!(
-        "See what bounced and who complained (docs/feedback.md), and keep mail for names that don't exist out: ses-forwarder \
-         routes put routes.toml --strict --dry-run --stack {stack}"
+        "See what bounced and who complained (docs/feedback.md), and keep mail for names that don't exist out: \
+         ses-forwarder routes put routes.toml --strict --dry-run --region {region} --stack {stack}"
     );
     if let Some((rate, _)) = over(|rate| rate.review) {
         let limits = format!(
@@ -99,6 +104,19 @@ mod tests {
     fn rates_are_held_against_ses_s_limits() {
         for (bounces, complaints, state, found) in [
             (None, None, State::Ok, "SES has told no rates in three days"),
+            (
+                Some(0.06),
+                None,
+                State::Wrong,
+                "6.00 % bounces, SES has not told in three days how much is complained of: SES reviews an account at 5 %, \
+                 may pause it at 10 %",
+            ),
+            (
+                None,
+                Some(0.0005),
+                State::Warning,
+                "SES has not told in three days how much bounces, 0.05 % is complained of: SES reviews an account at 0.1 %",
+            ),
             (Some(0.0), Some(0.0), State::Ok, "0.00 % bounces, 0.00 % is complained of"),
             (Some(0.0299), Some(0.0004), State::Ok, "2.99 % bounces, 0.04 % is complained of"),
             (
@@ -120,7 +138,7 @@ mod tests {
                 "6.00 % bounces, 0.00 % is complained of: SES reviews an account at 5 %, may pause it at 10 %",
             ),
         ] {
-            let finding = judge(bounces, complaints, "s");
+            let finding = judge(bounces, complaints, "r", "s");
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
         }
     }

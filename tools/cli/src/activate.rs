@@ -135,8 +135,9 @@ pub async fn roll_back(
     let noted = archive::get(clients, bucket, &key(deployed)).await?.with_context(|| {
         format!(
             "no note in s3://{bucket}/{} tells what was active before; choose: aws ses set-active-receipt-rule-set \
-             --rule-set-name NAME",
-            key(deployed)
+             --region {} --rule-set-name NAME",
+            key(deployed),
+            deployed.region
         )
     })?;
     let before: Before =

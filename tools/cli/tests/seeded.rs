@@ -526,6 +526,21 @@ fn refused() -> Vec<Seed> {
     ]
 }
 
+/// The commands in a remedy, each up to the next.
+fn commands(remedy: &str) -> impl Iterator<Item = &str> {
+    let starts = ["aws ", "sam deploy", "sam delete", "sam logs", "ses-forwarder "];
+    let is_word = |at: usize| at == 0 || [" ", "("].contains(&&remedy[at - 1..at]);
+    let mut found: Vec<usize> =
+        starts.iter().flat_map(|start| remedy.match_indices(start)).map(|(at, _)| at).collect();
+    // A stack may be called as the program is.
+    found.retain(|at| {
+        is_word(*at) && !remedy[..*at].ends_with("--stack ") && !remedy[..*at].ends_with("-name ")
+    });
+    found.sort_unstable();
+    let ends: Vec<usize> = found.iter().skip(1).copied().chain([remedy.len()]).collect();
+    found.into_iter().zip(ends).map(|(start, end)| &remedy[start..end])
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_finds_each_mistake_with_its_remedy() {
     let stack = Stack::start(Config::default()).await.unwrap();
@@ -567,6 +582,10 @@ async fn doctor_finds_each_mistake_with_its_remedy() {
             let fix = finding["fix"].as_str().unwrap_or_default();
             finding["check"] == check && finding["state"] == state && fix.contains(remedy)
         });
+        for fix in findings.iter().filter_map(|finding| finding["fix"].as_str()) {
+            let elsewhere = commands(fix).filter(|command| !command.contains("--region us-east-1"));
+            missed.extend(elsewhere.map(|command| format!("{name}: {command} names no region")));
+        }
         let any = |state: &str| findings.iter().any(|finding| finding["state"] == state);
         let expected = if any("wrong") { 1 } else { 2 * i32::from(any("unknown")) };
         if !found || code != expected {

@@ -29,6 +29,7 @@ pub(super) async fn bucket(clients: &Clients, deployed: &Deployed) -> anyhow::Re
         &Kept {
             check: BUCKET,
             what: bucket,
+            region,
             keys: keys_of(deployed),
             managed: "aws/s3",
             then: "SES can't store mail there",
@@ -75,6 +76,7 @@ pub(super) async fn topic(clients: &Clients, deployed: &Deployed) -> anyhow::Res
         &Kept {
             check: TOPIC,
             what: topic,
+            region: &deployed.region,
             keys: keys_of(deployed),
             managed: "aws/sns",
             then: "CloudWatch can't publish there, and alarms reach nobody",
@@ -95,6 +97,7 @@ pub(super) async fn topic(clients: &Clients, deployed: &Deployed) -> anyhow::Res
 struct Kept<'a> {
     check: &'static str,
     what: &'a str,
+    region: &'a str,
     /// What the ARNs of the stack's account's keys begin with.
     keys: String,
     /// The key that AWS manages, without its `alias/`.
@@ -136,13 +139,13 @@ fn judge(kept: &Kept<'_>, key: Option<&str>) -> anyhow::Result<Finding> {
             return Ok(Finding::ok(check, format!("{what} is under the key that {parameter} names")));
         }
         Some(wanted) if is_alias => {
-            bail!("{what} is under {key}; aws kms describe-key --key-id {key} says whether that is {wanted}")
+            bail!("{what} is under {key}; {} says whether that is {wanted}", kept.describe(&key))
         }
         Some(wanted) => format!("{what} is under {key}, but {parameter} names {wanted}"),
         None => format!("{what} is under {key}, but {parameter} names none"),
     };
     let wanted = if is_alias {
-        format!("{parameter}=ARN, which aws kms describe-key --key-id {key} tells")
+        format!("{parameter}=ARN, which {} tells", kept.describe(&key))
     } else {
         format!("{parameter}={key}")
     };
@@ -151,6 +154,11 @@ fn judge(kept: &Kept<'_>, key: Option<&str>) -> anyhow::Result<Finding> {
 }
 
 impl Kept<'_> {
+    /// The command that tells of a key.
+    fn describe(&self, key: &str) -> String {
+        format!("aws kms describe-key --region {} --key-id {key}", self.region)
+    }
+
     /// The ARN of a key that may be told by its id or alias.
     fn arn(&self, key: &str) -> String {
         match key {
@@ -202,7 +210,7 @@ mod tests {
                 None,
                 State::Wrong,
                 "mail is under arn:aws:kms:r:1:alias/ours, but BucketKeyArn names none, so the functions may not use it",
-                "Deploy with BucketKeyArn=ARN, which aws kms describe-key --key-id arn:aws:kms:r:1:alias/ours tells; the \
+                "Deploy with BucketKeyArn=ARN, which aws kms describe-key --region r --key-id arn:aws:kms:r:1:alias/ours tells; the \
                  key's policy has to let SES use it: docs/first-hour.md, Keys of your own",
             ),
             (
@@ -233,6 +241,7 @@ mod tests {
         Kept {
             check: BUCKET,
             what: "mail",
+            region: "r",
             keys: "arn:aws:kms:r:1:".to_owned(),
             managed: "aws/s3",
             then: "SES can't store mail there",

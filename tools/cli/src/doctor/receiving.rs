@@ -142,7 +142,11 @@ pub(super) async fn bucket(clients: &Clients, deployed: &Deployed) -> anyhow::Re
             _ => Finding::ok(BUCKET, format!("{bucket} is there")),
         }),
         Err(error) if error.as_service_error().is_some_and(HeadBucketError::is_not_found) => {
-            let fix = "Deploy with ExistingBucket empty to have one made, or make it: aws s3 mb";
+            let fix = format!(
+                "Make it: aws s3 mb s3://{bucket} --region {}; or deploy a new stack, with ExistingBucket empty to have \
+                 one made",
+                deployed.region
+            );
             Ok(Finding::wrong(BUCKET, format!("there is no bucket {bucket}"), fix))
         }
         // S3 answers so for a bucket of another region.
@@ -162,8 +166,9 @@ pub(super) async fn bucket_policy(clients: &Clients, deployed: &Deployed) -> any
         Err(error) if error.code() == Some("NoSuchBucketPolicy") => {
             let found = format!("{bucket} has none, so SES can't store mail");
             let fix = format!(
-                "Fill in ses-bucket-policy.json and set it: aws s3api put-bucket-policy --bucket {bucket} --policy \
-                 file://ses-bucket-policy.json"
+                "Fill in ses-bucket-policy.json and set it: aws s3api put-bucket-policy --region {} --bucket \
+                 {bucket} --policy file://ses-bucket-policy.json",
+                deployed.region
             );
             return Ok(Finding::wrong(BUCKET_POLICY, found, fix));
         }
@@ -181,8 +186,9 @@ pub(super) async fn bucket_policy(clients: &Clients, deployed: &Deployed) -> any
         // What is set takes the place of all that is there, also of what another stack lives by.
         let fix = format!(
             "Fill in ses-bucket-policy.json and merge it into the policy that is there: aws s3api get-bucket-policy \
-             --bucket {bucket} --query Policy --output text > policy.json; then aws s3api put-bucket-policy --bucket \
-             {bucket} --policy file://policy.json"
+             --region {0} --bucket {bucket} --query Policy --output text > policy.json; then aws s3api \
+             put-bucket-policy --region {0} --bucket {bucket} --policy file://policy.json",
+            deployed.region
         );
         Finding::wrong(BUCKET_POLICY, format!("SES may not write s3://{bucket}/{prefix} for this rule"), fix)
     })

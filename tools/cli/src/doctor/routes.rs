@@ -53,8 +53,8 @@ pub(super) async fn routes(clients: &Clients, deployed: &Deployed) -> anyhow::Re
         Err(problems) => {
             let problems = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             let fix = format!(
-                "Fetch it (ses-forwarder routes get), correct it, then: ses-forwarder routes put FILE --region {} \
-                 --stack {}",
+                "Fetch it (ses-forwarder routes get --output FILE --region {0} --stack {1}), correct it, then: \
+                 ses-forwarder routes put FILE --region {0} --stack {1}",
                 deployed.region, deployed.stack
             );
             Finding::wrong(ROUTES, format!("{address}: {problems}"), fix)

@@ -39,13 +39,14 @@ pub(super) async fn account(clients: &Clients, watched: Option<&str>) -> Vec<Fin
     match clients.sesv2.get_account().send().await.context("SES does not tell of the account") {
         Ok(account) => {
             let quota = judge_quota(&account, watched);
-            vec![judge_account(&account), quota, judge_plan(&clients.region(), &account)]
+            let region = clients.region();
+            vec![judge_account(&region, &account), quota, judge_plan(&region, &account)]
         }
         Err(error) => [ACCOUNT, RATE, PLAN].map(|check| Finding::unknown(check, &error)).to_vec(),
     }
 }
 
-fn judge_account(account: &GetAccountOutput) -> Finding {
+fn judge_account(region: &str, account: &GetAccountOutput) -> Finding {
     let enforcement = account.enforcement_status().unwrap_or("HEALTHY");
     if enforcement == "SHUTDOWN" {
         return Finding::wrong(
@@ -58,7 +59,9 @@ fn judge_account(account: &GetAccountOutput) -> Finding {
         return Finding::wrong(
             ACCOUNT,
             "sending is paused",
-            "Find out why, then: aws sesv2 put-account-sending-attributes --sending-enabled",
+            format!(
+                "Find out why, then: aws sesv2 put-account-sending-attributes --region {region} --sending-enabled"
+            ),
         );
     }
     if !account.production_access_enabled() {
@@ -299,7 +302,7 @@ mod tests {
             ),
         ];
         for (account, state, found) in cases {
-            let finding = judge_account(&account);
+            let finding = judge_account("us-east-1", &account);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
         }
     }

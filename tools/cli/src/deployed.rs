@@ -37,6 +37,9 @@ pub mod outputs {
         [RULE_SET, BUCKET, HANDLE_EMAIL, HANDLE_DEAD_LETTER, QUEUE, FEEDBACK_QUEUE, TOPIC];
 }
 
+/// What `RetryHours` is at most.
+const RETRY_HOURS_MAX: u32 = 312;
+
 /// A deployed stack.
 #[derive(Debug)]
 pub struct Deployed {
@@ -139,6 +142,12 @@ impl Deployed {
     /// A variable of `handle-dead-letter`.
     pub fn notice_variable(&self, name: &str) -> anyhow::Result<Option<String>> {
         Ok(variable_of(self.handle_dead_letter()?, name).filter(|value| !value.is_empty()))
+    }
+
+    /// For how many hours what could not be forwarded is tried again; where that can't be read, for how many at most.
+    pub fn retry_hours(&self) -> u32 {
+        let hours = self.notice_variable(names::RETRY_HOURS).ok().flatten();
+        hours.and_then(|hours| hours.parse().ok()).unwrap_or(RETRY_HOURS_MAX)
     }
 
     /// What `handle-email` reads from its environment.

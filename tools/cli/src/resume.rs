@@ -5,7 +5,10 @@
 //! need some seconds to notice; after that nothing more is held for it. Should it refuse again, it is on the
 //! list again after the first message, and the others stay held.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context;
 use aws_sdk_s3::{error::ProvideErrorMetadata, primitives::ByteStream};
@@ -29,8 +32,8 @@ use crate::{
     replay::{self, Replayed},
 };
 
-/// How long a message may have been under way before it was refused: the queue's four days and SES's own.
-const UNDER_WAY: time::Duration = time::Duration::days(6);
+/// How long SES may try a message that it has accepted, and tell of that, before it was refused.
+const SES_TRIES: time::Duration = time::Duration::days(2);
 
 /// How far back messages are looked for, where nothing says since when.
 const DEFAULT_SINCE: time::Duration = time::Duration::days(14);
@@ -63,44 +66,57 @@ pub async fn run(
     } else {
         take_off(clients, deployed, address).await?
     };
+    // Before it was refused, a message may have waited on the queue.
+    let under_way = time::Duration::hours(deployed.retry_hours().into()) + SES_TRIES;
     let from = match since {
         Some(since) => now - *since,
-        None => known.as_ref().and_then(first).map_or(now - DEFAULT_SINCE, |at| at - UNDER_WAY),
+        None => known.as_ref().and_then(first).map_or(now - DEFAULT_SINCE, |at| at - under_way),
     };
     if known.is_some() && !dry_run {
         // Until every function has noticed, one may hold another message.
         tokio::time::sleep(FRESH + Duration::from_secs(1)).await;
     }
-    let (mut done, mut failed) = (0_usize, 0_usize);
+    // What is sent is told at once; what is not, once no further round may send it.
+    let (mut sent, mut unsent) = (HashSet::new(), BTreeMap::new());
     for _ in 0..ROUNDS {
         let mut lacking = lacking(clients, deployed, &address.to_string(), from).await?;
+        // Should it be refused again, it waits for the next time.
+        lacking.retain(|one| !sent.contains(&one.message_id));
         lacking
             .sort_by(|one, other| (one.received, &one.message_id).cmp(&(other.received, &other.message_id)));
-        if lacking.is_empty() {
-            break;
-        }
-        let mut sent = 0;
+        let before = sent.len();
         for one in lacking {
+            let place = (one.received, one.message_id.clone());
             let result = if *dry_run {
                 Replayed::planned(one.message_id, "would send")
             } else {
                 send(clients, deployed, address, one).await
             };
-            done += 1;
-            failed += usize::from(result.is_failed());
-            sent += usize::from(!result.is_failed() && !result.is_held());
-            println!("{}", if json { serde_json::to_string(&result)? } else { result.line() });
+            if result.is_failed() || result.is_held() {
+                unsent.insert(place, result);
+            } else {
+                unsent.remove(&place);
+                sent.insert(place.1);
+                tell(&result, json)?;
+            }
         }
-        if *dry_run || sent == 0 {
+        if *dry_run || sent.len() == before {
             break;
         }
     }
+    unsent.values().try_for_each(|result| tell(result, json))?;
+    let failed = unsent.values().filter(|result| result.is_failed()).count();
     if !json {
         let list =
             if known.is_some() { "was on the list of those whose mail is held" } else { "was on no list" };
-        println!("{address} {list}; {done} messages, {failed} failed");
+        println!("{address} {list}; {} messages, {failed} failed", sent.len() + unsent.len());
     }
     Ok(failed == 0)
+}
+
+fn tell(result: &Replayed, json: bool) -> anyhow::Result<()> {
+    println!("{}", if json { serde_json::to_string(result)? } else { result.line() });
+    Ok(())
 }
 
 /// Whether SES sends to the destination: it is on no suppression list, or was and is not any more.

@@ -5,9 +5,14 @@
 mod support;
 
 use serde_json::{Value, json};
+use ses_forwarder::{
+    notification::Notification,
+    outcome::{Outcome, Status},
+};
 use ses_forwarder_local_aws::journal::Event;
 use ses_forwarder_local_stack::{Config, Stack};
 use support::Operator;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 const ANN: &str = "ann@else.example";
 
@@ -143,6 +148,49 @@ async fn a_destination_that_is_still_dead_refuses_one_message_more_and_no_other(
         (0, vec!["1".to_owned(), "2".to_owned(), "3".to_owned(), "4".to_owned()]),
         "{told}"
     );
+}
+
+/// It waited on the queue for as long as it may, and was refused in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_long_before_the_first_refusal_is_looked_for() {
+    let mut config = Config::default();
+    config.parameters.insert("RetryHours".to_owned(), "312".to_owned());
+    let stack = Stack::start(config).await.unwrap();
+    let operator = Operator::of(&stack);
+    let now = OffsetDateTime::now_utc();
+    let refused = json!({"at": now.format(&Rfc3339).unwrap(), "messageId": "old"});
+    let list = json!({"destinations": {ANN: {"suspended": refused}}});
+    stack.put_object("state/destinations.json", list.to_string()).await;
+    let received = now - time::Duration::hours(311);
+    let notification = Notification { message_id: "old".to_owned(), ..Notification::default() };
+    let mut outcome = Outcome::new(&notification, received, "r", Status::Held);
+    outcome.destinations.push(ANN.to_owned());
+    let (year, month, day) = (received.year(), u8::from(received.month()), received.day());
+    let key = format!("outcome/{year}/{month:02}/{day:02}/old.json");
+    stack.put_object(&key, serde_json::to_string(&outcome).unwrap()).await;
+    let planned = "old  would send\nann@else.example was on the list of those whose mail is held; 1 messages, 0 failed\n";
+    assert_eq!(operator.run(&["resume", "--dry-run", ANN]), (0, planned.to_owned()));
+}
+
+/// What SES throttles is counted by what became of it in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_sent_by_a_later_round_is_told_once() {
+    let (stack, operator) = deployed().await;
+    stack.faults().add("ses:Deliver(ann@)=bounce".parse().unwrap());
+    let first = send(&stack, "info@in.example", "1").await;
+    stack.lambda().stop();
+    let second = send(&stack, "info@in.example", "2").await;
+    assert_eq!(status(&stack, &second).await, json!("held"));
+    stack.faults().clear();
+    // The invocation for the second message fails, and has not come so far as to change its record.
+    stack.faults().add(format!("s3:GetObject(messages/{second})=access-denied@1").parse().unwrap());
+    let (code, told) = operator.run(&["resume", "--yes", "--json", ANN]);
+    let mut lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.sort_by_key(|line| line["messageId"].to_string());
+    let mut expected = [first, second];
+    expected.sort();
+    let expected = expected.map(|id| json!({"messageId": id, "result": "forwarded", "error": null}));
+    assert_eq!((code, lines), (0, expected.to_vec()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

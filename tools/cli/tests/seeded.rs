@@ -53,6 +53,8 @@ const IDENTITY: &str = "GET /v2/email/identities/in.example";
 const ACCOUNT: &str = "GET /v2/email/account";
 const STACKS: &str = "Action=DescribeStacks";
 const RULES: &str = "Action=DescribeReceiptRuleSet";
+const RESOURCES: &str = "Action=DescribeStackResources";
+const GONE: &[u8] = b"<member><LogicalResourceId>Gone</LogicalResourceId><PhysicalResourceId>ses-forwarder-Gone</PhysicalResourceId><ResourceType>AWS::CloudWatch::Alarm</ResourceType><ResourceStatus>CREATE_COMPLETE</ResourceStatus><Timestamp>2026-01-01T00:00:00Z</Timestamp></member></StackResources>";
 const ALARMS: &str = "operation/DescribeAlarms";
 const MAIL_FROM: &[u8] = b"\"MailFromAttributes\":{\"MailFromDomain\":\"bounce.in.example\",\"MailFromDomainStatus\":\"SUCCESS\",\"BehaviorOnMxFailure\":\"REJECT_MESSAGE\"},\"DkimAttributes\"";
 const MAIL_FROM_FAILED: &[u8] = b"\"MailFromAttributes\":{\"MailFromDomain\":\"bounce.in.example\",\"MailFromDomainStatus\":\"FAILED\",\"BehaviorOnMxFailure\":\"REJECT_MESSAGE\"},\"DkimAttributes\"";
@@ -505,10 +507,11 @@ fn notices() -> Vec<Seed> {
         ("the topic is under a key that the stack does not know", Says(TOPIC, &[(b"</entry></Attributes>", b"</entry><entry><key>KmsMasterKeyId</key><value>mine</value></entry></Attributes>")]), "topic's key", "wrong", "Deploy with TopicKeyArn=arn:aws:kms:us-east-1:123456789012:key/mine; the key's policy has to let CloudWatch"),
         ("the topic is not under the key that the stack knows", Says(STACKS, &[(b"<ParameterKey>TopicKeyArn</ParameterKey><ParameterValue><", b"<ParameterKey>TopicKeyArn</ParameterKey><ParameterValue>arn:aws:kms:us-east-1:123456789012:key/mine<")]), "topic's key", "warning", "TopicKeyArn empty"),
         ("no alarm", Answers(ALARMS, 200, "smithy-protocol: rpc-v2-cbor", b"\xa1lMetricAlarms\x80"), "alarms", "warning", AGAIN),
+        ("an alarm is gone", Says(RESOURCES, &[(b"</StackResources>", GONE)]), "alarms", "warning", AGAIN),
         ("an alarm is raised", Says(ALARMS, &[(b"jStateValuebOK", b"jStateValueeALARM")]), "alarms", "warning", "describe-alarms"),
         ("alarms tell nobody", Says(ALARMS, &[(b"ActionsEnabled\xf5", b"ActionsEnabled\xf4")]), "alarms", "warning", "enable-alarm-actions"),
         ("dead letters wait", Says("AmazonSQS.GetQueueAttributes", &[(b"\"ApproximateNumberOfMessages\":\"0\"", b"\"ApproximateNumberOfMessages\":\"3\"")]), "dead letters", "wrong", "sam logs"),
-        ("mail is tried again", Says("AmazonSQS.GetQueueAttributes", &[(b"\"ApproximateNumberOfMessagesNotVisible\":\"0\"", b"\"ApproximateNumberOfMessagesNotVisible\":\"3\"")]), "dead letters", "warning", "ses-forwarder find"),
+        ("mail is tried again", Says("AmazonSQS.GetQueueAttributes", &[(b"\"ApproximateNumberOfMessagesNotVisible\":\"0\"", b"\"ApproximateNumberOfMessagesNotVisible\":\"3\"")]), "dead letters", "warning", "ses-forwarder find --region us-east-1 --stack ses-forwarder --status failed --since 120h"),
     ]
 }
 
@@ -519,7 +522,7 @@ fn refused() -> Vec<Seed> {
         ("GetFunctionConfiguration is not allowed", Answers(EMAIL, 403, DENIED, b"{}"), "settings", "unknown", "allow the call"),
         ("GetFunction is not allowed", Answers(FUNCTION, 403, DENIED, b"{}"), "functions' code", "unknown", "allow the call"),
         ("GetBucketPolicy is not allowed", Answers("?policy", 403, "content-type: text/xml", b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"), "bucket policy", "unknown", "allow the call"),
-        ("DescribeStackResources is not allowed", Answers("Action=DescribeStackResources", 403, "content-type: text/xml", b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"), "handle-email", "unknown", "allow the call"),
+        ("DescribeStackResources is not allowed", Answers(RESOURCES, 403, "content-type: text/xml", b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"), "handle-email", "unknown", "allow the call"),
         ("GetEncryptionConfiguration is not allowed", Answers("?encryption", 403, "content-type: text/xml", b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"), "bucket's key", "unknown", "allow the call"),
         ("DescribeAlarms is not allowed", Answers(ALARMS, 403, "smithy-protocol: rpc-v2-cbor", b"\xa1f__type\x6cAccessDenied"), "alarms", "unknown", "allow the call"),
         ("the plan is not told", Says(ACCOUNT, &[(b"\"CurrentPlan\"", b"\"Plan\"")]), "SES pricing plan", "unknown", "allow the call"),

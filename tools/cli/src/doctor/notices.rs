@@ -94,6 +94,11 @@ fn judge_alarms(region: &str, deploy: &str, own: &[&str], found: &[MetricAlarm])
     };
     let off = names(&|alarm| !alarm.actions_enabled().unwrap_or(true));
     let mute = names(&|alarm| alarm.alarm_actions().is_empty());
+    let gone: Vec<_> = own
+        .iter()
+        .filter(|name| !found.iter().any(|alarm| alarm.alarm_name() == Some(name)))
+        .copied()
+        .collect();
     let raised = names(&|alarm| alarm.state_value() == Some(&StateValue::Alarm));
     if alarms.is_empty() {
         Finding::warning(ALARMS, "the stack has none", deploy)
@@ -103,6 +108,8 @@ fn judge_alarms(region: &str, deploy: &str, own: &[&str], found: &[MetricAlarm])
             raised.join(" ")
         );
         Finding::warning(ALARMS, format!("raised: {}", raised.join(", ")), fix)
+    } else if !gone.is_empty() {
+        Finding::warning(ALARMS, format!("they are gone: {}", gone.join(", ")), deploy)
     } else if !off.is_empty() {
         let fix =
             format!("aws cloudwatch enable-alarm-actions --region {region} --alarm-names {}", off.join(" "));
@@ -143,8 +150,11 @@ pub(super) async fn queue(clients: &Clients, deployed: &Deployed) -> anyhow::Res
         Finding::wrong(QUEUE, format!("{due} due to be tried again"), fix)
     } else if hidden > 0 {
         let fix = format!(
-            "Nothing to do; to see which: ses-forwarder find --region {} --stack {} --status failed",
-            deployed.region, deployed.stack
+            "Nothing to do; to see which: ses-forwarder find --region {} --stack {} --status failed --since {}h",
+            deployed.region,
+            deployed.stack,
+            // It is given up by the first try after these hours.
+            deployed.retry_hours() + 24
         );
         Finding::warning(QUEUE, format!("{hidden} failed, and are tried again by themselves"), fix)
     } else {
@@ -161,37 +171,42 @@ mod tests {
     fn alarms() {
         let alarm = |name: &str| MetricAlarm::builder().alarm_name(name).alarm_actions("arn:topic");
         let quiet = || alarm("s-quiet").state_value(StateValue::Ok).actions_enabled(true).build();
-        for (alarms, state, found) in [
-            (vec![], State::Warning, "the stack has none"),
+        for (own, alarms, state, found) in [
+            (&["s-quiet"][..], vec![], State::Warning, "the stack has none"),
             (
+                &["s-quiet"],
                 vec![alarm("s-2-loud").state_value(StateValue::Alarm).build()],
                 State::Warning,
                 "the stack has none",
             ),
+            (&["s-quiet", "s-gone"], vec![quiet()], State::Warning, "they are gone: s-gone"),
             (
+                &["s-quiet"],
                 vec![quiet(), alarm("s-2-loud").state_value(StateValue::Alarm).build()],
                 State::Ok,
                 "1 are there, none is raised",
             ),
-            (vec![quiet()], State::Ok, "1 are there, none is raised"),
+            (&["s-quiet"], vec![quiet()], State::Ok, "1 are there, none is raised"),
             (
+                &["s-quiet", "s-loud", "s-gone"],
                 vec![quiet(), alarm("s-loud").state_value(StateValue::Alarm).build()],
                 State::Warning,
                 "raised: s-loud",
             ),
             (
+                &["s-quiet", "s-off"],
                 vec![quiet(), alarm("s-off").actions_enabled(false).build()],
                 State::Warning,
                 "they tell nobody, as their actions are off: s-off",
             ),
             (
+                &["s-mute"],
                 vec![MetricAlarm::builder().alarm_name("s-mute").build()],
                 State::Warning,
                 "they have nobody to tell: s-mute",
             ),
         ] {
-            let own = ["s-quiet", "s-loud", "s-off", "s-mute"];
-            let finding = judge_alarms("us-east-1", "sam deploy", &own, &alarms);
+            let finding = judge_alarms("us-east-1", "sam deploy", own, &alarms);
             assert_eq!((finding.state, finding.found.as_str()), (state, found));
         }
     }

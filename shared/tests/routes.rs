@@ -272,6 +272,27 @@ fn ok_refused_and_named() {
     }
 }
 
+#[test]
+fn ok_where_mail_may_go() {
+    let routes = parse(
+        "[routes]\n\"ann@in.example\" = \"Ann <Ann@else.example>\"\n\"bob@in.example\" = '@new.example'\n\
+         [senders]\n\"eve@spam.example\" = \"drop\"\n\"@ads.example\" = \"tag\"\n",
+    );
+    for (destination, may_go) in [
+        ("x@out.example", true),
+        ("ann@ELSE.example", true),
+        ("bob@else.example", false),
+        ("bob@new.example", true),
+        ("ann@in.example", false),
+        ("eve@spam.example", false),
+        ("x@ads.example", false),
+    ] {
+        assert_eq!(routes.may_lead_to(&address(destination)), may_go, "{destination}");
+    }
+    // A line for the whole domain stands where the default would.
+    assert!(!parse("[routes]\n\"@in.example\" = []\n").may_lead_to(&address("x@out.example")));
+}
+
 /// Each problem as `line:column: message`.
 fn shown(problems: &[ses_forwarder::routes::Problem]) -> Vec<String> {
     problems

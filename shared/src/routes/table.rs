@@ -100,6 +100,13 @@ impl Routes {
             && !self.mailboxes.contains(destination)
     }
 
+    /// Whether some recipient's mail goes to a destination: a line names it, or all of its domain.
+    pub fn may_lead_to(&self, destination: &Address) -> bool {
+        let whole = |leads: &Destination| matches!(leads, Destination::Domain(domain) if domain == destination.domain());
+        self.mailboxes.contains(destination)
+            || self.lines.values().any(|line| line.leads.destinations().iter().any(whole))
+    }
+
     /// What is said of senders.
     pub fn senders(&self) -> &Senders {
         &self.senders

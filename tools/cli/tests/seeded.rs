@@ -30,6 +30,8 @@ enum Mistake {
     Account(fn(&mut Account)),
     /// An object in the bucket.
     Object(&'static str, &'static str),
+    /// A routes file, and the account.
+    Routes(&'static str, fn(&mut Account)),
 }
 
 use Mistake::{Answers, Dns, Object, Says};
@@ -50,6 +52,7 @@ const TOPIC: &str = "Action=GetTopicAttributes";
 const EVENTS: &str = "/event-destinations";
 const MAPPINGS: &str = "GET /2015-03-31/event-source-mappings";
 const IDENTITY: &str = "GET /v2/email/identities/in.example";
+const ROUTES: &str = "config/routes.toml";
 const ACCOUNT: &str = "GET /v2/email/account";
 const STACKS: &str = "Action=DescribeStacks";
 const RULES: &str = "Action=DescribeReceiptRuleSet";
@@ -292,7 +295,7 @@ fn functions() -> Vec<Seed> {
         ),
         (
             "a routes file with an error",
-            Object("config/routes.toml", "[routes]\n\"@in.example\" = 5\n"),
+            Object(ROUTES, "[routes]\n\"@in.example\" = 5\n"),
             "routes",
             "wrong",
             "ses-forwarder routes put",
@@ -487,6 +490,15 @@ fn sending() -> Vec<Seed> {
             "ses-forwarder resume --region",
         ),
         (
+            "a destination of the routes is suppressed",
+            Mistake::Routes("[routes]\n\"info\" = \"Ann <ann@else.example>\"\n", |account| {
+                account.suppressed.insert("ann@else.example".to_owned());
+            }),
+            "suppression list",
+            "wrong",
+            "--stack ses-forwarder ann@else.example",
+        ),
+        (
             "the operator is suppressed",
             Mistake::Account(|account| {
                 account.suppressed.insert("operator@out.example".to_owned());
@@ -578,6 +590,11 @@ async fn doctor_finds_each_mistake_with_its_remedy() {
             Object(key, text) => {
                 stack.put_object(key, text).await;
                 object = Some(key);
+            }
+            Mistake::Routes(text, change) => {
+                stack.services().ses().configure(change);
+                stack.put_object(ROUTES, text).await;
+                object = Some(ROUTES);
             }
         }
         let (code, findings) = operator.findings(dns);

@@ -21,7 +21,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 struct Found {
     message_id: String,
-    timestamp: String,
+    timestamp: Option<String>,
     /// Its outcome's word; absent without an outcome.
     status: Option<String>,
     reason: Option<String>,
@@ -81,7 +81,7 @@ pub async fn run(
             let Announced { source, recipients, subject, .. } = announced;
             let found = Found {
                 message_id: archive::id_of(&key).to_owned(),
-                timestamp: trace::short(at),
+                timestamp: at.and_then(trace::short),
                 status,
                 reason: text("reason"),
                 source,
@@ -126,6 +126,7 @@ impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Found { message_id, timestamp, status, reason, source, recipients, subject } = self;
         let status = status.as_deref().unwrap_or("no outcome");
+        let timestamp = timestamp.as_deref().unwrap_or("without a time");
         write!(f, "{timestamp}  {message_id}  {status}")?;
         if let Some(reason) = reason {
             write!(f, ": {reason}")?;

@@ -301,8 +301,6 @@ fn show_outcome(f: &mut fmt::Formatter<'_>, outcome: &Value) -> fmt::Result {
 }
 
 /// A time in UTC, to the second.
-pub(crate) fn short(timestamp: Option<OffsetDateTime>) -> String {
-    let utc = timestamp.map(|at| at.to_offset(UtcOffset::UTC));
-    let at = utc.and_then(|at| at.replace_nanosecond(0).ok()).and_then(|at| at.format(&Rfc3339).ok());
-    at.unwrap_or_else(|| "without a time".to_owned())
+pub(crate) fn short(timestamp: OffsetDateTime) -> Option<String> {
+    timestamp.to_offset(UtcOffset::UTC).replace_nanosecond(0).ok()?.format(&Rfc3339).ok()
 }

@@ -72,6 +72,8 @@ impl Deployed {
         let is_it = |found: &&Stack| [found.stack_name(), found.stack_id()].contains(&Some(stack));
         let found =
             described.stacks().iter().find(is_it).with_context(|| format!("there is no stack {stack}"))?;
+        // It may be given by its id; everything in it is named by its name.
+        let stack = found.stack_name().context("CloudFormation gave no name of the stack")?;
         let id = found.stack_id().context("CloudFormation gave no id of the stack")?;
         let ["arn", partition, _, region, account, ..] = id.split(':').collect::<Vec<_>>()[..] else {
             bail!("the stack's id {id} is no ARN");

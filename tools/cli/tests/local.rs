@@ -50,6 +50,24 @@ async fn doctor_is_content_once_everything_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stack_may_be_given_by_its_id() {
+    let (stack, mut operator) = deployed().await;
+    support::confirm(&stack, &operator).await;
+    let described = operator.clients().await.cloudformation.describe_stacks().send().await.unwrap();
+    operator.stack = described.stacks()[0].stack_id().unwrap().to_owned().leak();
+    let (code, findings) = operator.findings(nameserver(zone(MX)));
+    assert_eq!(code, 0, "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding["state"] == "ok"), "{findings:#?}");
+    // What is noted under the name is found by it.
+    operator.clients().await.ses.set_active_receipt_rule_set().send().await.unwrap();
+    let (code, activated) = operator.run(&["activate", "--json"]);
+    let activated: Value = serde_json::from_str(&activated).unwrap();
+    assert_eq!((code, &activated["stack"]), (0, &json!("ses-forwarder")));
+    operator.stack = "ses-forwarder";
+    assert_eq!(operator.output(&["activate", "--rollback", "--yes"]).status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn err_doctor_tells_of_a_stack_that_is_not_there_and_of_what_it_can_still_see() {
     let (_stack, mut operator) = deployed().await;
     operator.stack = "nowhere";
@@ -153,6 +171,18 @@ async fn a_message_is_found_and_traced() {
     }
     let none = (1, "no such message\n".to_owned());
     assert_eq!(operator.run(&["find", "--status", "failed"]), none);
+    // One whose notification tells no time.
+    let key = stack.keys("index/").await.into_iter().find(|key| key.contains(&id)).unwrap();
+    let archived = stack.object(&key).await.unwrap();
+    let mut timeless: Value = serde_json::from_slice(&archived).unwrap();
+    for part in ["mail", "receipt"] {
+        timeless[part]["timestamp"] = Value::Null;
+    }
+    stack.put_object(&key, timeless.to_string()).await;
+    let (_, found) = operator.run(&["find", "--subject", "Hello", "--json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["timestamp"], Value::Null);
+    stack.put_object(&key, archived).await;
 
     let (code, trace) = operator.run(&["trace", &id, "--json"]);
     let trace: Value = serde_json::from_str(&trace).unwrap();

@@ -179,17 +179,19 @@ pub async fn run(
     nameserver: Option<SocketAddr>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let findings = match Deployed::read(clients, stack).await {
-        Ok(deployed) => examine(clients, &deployed, nameserver).await,
+    let (stack, findings) = match Deployed::read(clients, stack).await {
+        Ok(deployed) => {
+            let findings = examine(clients, &deployed, nameserver).await;
+            (deployed.stack, findings)
+        }
         Err(error) => {
             let mut findings = vec![unreadable(clients, stack, &error)];
             findings.extend(stack::name(stack));
             findings.extend(sending::account(clients, None).await);
-            findings
+            (stack.to_owned(), findings)
         }
     };
-    let report =
-        Report { stack: stack.to_owned(), region: clients.region(), ok: exit_code(&findings) == 0, findings };
+    let report = Report { stack, region: clients.region(), ok: exit_code(&findings) == 0, findings };
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

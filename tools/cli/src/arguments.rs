@@ -65,6 +65,9 @@ pub enum Command {
         /// Leave the stack, and say the command that deletes it
         #[arg(long)]
         keep_stack: bool,
+        /// Even while dead letters wait to be tried again, which go with the stack's queue
+        #[arg(long, conflicts_with = "keep_stack")]
+        with_waiting: bool,
     },
     /// Forward messages again from their archived notifications; what is forwarded is not sent twice
     Replay {
@@ -431,6 +434,7 @@ mod tests {
             "replay --stack s --stuck m1",
             "replay --stack s --older-than 1h m1",
             "replay m1",
+            "remove --stack s --keep-stack --with-waiting",
             "release --stack s",
             "release --stack s --since 2026-11-25",
             "release --stack s --sender a@x.example m1",

@@ -53,6 +53,8 @@ pub struct Deployed {
     pub region: String,
     /// Its account.
     pub account: String,
+    /// Whether CloudFormation refuses to delete it.
+    pub is_protected: bool,
     /// When it was made, to the second.
     created: Option<OffsetDateTime>,
     outputs: HashMap<String, String>,
@@ -96,6 +98,7 @@ impl Deployed {
             partition: partition.to_owned(),
             region: region.to_owned(),
             account: account.to_owned(),
+            is_protected: found.enable_termination_protection().unwrap_or(false),
             created,
             outputs,
             parameters: parameters_of(found),

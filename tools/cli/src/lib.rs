@@ -58,9 +58,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 activate::activate(&clients, &deployed, yes, json).await?
             }
         }
-        Command::Remove { target, yes, keep_stack } => {
+        Command::Remove { target, yes, keep_stack, with_waiting } => {
             let (clients, deployed) = open(&target).await?;
-            remove::run(&clients, &deployed, yes, keep_stack, json).await?
+            remove::run(&clients, &deployed, remove::How { yes, keep_stack, with_waiting, json }).await?
         }
         Command::Replay { target, selection, older_than, dry_run } => {
             let (clients, deployed) = open(&target).await?;

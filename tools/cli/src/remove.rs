@@ -9,7 +9,7 @@ use std::fmt;
 
 use anyhow::{Context, bail};
 use aws_sdk_ses::types::ReceiptRule;
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_sqs::{error::ProvideErrorMetadata, types::QueueAttributeName};
 use serde::Serialize;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     clients::Clients,
     consent,
     deployed::{Deployed, outputs},
-    print,
+    print, resume,
 };
 
 /// What became of it, as printed.
@@ -29,23 +29,34 @@ struct Removed {
     active: Option<String>,
     /// Whether this stack's was, and has been switched off.
     deactivated: bool,
-    /// Whether the stack is being deleted.
+    /// Whether CloudFormation has been told to delete the stack, which takes minutes and may fail.
     deleted: bool,
     /// The bucket, which stays.
     bucket: Option<String>,
+    /// The command that waits until the stack is gone, and fails if it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait: Option<String>,
     /// The command that deletes the stack, if it was left.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
+/// How a stack is removed.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Without a question.
+    pub yes: bool,
+    /// Only receiving ends.
+    pub keep_stack: bool,
+    /// Even if dead letters wait.
+    pub with_waiting: bool,
+    /// Prints JSON.
+    pub json: bool,
+}
+
 /// Removes a stack; `false` if it was not to be.
-pub async fn run(
-    clients: &Clients,
-    deployed: &Deployed,
-    yes: bool,
-    keep_stack: bool,
-    json: bool,
-) -> anyhow::Result<bool> {
+pub async fn run(clients: &Clients, deployed: &Deployed, how: How) -> anyhow::Result<bool> {
+    let How { yes, keep_stack, json, .. } = how;
     let ours = deployed.rule_set()?;
     let active = activate::active(clients).await?;
     let is_active = active.as_deref() == Some(ours) && !deployed.is_guest();
@@ -59,16 +70,14 @@ pub async fn run(
     } else {
         spare_others(clients, deployed, ours).await?;
     }
+    if !keep_stack {
+        spare_waiting(clients, deployed, how.with_waiting).await?;
+        tell_held(clients, deployed).await;
+    }
     if is_active {
         eprintln!("{ours} is active: mail for {} is refused from now on", deployed.domains()?.join(", "));
     } else if !deployed.is_guest() {
         eprintln!("{} is active, not {ours}; it stays", activate::named(active.as_deref()));
-    }
-    let waiting = waiting(clients, deployed).await?;
-    if waiting > 0 {
-        eprintln!(
-            "{waiting} dead letters are waiting; with the queue they go, though their messages stay in the bucket"
-        );
     }
     let what = if keep_stack { "Stop receiving with" } else { "Delete" };
     if (is_active || !keep_stack) && !consent::given(&format!("{what} stack {}?", deployed.stack), yes)? {
@@ -82,21 +91,82 @@ pub async fn run(
         }
         activate::set(clients, None).await?;
     }
-    let delete = format!("sam delete --region {} --stack-name {}", deployed.region, deployed.stack);
+    let Deployed { region, stack, .. } = deployed;
+    let delete = format!("sam delete --region {region} --stack-name {stack}");
     if !keep_stack {
-        let deleted = clients.cloudformation.delete_stack().stack_name(&deployed.stack).send().await;
-        deleted.with_context(|| format!("stack {} can't be deleted; try {delete}", deployed.stack))?;
+        let deleted = clients.cloudformation.delete_stack().stack_name(stack).send().await;
+        deleted.with_context(|| {
+            let receiving = if is_active {
+                format!(
+                    "; no rule set is active now, and mail is refused. To receive again: {}",
+                    activate::command(deployed)
+                )
+            } else {
+                String::new()
+            };
+            format!("stack {stack} can't be deleted; try {delete}{receiving}")
+        })?;
     }
     let removed = Removed {
-        stack: deployed.stack.clone(),
+        stack: stack.clone(),
         active: active.filter(|_| !is_active),
         deactivated: is_active,
         deleted: !keep_stack,
         bucket: deployed.bucket().ok().map(str::to_owned),
+        wait: (!keep_stack).then(|| {
+            format!("aws cloudformation wait stack-delete-complete --region {region} --stack-name {stack}")
+        }),
         next: keep_stack.then_some(delete),
     };
     print(&removed, json);
     Ok(true)
+}
+
+/// An error if the stack is not to be deleted: it is protected, or dead letters would go with its queue. They are tried
+/// for as long as `RetryHours` says, and only by the stack that they came to.
+async fn spare_waiting(clients: &Clients, deployed: &Deployed, with_waiting: bool) -> anyhow::Result<()> {
+    let Deployed { region, stack, .. } = deployed;
+    if deployed.is_protected {
+        bail!(
+            "stack {stack} is protected from being deleted; nothing is changed. To have it deleted: aws cloudformation \
+             update-termination-protection --region {region} --stack-name {stack} --no-enable-termination-protection"
+        );
+    }
+    let waiting = waiting(clients, deployed).await?;
+    if waiting > 0 && !with_waiting {
+        bail!(
+            "{waiting} dead letters are waiting to be tried again, and would go with the stack's queue; nothing is changed. \
+             Wait until ses-forwarder doctor --region {region} --stack {stack} finds none, or say --with-waiting: their \
+             messages stay in the bucket"
+        );
+    }
+    if waiting > 0 {
+        eprintln!("{waiting} dead letters go with the queue, though their messages stay in the bucket");
+    }
+    Ok(())
+}
+
+/// Names the destinations that mail may be held for, which nobody sends once the stack is gone.
+async fn tell_held(clients: &Clients, deployed: &Deployed) {
+    let suspended = match resume::read(clients, deployed).await {
+        Ok((suspended, _)) => suspended,
+        Err(error) => return eprintln!("whom mail is held for is not known: {error:#}"),
+    };
+    // Names that nobody has written down are made up, as a rule.
+    let held = suspended
+        .destinations
+        .into_iter()
+        .filter(|(_, known)| !known.unnamed && (known.suspended.is_some() || !known.senders.is_empty()));
+    let held: Vec<_> = held.map(|(address, _)| address).collect();
+    if !held.is_empty() {
+        eprintln!(
+            "mail may be held for {}, and nobody sends it once the stack is gone; to see it: ses-forwarder find --region {} \
+             --stack {} --status held --since 90d",
+            held.join(", "),
+            deployed.region,
+            deployed.stack
+        );
+    }
 }
 
 /// An error if rules of others are in the stack's rule set: active or not, they would be deleted with it.
@@ -125,6 +195,10 @@ fn others(rules: &[ReceiptRule], stack: &str, function_arn: Option<&str>) -> Vec
     others.map(|rule| format!("{} ({})", rule.name(), rule.recipients().join(", "))).collect()
 }
 
+/// What SQS calls a queue that is not there: with its header for those who know the query protocol, and without.
+const NO_QUEUE: [&str; 2] = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"];
+
+/// How many dead letters there are, also those that are hidden until their next try.
 async fn waiting(clients: &Clients, deployed: &Deployed) -> anyhow::Result<u64> {
     let url = deployed.output(outputs::QUEUE)?;
     let names = [
@@ -132,15 +206,18 @@ async fn waiting(clients: &Clients, deployed: &Deployed) -> anyhow::Result<u64> 
         QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
     ];
     let request = clients.sqs.get_queue_attributes().queue_url(url);
-    let answer = request.set_attribute_names(Some(names.to_vec())).send().await;
-    let answer = answer.with_context(|| format!("queue {url} can't be read"))?;
+    let answer = match request.set_attribute_names(Some(names.to_vec())).send().await {
+        // An earlier deletion has come so far.
+        Err(error) if error.code().is_some_and(|code| NO_QUEUE.contains(&code)) => return Ok(0),
+        answer => answer.with_context(|| format!("queue {url} can't be read"))?,
+    };
     let value = |name| answer.attributes()?.get(name)?.parse::<u64>().ok();
     Ok(names.iter().filter_map(value).sum())
 }
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Removed { stack, active, deactivated, deleted, bucket, next } = self;
+        let Removed { stack, active, deactivated, deleted, bucket, wait, next } = self;
         if *deactivated {
             writeln!(f, "no rule set is active any more")?;
         } else {
@@ -148,6 +225,7 @@ impl fmt::Display for Removed {
         }
         if *deleted {
             writeln!(f, "stack {stack} is being deleted")?;
+            wait.iter().try_for_each(|wait| writeln!(f, "until it is gone: {wait}"))?;
         }
         if let Some(bucket) = bucket {
             writeln!(f, "bucket {bucket} stays, with the mail in it")?;

@@ -155,7 +155,10 @@ async fn unsuppressed(
 }
 
 /// The list, and its ETag.
-async fn read(clients: &Clients, deployed: &Deployed) -> anyhow::Result<(Suspended, Option<String>)> {
+pub(crate) async fn read(
+    clients: &Clients,
+    deployed: &Deployed,
+) -> anyhow::Result<(Suspended, Option<String>)> {
     let bucket = deployed.bucket()?;
     let context = || format!("s3://{bucket}/{SUSPENDED} can't be read");
     match clients.s3.get_object().bucket(bucket).key(SUSPENDED).send().await {

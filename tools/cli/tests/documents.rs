@@ -43,7 +43,13 @@ async fn every_command_of_the_documents_works_on_the_local_stack() {
     let stack = Stack::start(config).await.unwrap();
     let operator = Operator::of(&stack);
     support::confirm(&stack, &operator).await;
+    // One message is to be held, so that it is found.
+    let dead =
+        r#"{"destinations":{"kim@out.example":{"suspended":{"at":"2026-11-25T10:00:00Z","messageId":"m"}}}}"#;
+    stack.put_object("state/destinations.json", dead).await;
     let message = b"Subject: Hello\r\n\r\nHi\r\n";
+    let held = stack.send(Some("ann@else.example"), &["kim@in.example"], message).await.unwrap();
+    assert_eq!(stack.settled(&held).await, End::Returned);
     let id = stack.send(Some("ann@else.example"), &["info@in.example"], message).await.unwrap();
     assert_eq!(stack.settled(&id).await, End::Returned);
     let folder = tempfile::tempdir().unwrap();

@@ -631,6 +631,75 @@ async fn remove_never_ends_receiving_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn remove_leaves_no_mail_behind_unless_it_is_told_to() {
+    let (stack, operator) = deployed().await;
+    let proxy = Proxy::start(stack.aws_url().strip_prefix("http://").unwrap().parse().unwrap());
+    let seen = Operator { endpoint: format!("http://{}", proxy.address), ..operator };
+    let refused = |arguments: &[&str]| {
+        let output = seen.output(arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let active = || stack.services().active_rule_set();
+    let waiting = Alter {
+        asked: "AmazonSQS.GetQueueAttributes",
+        effect: Effect::Replace(vec![(
+            b"\"ApproximateNumberOfMessagesNotVisible\":\"0\"",
+            b"\"ApproximateNumberOfMessagesNotVisible\":\"3\"",
+        )]),
+    };
+    proxy.alter(vec![waiting.clone()]);
+    let told = refused(&["remove", "--yes"]);
+    assert!(
+        told.contains("3 dead letters are waiting to be tried again") && told.contains("--with-waiting"),
+        "{told}"
+    );
+    let protected = Effect::Replace(vec![(
+        b"<StackStatus>",
+        b"<EnableTerminationProtection>true</EnableTerminationProtection><StackStatus>",
+    )]);
+    proxy.alter(vec![Alter { asked: "Action=DescribeStacks", effect: protected }]);
+    let told = refused(&["remove", "--yes"]);
+    assert!(
+        told.contains("update-termination-protection --region us-east-1 --stack-name ses-forwarder"),
+        "{told}"
+    );
+    assert_eq!(active().as_deref(), Some("ses-forwarder"), "nothing is changed");
+
+    // It is held for one that somebody has written down; others are made up.
+    let cause = json!({"at": "2026-11-25T10:00:00Z", "messageId": "m"});
+    let list = json!({"destinations": {
+        "ann@else.example": {"suspended": cause}, "x1@out.example": {"suspended": cause, "unnamed": true},
+    }});
+    stack.put_object("state/destinations.json", list.to_string()).await;
+    proxy.alter(vec![waiting]);
+    stack.faults().add("cloudformation:DeleteStack=access-denied".parse().unwrap());
+    let told = refused(&["remove", "--yes", "--with-waiting"]);
+    for expected in [
+        "3 dead letters go with the queue",
+        "mail may be held for ann@else.example, and nobody sends it once the stack is gone",
+        "no rule set is active now, and mail is refused. To receive again: ses-forwarder activate --region us-east-1",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    assert_eq!(active(), None);
+    stack.faults().clear();
+
+    // The deletion before has failed after the queue was deleted.
+    let gone = Effect::Answer(
+        400,
+        "content-type: application/x-amz-json-1.0",
+        b"{\"__type\":\"com.amazonaws.sqs#QueueDoesNotExist\",\"message\":\"gone\"}",
+    );
+    proxy.alter(vec![Alter { asked: "AmazonSQS.GetQueueAttributes", effect: gone }]);
+    let removed = seen.output(&["remove", "--yes", "--json"]);
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    let removed: Value = serde_json::from_slice(&removed.stdout).unwrap();
+    let wait = "aws cloudformation wait stack-delete-complete --region us-east-1 --stack-name ses-forwarder";
+    assert_eq!((&removed["deleted"], &removed["wait"]), (&json!(true), &json!(wait)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stack_in_a_rule_set_that_was_there_leaves_it_to_its_owner() {
     let mut config = Config::default();
     let parameters = [

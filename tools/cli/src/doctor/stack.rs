@@ -136,6 +136,9 @@ pub(super) async fn others(
     Ok(Finding::warning(OTHERS, found, what_to_do(&deployed.region, &this, &same, is_active, &activate)))
 }
 
+/// When a stack that gets no mail any more can go: what it has is tried for as long as `RetryHours` says.
+const EMPTY: &str = "once no dead letter waits and no mail is held there";
+
 /// A stack for one of the domains.
 struct Neighbour {
     name: String,
@@ -157,13 +160,13 @@ fn what_to_do(
     if is_active(&this.rule_set) && remove.is_empty() {
         "Each message comes to all of them: take the one that is not wanted away".to_owned()
     } else if is_active(&this.rule_set) {
-        format!("After a cut-over, wait a day, then remove what is not wanted: {remove}")
+        format!("After a cut-over, {EMPTY}, remove what is not wanted: {remove}")
     } else if others.iter().any(|other| is_active(&other.rule_set)) {
         let remove = removal(this);
-        format!("To cut over to this one: {activate}; if it is not wanted, a day after a cut-over: {remove}")
+        format!("To cut over to this one: {activate}; if it is not wanted, {EMPTY}: {remove}")
     } else {
         format!(
-            "Make one of them active, this one by: {activate}; a day later remove what is not wanted: {remove}"
+            "Make one of them active, this one by: {activate}; {EMPTY}, remove what is not wanted: {remove}"
         )
     }
 }
@@ -178,17 +181,18 @@ mod tests {
         for (active, advice) in [
             (
                 vec!["set-of-this"],
-                "After a cut-over, wait a day, then remove what is not wanted: ses-forwarder remove --region r --stack \
-                 old; ses-forwarder remove --region r --stack older",
+                "After a cut-over, once no dead letter waits and no mail is held there, remove what is not wanted: ses-forwarder \
+                 remove --region r --stack old; ses-forwarder remove --region r --stack older",
             ),
             (
                 vec!["set-of-old"],
-                "To cut over to this one: activate this; if it is not wanted, a day after a cut-over: ses-forwarder \
-                 remove --region r --stack this",
+                "To cut over to this one: activate this; if it is not wanted, once no dead letter waits and no mail is held \
+                 there: ses-forwarder remove --region r --stack this",
             ),
             (
                 vec!["company"],
-                "Make one of them active, this one by: activate this; a day later remove what is not wanted: \
+                "Make one of them active, this one by: activate this; once no dead letter waits and no mail is held there, \
+                 remove what is not wanted: \
                  ses-forwarder remove --region r --stack old; ses-forwarder remove --region r --stack older",
             ),
             // Guests of one rule set.

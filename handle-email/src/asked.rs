@@ -23,8 +23,8 @@ pub(crate) enum Asked {
         /// Even if a virus was found in it.
         virus: bool,
     },
-    /// By `handle-dead-letter`: to send a stub of a forwarded message to destinations that did not take it for its
-    /// size.
+    /// By `handle-dead-letter`: to send a stub of a message to destinations that it was sent to, and that did not
+    /// take it for its size.
     Stub(StubRequest),
     /// By `ses-forwarder resume`: to send what was held for this destination, or refused by it, as it takes mail
     /// again.
@@ -52,14 +52,14 @@ impl Asked {
     pub(crate) fn policy(&self, usual: Policy, earlier: Option<&Outcome>) -> Policy {
         match self {
             Asked::Release { virus } => usual.released(*virus),
-            // It passed all checks, or was released, when it was forwarded.
-            Asked::Stub(_) if is_forwarded(earlier) => usual.released(false),
+            // It passed all checks, or was released, when it was sent.
+            Asked::Stub(_) => usual.released(false),
             Asked::Resume(_)
                 if is_forwarded(earlier) || earlier.is_some_and(|earlier| earlier.released.is_some()) =>
             {
                 usual.released(false)
             }
-            Asked::Nothing | Asked::Stub(_) | Asked::Resume(_) => usual,
+            Asked::Nothing | Asked::Resume(_) => usual,
         }
     }
 
@@ -67,8 +67,8 @@ impl Asked {
     pub(crate) fn heeds_senders(&self, earlier: Option<&Outcome>) -> bool {
         match self {
             Asked::Nothing => true,
-            Asked::Release { .. } => false,
-            Asked::Stub(_) | Asked::Resume(_) => !is_forwarded(earlier),
+            Asked::Release { .. } | Asked::Stub(_) => false,
+            Asked::Resume(_) => !is_forwarded(earlier),
         }
     }
 
@@ -88,18 +88,22 @@ impl Asked {
         }
     }
 
-    /// Leaves of a decision on a message that has been forwarded what is asked for; `false` if that is nothing.
+    /// Leaves of a decision on a message that has been dealt with what is asked for; `false` if that is nothing.
     pub(crate) fn narrow(
         &self,
         decision: &mut Decision,
         notification: &Notification,
-        forwarded: &Outcome,
+        earlier: &Outcome,
     ) -> bool {
+        // Of what is held the decision is made anew.
+        if !self.is_extra(earlier) || matches!(self, Asked::Resume(_)) && earlier.status == Status::Held {
+            return true;
+        }
         let Decision::Forward { deliveries, .. } = decision else { return false };
         match self {
             Asked::Nothing => return false,
             Asked::Release { .. } => {
-                let without = forwarded.left_out.iter().flat_map(|one| Address::parse_bare(&one.recipient));
+                let without = earlier.left_out.iter().flat_map(|one| Address::parse_bare(&one.recipient));
                 let without: Vec<Address> = without.collect();
                 deliveries.retain(|delivery| without.contains(&delivery.recipient));
             }
@@ -110,7 +114,7 @@ impl Asked {
             // To and Cc are to show what they did: who else an alias leads to is nobody's business.
             Asked::Stub(request) => {
                 let mut destinations = deliveries.iter().flat_map(|delivery| &delivery.destinations);
-                return destinations.any(|one| request.is_for(forwarded, &one.to_string()));
+                return destinations.any(|one| request.is_for(earlier, &one.to_string()));
             }
         }
         !deliveries.is_empty()
@@ -120,17 +124,22 @@ impl Asked {
     pub(crate) fn is_extra(&self, earlier: &Outcome) -> bool {
         match self {
             Asked::Nothing => false,
-            Asked::Release { .. } | Asked::Stub(_) => earlier.status == Status::Forwarded,
+            Asked::Release { .. } => earlier.status == Status::Forwarded,
+            // Some destination has it, whatever the others are to get.
+            Asked::Stub(_) => earlier.status != Status::Sending,
             Asked::Resume(_) => matches!(earlier.status, Status::Held | Status::Forwarded),
         }
     }
 
+    /// Whether it has to wait for the try that is at the message, or for the next one: a stub follows a send, and
+    /// what a try that ended without a word has sent is not known.
+    pub(crate) fn must_wait(&self, earlier: Option<&Outcome>) -> bool {
+        matches!(self, Asked::Stub(_)) && !earlier.is_some_and(|earlier| self.is_extra(earlier))
+    }
+
     /// Whether it is stubs that are to go out, and to whom.
-    pub(crate) fn stubs(&self, earlier: Option<&Outcome>) -> Option<&StubRequest> {
-        match self {
-            Asked::Stub(request) if is_forwarded(earlier) => Some(request),
-            _ => None,
-        }
+    pub(crate) fn stubs(&self) -> Option<&StubRequest> {
+        if let Asked::Stub(request) = self { Some(request) } else { None }
     }
 
     /// What a release goes past: what was recorded, else what the verdicts say.

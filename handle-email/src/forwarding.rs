@@ -133,6 +133,9 @@ impl Handler {
                 Err(outcome) => return Ok(message.settled(&outcome)),
             }
         }
+        if asked.must_wait(entry.outcome.as_ref()) {
+            return Err(InvocationError::new("InProgress", "no try at it has ended yet".to_owned()));
+        }
         let (stored, routes, keys) = match (stored, routes, keys) {
             (Ok(Some(Object { content, .. })), Ok(routes), Ok(keys)) => (content, routes, keys),
             (stored, routes, keys) => {
@@ -180,13 +183,12 @@ impl Handler {
             Err(error) => return Ok(self.give_back(message, &mut entry, error.into()).await),
         };
         let earlier = entry.outcome.as_ref();
-        if let Some(forwarded) = earlier.filter(|earlier| is_forwarded(Some(earlier)))
-            && !asked.narrow(&mut decision, message.notification, forwarded)
-        {
+        if earlier.is_some_and(|earlier| !asked.narrow(&mut decision, message.notification, earlier)) {
             return Ok(nothing_to_do(entry));
         }
         if !ours {
-            match self.ledger.take_over(records, entry, &claim, is_settled).await? {
+            let extra = |earlier: &Outcome| asked.is_extra(earlier);
+            match self.ledger.take_over(records, entry, &claim, is_settled, extra).await? {
                 Ok(taken) => entry = taken,
                 Err(outcome) => return Ok(message.settled(&outcome)),
             }
@@ -245,7 +247,7 @@ impl Handler {
         };
         let EmailSettings { common, subject_prefix, hide_destinations, reply_body, .. } = &self.settings;
         let asked = &message.invocation.asked;
-        let stubs = asked.stubs(entry.outcome.as_ref());
+        let stubs = asked.stubs();
         let answers = match stubs {
             None => AnswerSend::of(answers, facts.sole_author.as_ref(), routes, replies),
             Some(_) => Vec::new(),
@@ -294,6 +296,8 @@ impl Handler {
     async fn give_back(&self, message: &Incoming<'_>, entry: &mut Entry, failure: InvocationError) -> Ending {
         let asked = &message.invocation.asked;
         if let Some(before) = entry.outcome.clone().filter(|before| asked.is_extra(before)) {
+            // In this try's name, so that it goes over this try's claim.
+            let before = Outcome { request_id: message.invocation.request_id.to_owned(), ..before };
             self.record_failure(message, entry, &before).await;
             return Ending { outcome: Some(before), repeated: true, failure: Some(failure) };
         }

@@ -22,7 +22,7 @@ use ses_forwarder_aws::{
 
 use crate::{
     Handler, Invocation, InvocationError,
-    asked::{Asked, StubRequest, is_forwarded},
+    asked::{Asked, StubRequest},
     draft::{AnswerSend, Draft, Outbound, Share},
     incoming::{Ending, Incoming},
 };
@@ -108,12 +108,13 @@ impl Handler {
             outcome.doubts = outcome.doubts.saturating_add(1);
         }
         if let Some(before) = before
-            && (hindered.is_some() || refused.is_some())
+            && (hindered.is_some() || refused.is_some() || draft.stubs.is_some())
         {
-            // It stays what it was: what more was asked for did not come of it.
+            // It stays what it was: what more was asked for did not come of it, or says nothing of the rest.
             let failure = hindered.or(refused.map(|(error, _)| error)).map(InvocationError::from);
+            let repeated = failure.is_some() || draft.stubs.is_some();
             let ending = self.record_end(message, entry, with_sends(before, &outcome), failure).await?;
-            return Ok(Ending { repeated: true, ..ending });
+            return Ok(Ending { repeated, ..ending });
         }
         match (hindered, refused) {
             (None, None) => {
@@ -220,7 +221,7 @@ impl Handler {
         let step = before.map_or_else(|| outcome.clone(), |before| with_sends(before.clone(), outcome));
         let step = Outcome {
             status: Status::Sending,
-            was_forwarded: is_forwarded(before),
+            was: before.map(|before| before.status),
             claimed_until,
             request_id,
             doubts: outcome.doubts.saturating_add(1),
@@ -324,9 +325,10 @@ fn needless(outcome: &Outcome, draft: &Draft<'_>, asked: &Asked) -> HashSet<Shar
     needless
 }
 
-/// What was recorded before, with what has been sent since.
+/// What was recorded before, with what has been sent since, in the name of the try that has sent it.
 fn with_sends(before: Outcome, outcome: &Outcome) -> Outcome {
-    Outcome { sent: outcome.sent.clone(), doubts: outcome.doubts, ..before }
+    let Outcome { sent, refused, doubts, request_id, .. } = outcome.clone();
+    Outcome { sent, refused, doubts, request_id, ..before }
 }
 
 fn out_of_time() -> CallError {

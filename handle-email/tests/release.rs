@@ -128,9 +128,21 @@ async fn held_mail_whose_sending_fails_stays_held() {
         ["ses:SendEmail=500*3", "ses:SendEmail=access-denied*1", "s3:GetObject(messages/)=access-denied*1"]
     {
         stack.faults().add(fault.parse().expect("a fault"));
+        let last = stack.outcome(&id).await.expect("it is there")["requestId"].clone();
         assert!(stack.invoke(FUNCTION, &event).await.is_err(), "{fault}");
         assert_eq!(outcome(&stack, &id).await, held, "{fault}");
+        let now = stack.outcome(&id).await.expect("it is there")["requestId"].clone();
+        assert_ne!(now, last, "else its own claim would prevail over it, should somebody write between them");
     }
+    // One that is killed leaves it held, too.
+    stack.faults().add("ses:SendEmail=kill-before*1".parse().expect("a fault"));
+    assert!(stack.invoke(FUNCTION, &event).await.is_err());
+    let mut claim = stack.outcome(&id).await.expect("it is there");
+    for (field, value) in [("status", "sending"), ("was", "held"), ("reason", "suspended")] {
+        assert_eq!(claim[field], value);
+    }
+    claim["claimedUntil"] = json!("2026-11-23T10:00:00Z");
+    stack.put_object(&stack.keys("outcome/").await[0], claim.to_string()).await;
     assert_eq!(stack.invoke(FUNCTION, &event).await.expect("it is")["outcomes"], json!(["forwarded"]));
     assert_eq!(sent(&stack), ["info@out.example"]);
 }

@@ -260,3 +260,74 @@ async fn whoever_did_not_take_a_message_for_its_size_gets_a_stub_once() {
     assert_eq!(asked.expect("it is")["outcomes"], json!(["dropped"]));
     assert_eq!(forwarded(&stack).len(), 3);
 }
+
+/// What else is to become of a message is none of a stub's business, nor of its failure.
+#[tokio::test]
+async fn a_stub_leaves_a_message_what_it_is() {
+    let next_try = "2099-01-01T00:00:00Z";
+    let states = [
+        json!({"status": "held", "reason": "suspended"}),
+        json!({"status": "held", "reason": "suspended", "released": "spam"}),
+        json!({"status": "failed", "reason": "incomplete", "nextTry": next_try, "tries": 3}),
+        json!({"status": "rejected", "reason": "MessageRejected"}),
+    ];
+    for state in states {
+        let stack = stack(&[]).await;
+        // Her sender is blocked since.
+        let routes = "[routes]\n\"info\" = [\"ann@out.example\", \"bob@out.example\"]\n\
+                      [senders]\n\"ann@else.example\" = \"drop\"\n";
+        stack.put_object("config/routes.toml", routes).await;
+        let verdict = if state["released"] == "spam" { "X-Local-Verdict: spam=FAIL\r\n" } else { "" };
+        let letter = format!("{verdict}{}", message());
+        let (id, _) = receive(&stack, &["info@in.example"], letter.as_bytes()).await;
+        let mut record = stack.outcome(&id).await.expect("it is there");
+        let fields = record.as_object_mut().expect("an object");
+        fields.extend(state.as_object().expect("an object").clone());
+        fields["destinations"] = json!(["ann@out.example", "bob@out.example"]);
+        fields["sent"] = json!([{"messageId": "s1", "destinations": ["ann@out.example"]}]);
+        let key = stack.keys("outcome/").await.remove(0);
+        stack.put_object(&key, record.to_string()).await;
+
+        let kept = async || {
+            let now = stack.outcome(&id).await.expect("it is there");
+            for (name, value) in state.as_object().expect("an object") {
+                assert_eq!(&now[name], value, "{name} of {state} is kept: {now:#}");
+            }
+            now["sent"].as_array().expect("a list").iter().filter(|sent| sent["stub"] == true).count()
+        };
+        stack.faults().add("ses:SendEmail=access-denied".parse().expect("a fault"));
+        ask_for_stubs(&stack, &id, &["ann@out.example"]).await.expect_err("SES denies it");
+        assert_eq!(kept().await, 0, "{state}");
+        stack.faults().clear();
+        ask_for_stubs(&stack, &id, &["ann@out.example"]).await.expect("it is sent");
+        let sent = forwarded(&stack);
+        assert_eq!((kept().await, sent.len()), (1, 1), "{state}");
+        assert_eq!(sent[0].destinations, ["ann@out.example"], "{state}");
+    }
+}
+
+#[tokio::test]
+async fn whose_mail_is_held_gets_no_stub_and_the_message_stays_forwarded() {
+    let stack = stack(&[]).await;
+    let (id, _) = receive(&stack, &["info@in.example"], message().as_bytes()).await;
+    let cause = json!({"at": "2026-11-23T10:00:00Z", "messageId": "m0"});
+    let list = json!({"destinations": {"info@out.example": {"suspended": cause}}});
+    stack.put_object("state/destinations.json", list.to_string()).await;
+    tokio::time::sleep(ses_forwarder::suspended::FRESH).await;
+    ask_for_stubs(&stack, &id, &["info@out.example"]).await.expect("nothing fails");
+    assert_eq!((&outcome(&stack, &id).await["status"], forwarded(&stack).len()), (&json!("forwarded"), 1));
+}
+
+/// Nobody knows what a try that ended without a word has sent.
+#[tokio::test]
+async fn a_stub_waits_for_the_try_after_one_that_died() {
+    let stack = stack(&[]).await;
+    let (id, _) = receive(&stack, &["info@in.example"], message().as_bytes()).await;
+    let mut record = stack.outcome(&id).await.expect("it is there");
+    record["status"] = json!("sending");
+    record["claimedUntil"] = json!("2026-11-23T10:00:00Z");
+    stack.put_object(&stack.keys("outcome/").await[0], record.to_string()).await;
+    let told = ask_for_stubs(&stack, &id, &["info@out.example"]).await.expect_err("it waits");
+    assert!(told.contains("InProgress"), "{told}");
+    assert_eq!((stack.outcome(&id).await, forwarded(&stack).len()), (Some(record), 1));
+}

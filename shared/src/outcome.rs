@@ -64,10 +64,10 @@ pub struct Outcome {
     /// another may.
     #[serde(default, with = "time::serde::rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub claimed_until: Option<OffsetDateTime>,
-    /// While it is `sending`: whether it had been forwarded before, and more was asked for since, such as a stub;
-    /// absent where it had not.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub was_forwarded: bool,
+    /// While it is `sending`: what it had come to before more was asked for, such as a stub, and what it stays
+    /// should that fail; absent where it had come to nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Status>,
     /// How often the queue has had it tried again; absent where it has not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u32,
@@ -129,7 +129,7 @@ impl Outcome {
             reencoded: false,
             forward_millis: None,
             claimed_until: None,
-            was_forwarded: false,
+            was: None,
             tries: 0,
             doubts: 0,
             next_try: None,
@@ -158,16 +158,11 @@ impl Outcome {
         }
     }
 
-    /// What stands in place of the claim on a message that was forwarded, once whoever made it is dead: what was
-    /// forwarded stays so, whatever was asked for since. `None` if it is no such claim.
+    /// What stands in place of a claim that asked for more than the message had come to, once whoever made it is
+    /// dead: that it stays, such as forwarded or held. `None` if it is no such claim.
     pub fn unclaimed(&self) -> Option<Outcome> {
-        let is_claim = self.status == Status::Sending && self.was_forwarded;
-        is_claim.then(|| Outcome {
-            status: Status::Forwarded,
-            was_forwarded: false,
-            claimed_until: None,
-            ..self.clone()
-        })
+        let status = self.was.filter(|_| self.status == Status::Sending)?;
+        Some(Outcome { status, was: None, claimed_until: None, ..self.clone() })
     }
 
     /// What kept the message, or some recipient's, from being sent, and its owner may overrule; `None` if that
@@ -186,7 +181,7 @@ impl Outcome {
     /// By what one record prevails over another: every field that is taken from one of the two. Where the
     /// status does not decide, a later claim or a later next try does, and then who knows more.
     fn standing(&self) -> impl Ord + '_ {
-        let time = (self.status, self.claimed_until, self.was_forwarded, self.next_try);
+        let time = (self.status, self.claimed_until, self.was, self.next_try);
         let knowledge = (self.bytes, self.reencoded, &self.destinations, &self.error, &self.reason);
         let rest = (&self.tags, &self.left_out, &self.aliases, &self.recipients, &self.request_id);
         (time, knowledge, rest, &self.timestamp, &self.message_id)
@@ -342,13 +337,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_forwarded_stays_so_when_a_claim_on_it_has_ended() {
+    fn what_a_message_had_come_to_stays_when_a_claim_on_it_has_ended() {
         for status in STATUSES {
-            for was_forwarded in [false, true] {
-                let claim = Outcome { was_forwarded, claimed_until: Some(second(1)), ..blank(status) };
-                let reopened = status == Status::Sending && was_forwarded;
-                let expected = reopened.then(|| blank(Status::Forwarded));
-                assert_eq!(claim.unclaimed(), expected, "{status:?} {was_forwarded}");
+            for was in [None, Some(Status::Held), Some(Status::Forwarded)] {
+                let claim = Outcome { was, claimed_until: Some(second(1)), ..blank(status) };
+                let expected = was.filter(|_| status == Status::Sending).map(blank);
+                assert_eq!(claim.unclaimed(), expected, "{status:?} {was:?}");
             }
         }
     }
@@ -385,7 +379,7 @@ mod tests {
                     code,
                 });
                 Outcome {
-                    was_forwarded: tries == 1,
+                    was: (tries == 1).then_some(Status::Held),
                     claimed_until,
                     next_try,
                     sent: sent.collect(),

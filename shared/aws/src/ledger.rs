@@ -176,31 +176,38 @@ impl Ledger {
         Ok(Ok(entry))
     }
 
-    /// Takes a message over that is about to be sent; `entry` is what was read of it. The inner error is a
-    /// settled outcome.
+    /// Takes a message over that is about to be sent; `entry` is what was read of it, and `extra` tells whether
+    /// what is asked for comes on top of what an outcome says, which then stays should it fail. The inner error
+    /// is a settled outcome.
     pub async fn take_over(
         &self,
         records: Records<'_>,
         mut entry: Entry,
         claim: &Outcome,
         settled: impl Fn(&Outcome) -> bool,
+        extra: impl Fn(&Outcome) -> bool,
     ) -> Result<Result<Entry, Outcome>, CallError> {
         for round in 0..ROUNDS {
             // A claim of this try's that was written though no answer came is no other try.
             let is_ours = |earlier: &Outcome| round > 0 && earlier.request_id == claim.request_id;
             let sending = match entry.outcome.clone() {
                 None => Outcome { doubts: 1, ..claim.clone() },
-                Some(earlier) => Outcome {
-                    was_forwarded: earlier.status == Status::Forwarded,
-                    status: Status::Sending,
-                    reason: None,
-                    error: None,
-                    next_try: None,
-                    request_id: claim.request_id.clone(),
-                    claimed_until: claim.claimed_until,
-                    doubts: earlier.doubts.saturating_add(u32::from(!is_ours(&earlier))),
-                    ..earlier
-                },
+                Some(earlier) => {
+                    let doubts = earlier.doubts.saturating_add(u32::from(!is_ours(&earlier)));
+                    let was = extra(&earlier).then_some(earlier.status);
+                    let kept = match was {
+                        Some(_) => earlier,
+                        None => Outcome { reason: None, error: None, next_try: None, ..earlier },
+                    };
+                    Outcome {
+                        was,
+                        status: Status::Sending,
+                        request_id: claim.request_id.clone(),
+                        claimed_until: claim.claimed_until,
+                        doubts,
+                        ..kept
+                    }
+                }
             };
             if let Some(etag) = records.put(&sending, &entry, Persistence::Usual).await? {
                 return Ok(Ok(Entry { etag: Some(etag), ..entry }));

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use ses_forwarder::{notice_mark::sender, outcome::Failure};
 use ses_forwarder_aws::{
-    call::{CallError, Persistence, persist, sent},
+    call::{CallError, Deadline, Persistence, persist, sent},
     outgoing::{Envelope, Mailer, Outgoing},
 };
 use time::format_description::well_known::Rfc3339;
@@ -35,6 +35,9 @@ pub(crate) const BOUNCES: &str = "state/bounces";
 
 /// How long a bounce waits that comes too soon after another.
 const BOUNCE_WAIT: Duration = Duration::from_secs(60 * 60);
+
+/// How long SES is waited for with a notice. There may be several in an invocation.
+const MAILING: Duration = Duration::from_secs(20);
 
 /// What is kept about a letter that has been told.
 #[derive(Serialize)]
@@ -276,7 +279,9 @@ impl Run<'_> {
             tags: &[],
             feedback: None,
         };
-        let mailer = Mailer::new(self.handler.ses.clone(), self.deadline);
+        // The topic has to have time too, and so has the record that it is told.
+        let deadline = self.deadline.for_sending().min(Deadline::after(MAILING));
+        let mailer = Mailer::new(self.handler.ses.clone(), deadline);
         Some(mailer.send(&message, envelope).await.map(drop))
     }
 

@@ -10,8 +10,8 @@
 //! 5. The operator is told: who is held, once and at once, if a line of the routes names him; what else was
 //!    refused, once an hour at most.
 //!
-//! An event whose outcome, or send, is not on record yet, or that could not be recorded, stays in the queue. One about
-//! mail that this stack did not forward is done with.
+//! An event whose outcome, or send, is not on record yet, or that could not be recorded or told, stays in the queue.
+//! One about mail that this stack did not forward is done with.
 
 use std::{
     cell::RefCell,
@@ -59,6 +59,8 @@ pub(crate) struct Heard<'a> {
     queue_id: &'a str,
     /// Since it was put on the queue.
     pub(crate) age: Duration,
+    /// Whether it was here before: it may be on record and not told.
+    again: bool,
     pub(crate) feedback: Feedback,
 }
 
@@ -70,9 +72,11 @@ pub(crate) struct Case<'a> {
     record: Result<Record<Outcome>, Unknown>,
     /// Those that are not on record yet, by the addresses that it was sent to.
     new: Vec<DeliveryEvent>,
-    /// The destinations of them that no line of the routes names.
+    /// Those that are on record, and were here before.
+    again: Vec<DeliveryEvent>,
+    /// The destinations of all of them that no line of the routes names.
     unnamed: BTreeSet<String>,
-    /// The destinations of them that were sent an answer.
+    /// Those that were sent an answer.
     answered: BTreeSet<String>,
     /// The queue messages with an event of a send that is not on record yet.
     early: Vec<&'a str>,
@@ -88,6 +92,7 @@ pub(crate) fn read(message: &SqsMessage, now: SystemTime) -> Option<Result<Heard
         Event::Feedback(feedback) => Ok(Heard {
             queue_id: message.message_id.as_deref().unwrap_or_default(),
             age: letter::age(message, now).unwrap_or_default(),
+            again: letter::deliveries(message).is_some_and(|count| count > 1),
             feedback,
         }),
     })
@@ -163,6 +168,7 @@ impl Run<'_> {
             heard,
             record,
             new: Vec::new(),
+            again: Vec::new(),
             unnamed: BTreeSet::new(),
             answered: BTreeSet::new(),
             early: Vec::new(),
@@ -173,6 +179,9 @@ impl Run<'_> {
             let new: BTreeSet<DeliveryEvent> =
                 events.filter(|event| !outcome.delivery.contains(event)).collect();
             case.new = new.into_iter().collect();
+            let again = case.heard.iter().filter(|heard| heard.again);
+            let again = again.flat_map(|heard| addressed(&heard.feedback, outcome));
+            case.again = again.filter(|event| outcome.delivery.contains(event)).collect();
             let is_early = |heard: &&Heard<'_>| heard.age < PATIENCE && is_unknown(&heard.feedback, outcome);
             case.early = case.heard.iter().filter(is_early).map(|heard| heard.queue_id).collect();
             case.unnamed = case.heard.iter().flat_map(|heard| unnamed(&heard.feedback, outcome)).collect();
@@ -275,31 +284,40 @@ impl Run<'_> {
     /// Tells who is held, and what else was refused unless that was told within the hour. Returns whether
     /// nothing is left to tell.
     async fn tell_of_refusals(&self, held: Vec<Untold>, mut refused: Vec<Refusal>, ids: &[&str]) -> bool {
+        let (mut taken_on, mut unknown) = (None, false);
         if !refused.is_empty() {
             let claimed = {
                 let codes = || refused.iter().map(|refusal| refusal.message_id.as_str());
                 self.claim(BOUNCES, |told| told.telling(codes(), self.now)).await
             };
             match claimed {
-                Ok(Some((mut state, _))) => {
+                Ok(Some((mut state, before))) => {
                     let sent = state.content.clone().unwrap_or_default().sent();
                     if let Err(error) = state.replace(&self.bucket, sent).await {
                         tracing::warn!("refusals may be told again soon: {error}");
                     }
+                    taken_on = Some((state, before));
                 }
                 // They are on record, and in the digest.
                 Ok(None) => refused.clear(),
-                Err(unknown) => {
-                    tracing::error!("refusals are not told now: {}", unknown.failure().message);
+                Err(error) => {
+                    tracing::error!("refusals are not told now: {}", error.failure().message);
                     refused.clear();
+                    unknown = true;
                 }
             }
         }
         if held.is_empty() && refused.is_empty() {
-            return true;
+            return !unknown;
         }
         let notice = refusals::compose(&held, &refused, &self.handler.settings.place);
         let out = self.send(&notice, ids.first().copied().unwrap_or("feedback")).await;
+        if let Some((mut state, before)) = taken_on
+            && !out
+            && let Err(error) = state.replace(&self.bucket, before).await
+        {
+            tracing::error!("refusals that could not be told are taken for told: {error}");
+        }
         if !held.is_empty() {
             let noted = match Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await {
                 Ok(mut record) => {
@@ -316,7 +334,7 @@ impl Run<'_> {
                 tracing::error!("that it was told could not be noted: {}", unknown.failure().message);
             }
         }
-        out || held.is_empty()
+        out && !unknown
     }
 }
 
@@ -333,7 +351,8 @@ impl Case<'_> {
     /// The refusals that hold no mail and that nobody else hears of.
     fn to_tell(&self, new: Vec<DeliveryEvent>, stubs: Stubs) -> impl Iterator<Item = Refusal> {
         let Stubs { having, given_up, to_come } = stubs;
-        let events: BTreeSet<DeliveryEvent> = new.into_iter().chain(given_up).collect();
+        let again = self.again.iter().cloned();
+        let events: BTreeSet<DeliveryEvent> = new.into_iter().chain(given_up).chain(again).collect();
         let refusals = events.into_iter().filter(move |event| {
             // Who has a stub knows, and who may get one is not given up.
             let is_stood_in = about(event) == About::Size && (to_come || having.contains(&event.destination));

@@ -61,8 +61,7 @@ impl<'a> Letter<'a> {
     /// Reads a message of the queue, received at `now`.
     pub fn read(message: &'a SqsMessage, now: SystemTime) -> Letter<'a> {
         let body = message.body.as_deref().unwrap_or_default();
-        let deliveries =
-            message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
+        let deliveries = deliveries(message);
         let envelope = Letter {
             queue_id: message.message_id.as_deref().unwrap_or_default(),
             receipt_handle: message.receipt_handle.as_deref().unwrap_or_default(),
@@ -98,6 +97,11 @@ impl<'a> Letter<'a> {
     pub fn name(&self) -> Option<&str> {
         [self.request_id.as_deref(), Some(self.queue_id)].into_iter().flatten().find(|id| is_id(id))
     }
+}
+
+/// How often the queue has handed a message out, from 1; `None` if it does not say.
+pub(crate) fn deliveries(message: &SqsMessage) -> Option<u32> {
+    message.attributes.get("ApproximateReceiveCount")?.parse().ok()
 }
 
 /// By the time at which the queue took it.

@@ -244,6 +244,27 @@ fn later(stack: &Stack) {
     stack.lambda().stop();
 }
 
+#[tokio::test]
+async fn a_refusal_that_could_not_be_told_is_told_later() {
+    for faults in [
+        // No channel takes it.
+        &["ses:SendEmail(forwarder-notice@)=access-denied*1", "sns:Publish=access-denied*1"][..],
+        // What has been told is not known.
+        &["s3:GetObject(error/notices/state/bounces)=access-denied*1"],
+        // It is on record, and the function ends.
+        &["s3:PutObject(error/notices/state/bounces)=kill-before@1"],
+    ] {
+        let stack = stack().await;
+        faults.iter().for_each(|fault| arm(&stack, fault));
+        let id = send(&stack, "content@in.example", 1).await;
+        let told = stack.published();
+        assert_eq!((told.len(), notices(&stack).len()), (1, 1), "{faults:?}: {}", stack.story(&id));
+        let text = &told[0].text;
+        assert!(text.contains(&id) && text.contains("refused a message for what is in it"), "{text}");
+        assert_eq!(delivery(&stack, &id).await.len(), 1, "{faults:?}");
+    }
+}
+
 /// Feedback forwarding is on, so SES reports by mail what it tells by an event.
 #[tokio::test]
 async fn a_refusal_that_is_reported_twice_is_told_once() {

@@ -37,11 +37,14 @@ pub(crate) enum Attempt {
     Busy,
 }
 
-/// A client that invokes once: a second invocation beside one that is only slow would be a second try.
+/// A client that invokes once, and waits as long as that takes: a second invocation beside one that is only slow
+/// would be a second try.
 pub(crate) fn client(configuration: &SdkConfig) -> Client {
+    // Set to nothing, since what is not set stays as it is for all other calls.
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).disable_operation_attempt_timeout();
     let config = aws_sdk_lambda::config::Builder::from(configuration)
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).build());
+        .timeout_config(timeouts.build());
     Client::from_conf(config.build())
 }
 

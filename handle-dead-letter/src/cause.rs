@@ -7,7 +7,7 @@
 //! SES errors: <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_SendEmail.html>;
 //! Lambda: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>.
 
-use ses_forwarder::outcome::Failure;
+use ses_forwarder::outcome::{Failure, OUT_OF_TIME};
 
 /// What failed, and what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,7 +310,7 @@ const TABLE: &[Row] = &[
         "If it happens often, raise the account's concurrency (Service Quotas console).",
     ),
     row(
-        &["OutOfTime"],
+        &[OUT_OF_TIME],
         Nature::Transient,
         "One try had not enough time for all destinations of the message.",
         "The next one goes on where it ended. For many large messages raise the function's MemorySize in template.yaml, \

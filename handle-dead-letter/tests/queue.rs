@@ -319,6 +319,39 @@ async fn where_no_function_is_free_all_letters_are_tried_soon() {
     assert_eq!(forwarded(&stack).len(), 2);
 }
 
+/// However young it is: its time is the one that is on record.
+#[tokio::test]
+async fn what_was_put_off_is_tried_when_it_comes_back() {
+    let stack = stack().await;
+    let mut letter = letter_of(&stack, Duration::from_secs(10)).await;
+    letter["Records"][0]["messageAttributes"]["ErrorMessage"]["stringValue"] =
+        "GetObject failed: Timeout: no answer in time".into();
+    arm(&stack, "lambda:Invoke=throttle*1");
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(failures(&letter)));
+    let letter = aged(letter, Duration::from_secs(80));
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(failures(&letter)), "it is not back yet");
+    let mut outcome = stack.outcome(SAMPLE_ID).await.unwrap();
+    outcome["nextTry"] = "2026-11-23T10:00:00Z".into();
+    stack.put_object(KEY, outcome.to_string()).await;
+    assert_eq!(stack.invoke(FUNCTION, &letter).await, Ok(no_failures()));
+    assert_eq!(forwarded(&stack).len(), 1);
+}
+
+/// One try has not enough time for all sends. The next one is made at once, as SES takes them.
+#[tokio::test]
+async fn what_takes_several_invocations_is_one_try() {
+    let function_timeout = Some(Duration::from_secs(20));
+    let faults = vec!["ses:SendEmail=slow:2500".parse().unwrap()];
+    let stack = Stack::start(Config { faults, function_timeout, ..Config::default() }).await.unwrap();
+    let blind: Vec<String> = (0..9).map(|number| format!("r{number}@in.example")).collect();
+    let blind: Vec<&str> = blind.iter().map(String::as_str).collect();
+    let id = stack.send(Some("jane@example.com"), &blind, SAMPLE).await.unwrap();
+    emptied_after(&stack, &id).await;
+    assert_eq!(forwarded(&stack).len(), 9, "{}", stack.story(&id));
+    let outcome = stack.outcome(&id).await.unwrap();
+    assert_eq!((&outcome["status"], &outcome["tries"]), (&json!("forwarded"), &json!(1)), "{}", stack.story(&id));
+}
+
 /// A person has the message tried again while the queue does.
 #[tokio::test]
 async fn a_dead_letter_beside_a_redrive_sends_once_whichever_call_is_held() {

@@ -9,7 +9,7 @@ use ses_forwarder::{
     feedback::{self, Sending},
     header::Rewritten,
     notification::Verdict,
-    outcome::{self, INCOMPLETE, Outcome, Sent, Status},
+    outcome::{self, INCOMPLETE, OUT_OF_TIME, Outcome, Sent, Status},
     replies::signed::Purpose,
     settings::OnRefused,
     stub::{About, Why},
@@ -334,7 +334,7 @@ fn with_sends(before: Outcome, outcome: &Outcome) -> Outcome {
 fn out_of_time() -> CallError {
     let message =
         "there is no time left in this invocation for all sends; the others are made by the next one";
-    CallError::new("SendEmail", Kind::Transient, "OutOfTime", message)
+    CallError::new("SendEmail", Kind::Transient, OUT_OF_TIME, message)
 }
 
 fn recorded(error: &CallError) -> outcome::Failure {

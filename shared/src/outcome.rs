@@ -225,6 +225,9 @@ pub const SUSPENDED: &str = "suspended";
 /// Why a message is `held` for a destination that has complained of its sender.
 pub const COMPLAINT: &str = "complaint";
 
+/// The error of a message that one try had not enough time for: the next one makes the sends that are left.
+pub const OUT_OF_TIME: &str = "OutOfTime";
+
 /// Why a message is `failed` that some of its destinations have: not all sends succeeded.
 pub const INCOMPLETE: &str = "incomplete";
 

@@ -9,9 +9,9 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use ses_forwarder::{
     delivery::Reason,
-    notice_mark::sender,
+    notice_mark::SENDER,
     notification::Notification,
-    outcome::{Failure, Outcome, Status},
+    outcome::{Failure, OUT_OF_TIME, Outcome, Status},
 };
 use ses_forwarder_aws::{
     bucket::Bucket,
@@ -182,7 +182,7 @@ impl Run<'_> {
             let age = matter.case.letter.age;
             for progress in &mut matter.messages {
                 let Standing::Open(nature) = progress.standing() else { continue };
-                if progress.is_doubtful() || !progress.is_due(age, nature) {
+                if progress.is_doubtful() || !progress.is_due(age, nature, self.now) {
                     continue;
                 }
                 if let Some(wait) = halted {
@@ -236,6 +236,12 @@ impl Run<'_> {
                 Attempt::Unanswered(failure) => progress.failure = failure,
             }
             match cause::nature(&progress.failure) {
+                // Each makes some of the sends.
+                Nature::Transient if progress.failure.code == OUT_OF_TIME => {
+                    if self.tries.0.left().is_zero() {
+                        return Tried::Soon;
+                    }
+                }
                 Nature::Throttled => {
                     self.handler.slower();
                     let pause = schedule::jittered(self.handler.pause());
@@ -355,7 +361,7 @@ impl Run<'_> {
         let until = self.now - case.letter.age + self.handler.settings.retry;
         let by_itself = cause::nature(&failure) != Nature::Configuration;
         let failed = Failed { failure, ..progress.failed(case, doubt) };
-        let told = !is_notice(&progress.message.notification, self.handler.settings.domains.first());
+        let told = !is_notice(&progress.message.notification);
         told.then_some(Waiting { failed, until, by_itself })
     }
 
@@ -369,7 +375,7 @@ impl Run<'_> {
     ) {
         let notification = &progress.message.notification;
         let (id, code) = (notification.message_id.as_str(), progress.failure.code.as_str());
-        if is_notice(notification, self.handler.settings.domains.first()) {
+        if is_notice(notification) {
             tracing::error!(
                 messageId = id,
                 code,
@@ -383,7 +389,8 @@ impl Run<'_> {
 
     /// Hides a letter. If that can't be, it is back when the queue's own time is over, and then tried.
     async fn hide(&self, letter: &Letter<'_>, wait: Duration) {
-        let seconds = i32::try_from(wait.as_secs()).unwrap_or(i32::MAX);
+        // Not back before its time, which is on record.
+        let seconds = i32::try_from(wait.as_secs() + 1).unwrap_or(i32::MAX);
         let request = self.handler.sqs.change_message_visibility().queue_url(queue_url(letter.queue_arn));
         let request = request.receipt_handle(letter.receipt_handle).visibility_timeout(seconds);
         if let Err(error) = request.send().await {
@@ -400,7 +407,7 @@ impl Run<'_> {
 enum Tried {
     /// It is through, or has failed.
     Ended,
-    /// SES takes no more now, and the time is over.
+    /// There is more to do, and the time is over.
     Soon,
     /// So would the others be, for now.
     Halt(Option<Duration>),
@@ -434,11 +441,14 @@ impl Progress<'_> {
     }
 
     /// Whether it is time to try. What fails by itself is tried at once for the first time, as Lambda did
-    /// not try it again.
-    fn is_due(&self, age: Duration, nature: Nature) -> bool {
+    /// not try it again; what was put off is tried when it was put off to.
+    fn is_due(&self, age: Duration, nature: Nature, now: OffsetDateTime) -> bool {
         let Some(record) = &self.record else { return false };
         let untried = record.content.as_ref().is_none_or(|outcome| outcome.tries == 0);
-        schedule::is_due(age) || (untried && matches!(nature, Nature::Transient | Nature::Throttled))
+        let next_try = record.content.as_ref().and_then(|outcome| outcome.next_try);
+        schedule::is_due(age)
+            || (untried && matches!(nature, Nature::Transient | Nature::Throttled))
+            || next_try.is_some_and(|at| at <= now)
     }
 
     /// Whether SES may have accepted it too often for it to be tried again.
@@ -492,10 +502,11 @@ fn unreadable(case: &Case<'_>, why: &str) -> Item {
     }
 }
 
-/// Whether a message is one of our own notices, or what became of one. Anyone can write our address
-/// into From; all that earns is silence about mail of theirs that failed anyway.
-fn is_notice(notification: &Notification, email_domain: &str) -> bool {
-    let sender = sender(email_domain);
+/// Whether a message is a notice, or what became of one: of another stack's, too, as two that tell each other
+/// would never end. Anyone can write such an address into From; all that earns is silence about mail of theirs
+/// that failed anyway.
+fn is_notice(notification: &Notification) -> bool {
+    let sender = format!("{SENDER}@");
     let has_address = |text: &String| text.to_ascii_lowercase().contains(&sender);
     notification.from.iter().any(has_address)
         || (notification.source.is_none() && notification.recipients.iter().any(has_address))

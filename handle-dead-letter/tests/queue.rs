@@ -349,7 +349,12 @@ async fn what_takes_several_invocations_is_one_try() {
     emptied_after(&stack, &id).await;
     assert_eq!(forwarded(&stack).len(), 9, "{}", stack.story(&id));
     let outcome = stack.outcome(&id).await.unwrap();
-    assert_eq!((&outcome["status"], &outcome["tries"]), (&json!("forwarded"), &json!(1)), "{}", stack.story(&id));
+    assert_eq!(
+        (&outcome["status"], &outcome["tries"]),
+        (&json!("forwarded"), &json!(1)),
+        "{}",
+        stack.story(&id)
+    );
 }
 
 /// A person has the message tried again while the queue does.

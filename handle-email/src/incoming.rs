@@ -37,7 +37,7 @@ pub(crate) struct Keys {
 pub(crate) struct Ending {
     /// What is recorded of the message now; `None` leaves what was.
     pub(crate) outcome: Option<Outcome>,
-    /// Whether an earlier try recorded it, and this one did nothing.
+    /// Whether an earlier try recorded it, and this one did nothing, or nothing that counts as another message.
     pub(crate) repeated: bool,
     /// What the invocation fails with.
     pub(crate) failure: Option<InvocationError>,

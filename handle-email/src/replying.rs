@@ -13,7 +13,7 @@ use ses_forwarder::{
     address::Address,
     answers::Answer,
     domains::Domains,
-    header::{self, HeaderBlock},
+    header::{self, HeaderBlock, Signatures},
     keys,
     replies::{
         keys::{ReplyKeys, SECRET_OCTETS},
@@ -121,7 +121,7 @@ impl Replying {
         // Every mail program gives its messages an id, and what signs for the owner covers it. Without that there is
         // no telling.
         let mut ids = block.fields().filter(|field| field.is("Message-ID"));
-        let Some(field) = ids.next().filter(|field| header::is_covered(block, field)) else {
+        let Some(field) = ids.next().filter(|field| Signatures::of(block).cover(field)) else {
             return Ok(false);
         };
         let key = keys::answered(alias, correspondent, field.value.trim_ascii());
@@ -164,7 +164,8 @@ impl Replying {
                 contacts.push(Contact { name, ..contact });
             }
         }
-        Ok((contacts, header::recipients_at(block, domains, |field| header::is_covered(block, field))))
+        let signatures = Signatures::of(block);
+        Ok((contacts, header::recipients_at(block, domains, |field| signatures.cover(field))))
     }
 
     /// Keeps whom addresses stand for, before anybody gets to see them.

@@ -21,7 +21,11 @@ mod tests {
         address::Address,
         body::Recoding,
         delivery::Delivery,
-        header::{HeaderFacts, Rewrite, named, rewrite, split},
+        domains::Domains,
+        header::{
+            AnswerHeader, HeaderFacts, Rewrite, Signatures, answer, named, recipients_at, rewrite, split,
+        },
+        replies::{Replies, keys::ReplyKeys},
     };
 
     /// What a structured field is made of, and what opens something that need not end.
@@ -60,7 +64,7 @@ mod tests {
         "a*0*=",
     ];
     /// Every field that is read, not just copied.
-    const FIELDS: [&str; 18] = [
+    const FIELDS: [&str; 20] = [
         "From",
         "To",
         "Cc",
@@ -79,6 +83,8 @@ mod tests {
         "Content-Description",
         "Content-Transfer-Encoding",
         "Resent-To",
+        "DKIM-Signature",
+        "Thread-Topic",
     ];
     /// What a body is made of whose structure is walked.
     const LINES: [&str; 14] = [
@@ -140,11 +146,22 @@ mod tests {
             tags: &[],
             replies: None,
         };
+        let domains = Domains::parse("in.example").expect("a constant domain");
+        let keys = ReplyKeys::first([7; 32]);
+        let answered = AnswerHeader {
+            alias: &deliveries[0].recipient,
+            correspondents: &[],
+            private: &deliveries[0].destinations,
+            replies: Replies { keys: &keys, contacts: &[], named: &[], domains: &domains },
+            subject_prefix: "[x]",
+        };
         let mut written = 0;
         let steps = steps(|| {
             let block = split(message.as_bytes());
             let _ = (HeaderFacts::of(&block), named(&block, &deliveries));
-            written = rewrite(&block, &how).header.len();
+            let signatures = Signatures::of(&block);
+            let _ = recipients_at(&block, &domains, |field| signatures.cover(field));
+            written = rewrite(&block, &how).header.len() + answer(&block, &answered).header.len();
         });
         (steps, written)
     }
@@ -238,6 +255,20 @@ mod tests {
                         let [few, many] = [200, 1000].map(|times| of_mailboxes(field, &piece, times));
                         check_growth(&piece, few, many);
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fields_that_repeat() {
+        let of = |fields: &str, times| of_message(&(fields.repeat(times) + "\r\n"), "");
+        let more = ["Content-Type", "x"];
+        for name in FIELDS.iter().chain(&more) {
+            for value in ["", "a@in.example", "v=1; h=to:cc"] {
+                for signature in ["", "DKIM-Signature: h=to\r\n"] {
+                    let fields = format!("{name}: {value}\r\n{signature}");
+                    check_growth(&fields, of(&fields, 200), of(&fields, 1000));
                 }
             }
         }

@@ -27,7 +27,7 @@ use super::{
     mending::{Mended, Replacement, mend},
     parameters, phrase,
     rewriting::Rewritten,
-    rules::Syntax,
+    rules::{KEPT_IN_ANSWERS, Syntax},
     text::{clean, unfold},
 };
 use crate::{
@@ -66,7 +66,7 @@ pub fn answer(block: &HeaderBlock<'_>, how: &AnswerHeader<'_>) -> Rewritten {
         let name = field.name.to_ascii_lowercase();
         let name = &*name;
         // A second copy of a field that there is once only (FACTS: SES refuses both).
-        if ALLOWED.contains(&name) && !matches!(name, b"to" | b"cc") {
+        if KEPT_IN_ANSWERS.contains(&name) && !matches!(name, b"to" | b"cc") {
             if writer.seen.iter().any(|seen| *seen == name) {
                 continue;
             }
@@ -98,25 +98,6 @@ pub fn answer(block: &HeaderBlock<'_>, how: &AnswerHeader<'_>) -> Rewritten {
     writer.out.extend_from_slice(b"\r\n");
     Rewritten { header: writer.out, from: how.alias.to_string(), notes: Vec::new(), contacts: Vec::new() }
 }
-
-/// The fields that an answer keeps, or something of them.
-const ALLOWED: [&[u8]; 15] = [
-    b"from",
-    b"to",
-    b"cc",
-    b"subject",
-    b"date",
-    b"in-reply-to",
-    b"references",
-    b"message-id",
-    b"thread-topic",
-    b"thread-index",
-    b"mime-version",
-    b"content-type",
-    b"content-transfer-encoding",
-    b"content-disposition",
-    b"content-language",
-];
 
 /// What the answer says about its place in a conversation.
 #[derive(Default)]

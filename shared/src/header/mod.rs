@@ -40,4 +40,4 @@ pub(crate) use encoded_word::{utf8_or_windows_1252, without_controls};
 pub use facts::{HeaderFacts, Marks};
 pub(crate) use part::PartFacts;
 pub use rewriting::{Rewrite, Rewritten, named, recipients_at, rewrite};
-pub use signatures::is_covered;
+pub use signatures::Signatures;

@@ -53,6 +53,25 @@ pub(super) enum Syntax {
 use Action::*;
 use Syntax::{Mailboxes, Parameters, Text, Tokens};
 
+/// The fields that an answer keeps, or something of them.
+pub(super) const KEPT_IN_ANSWERS: [&[u8]; 15] = [
+    b"from",
+    b"to",
+    b"cc",
+    b"subject",
+    b"date",
+    b"in-reply-to",
+    b"references",
+    b"message-id",
+    b"thread-topic",
+    b"thread-index",
+    b"mime-version",
+    b"content-type",
+    b"content-transfer-encoding",
+    b"content-disposition",
+    b"content-language",
+];
+
 /// Longest name that the table names in full, `disposition-notification-options`, and some more.
 const LONGEST: usize = 40;
 

@@ -3,32 +3,74 @@
 
 use super::{
     block::{Field, HeaderBlock},
+    rules::KEPT_IN_ANSWERS,
     text::unfolded,
 };
+use crate::steps;
 
-/// Whether a field is as it was signed, if a signature holds: it is the only one of its name, and each signature
-/// covers it. Which of them holds is SES's to say, and of a name that stands twice a signature covers the last.
-///
-/// A message that was not signed at all has nothing to tell here.
+/// What the signatures of a message cover, of the fields that an answer keeps.
 ///
 /// ```
-/// use ses_forwarder::header::{is_covered, split};
+/// use ses_forwarder::header::{Signatures, split};
 ///
 /// let block = split(b"Cc: x@in.example\nDKIM-Signature: v=1; d=x.example; h=From:To; b=\nTo: a@in.example\n\n");
-/// let covered = block.fields().filter(|field| is_covered(&block, field));
+/// let signatures = Signatures::of(&block);
+/// let covered = block.fields().filter(|field| signatures.cover(field));
 /// assert_eq!(covered.map(|field| field.name).collect::<Vec<_>>(), [&b"To"[..]]);
 /// ```
-pub fn is_covered(block: &HeaderBlock<'_>, field: &Field<'_>) -> bool {
-    let alike = block.fields().filter(|other| other.name.eq_ignore_ascii_case(field.name));
-    let mut signatures = block.fields().filter(|other| other.is("DKIM-Signature"));
-    alike.count() == 1 && signatures.all(|signature| covers(&unfolded(&signature), field.name))
+#[derive(Debug, Clone)]
+pub struct Signatures {
+    count: usize,
+    fields: [Counted; KEPT_IN_ANSWERS.len()],
+}
+
+/// How often a field is there, and how many signatures cover it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    times: usize,
+    covered: usize,
+}
+
+impl Signatures {
+    /// Looks at all signatures in one walk.
+    pub fn of(block: &HeaderBlock<'_>) -> Signatures {
+        let mut all = Signatures { count: 0, fields: [Counted::default(); KEPT_IN_ANSWERS.len()] };
+        for field in block.fields() {
+            if field.is("DKIM-Signature") {
+                all.count += 1;
+                let covered = covered_by(&unfolded(&field));
+                all.fields.iter_mut().zip(covered).for_each(|(field, is)| field.covered += usize::from(is));
+            } else if let Some(at) = place(field.name) {
+                all.fields[at].times += 1;
+            }
+        }
+        all
+    }
+
+    /// Whether a field is as it was signed, if a signature holds: it is the only one of its name, and each signature
+    /// covers it. Which of them holds is SES's to say, and of a name that stands twice a signature covers the last.
+    ///
+    /// A message that was not signed at all has nothing to tell here.
+    pub fn cover(&self, field: &Field<'_>) -> bool {
+        place(field.name)
+            .is_some_and(|at| self.fields[at].times == 1 && self.fields[at].covered == self.count)
+    }
+}
+
+fn place(name: &[u8]) -> Option<usize> {
+    KEPT_IN_ANSWERS.iter().position(|kept| name.eq_ignore_ascii_case(kept))
 }
 
 /// Section 3.5: `h=` names the fields, with colons between them and white space anywhere.
-fn covers(signature: &str, name: &[u8]) -> bool {
+fn covered_by(signature: &str) -> [bool; KEPT_IN_ANSWERS.len()] {
+    let mut covered = [false; KEPT_IN_ANSWERS.len()];
     let mut tags = signature.split(';').filter_map(|tag| tag.split_once('='));
-    let covered = tags.find(|(tag, _)| tag.trim() == "h").map(|(_, names)| names).unwrap_or_default();
-    covered.split(':').any(|one| one.trim().as_bytes().eq_ignore_ascii_case(name))
+    let names = tags.find(|(tag, _)| tag.trim() == "h").map(|(_, names)| names).unwrap_or_default();
+    steps::count(signature.len());
+    for at in names.split(':').filter_map(|name| place(name.trim().as_bytes())) {
+        covered[at] = true;
+    }
+    covered
 }
 
 #[cfg(test)]
@@ -56,7 +98,7 @@ mod tests {
             let message = format!("{fields}{name}: b\r\n\r\n");
             let block = split(message.as_bytes());
             let field = block.fields().find(|field| field.is(name)).expect("it is there");
-            assert_eq!(is_covered(&block, &field), expected, "{message}");
+            assert_eq!(Signatures::of(&block).cover(&field), expected, "{message}");
         }
     }
 }

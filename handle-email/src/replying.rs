@@ -13,7 +13,7 @@ use ses_forwarder::{
     address::Address,
     answers::Answer,
     domains::Domains,
-    header::{self, HeaderBlock, Signatures},
+    header::{self, Field, HeaderBlock, Signatures},
     keys,
     replies::{
         keys::{ReplyKeys, SECRET_OCTETS},
@@ -91,7 +91,7 @@ impl Replying {
     }
 
     /// Takes a message out of the answers of an owner that has gone out to a correspondent before, under another id
-    /// of SES, and returns those.
+    /// of SES, and returns those; and keeps that it goes out now.
     pub(crate) async fn once(
         &self,
         bucket: &Bucket,
@@ -99,9 +99,21 @@ impl Replying {
         message_id: &str,
         answers: &mut Vec<Answer>,
     ) -> Result<Vec<Answer>, CallError> {
+        if answers.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Every mail program gives its messages an id, and what signs for the owner covers it. Without that there is
+        // no telling.
+        let signatures = Signatures::of(block);
+        let id = block.fields().find(|field| field.is("Message-ID") && signatures.cover(field));
         let (mut first, mut others) = (Vec::with_capacity(answers.len()), Vec::new());
         for answer in answers.drain(..) {
-            if !answer.once || self.is_first(bucket, block, message_id, &answer).await? {
+            // Of what surely is the owner's too: it is the first that others can send again.
+            let is_first = match id {
+                Some(id) => self.is_first(bucket, &id, message_id, &answer).await?,
+                None => false,
+            };
+            if is_first || !answer.once {
                 first.push(answer);
             } else {
                 others.push(answer);
@@ -114,17 +126,13 @@ impl Replying {
     async fn is_first(
         &self,
         bucket: &Bucket,
-        block: &HeaderBlock<'_>,
+        id: &Field<'_>,
         message_id: &str,
         Answer { alias, correspondent, .. }: &Answer,
     ) -> Result<bool, CallError> {
-        // Every mail program gives its messages an id, and what signs for the owner covers it. Without that there is
-        // no telling.
-        let mut ids = block.fields().filter(|field| field.is("Message-ID"));
-        let Some(field) = ids.next().filter(|field| Signatures::of(block).cover(field)) else {
-            return Ok(false);
-        };
-        let key = keys::answered(alias, correspondent, field.value.trim_ascii());
+        // A signature may hold whatever white space there is (RFC 6376 section 3.4.2).
+        let words = id.value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let key = keys::answered(alias, correspondent, &words.collect::<Vec<_>>().join(&b' '));
         let (absent, usual) = (Precondition::Absent, Persistence::Usual);
         if bucket.put_if(&key, JSON, format!("\"{message_id}\"\n"), absent, usual).await?.is_some() {
             return Ok(true);

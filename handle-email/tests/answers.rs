@@ -409,6 +409,33 @@ async fn a_message_that_is_sent_again_goes_out_once() {
     assert_eq!(outcome["status"], "forwarded");
 }
 
+/// What comes from where the owner's domain sends goes out each time, and is known when somebody else sends it again.
+#[tokio::test]
+async fn what_surely_was_the_owners_goes_out_once_when_others_send_it() {
+    let stack = replying("").await;
+    let (jane, bob) =
+        (address_of_jane(&stack).await, forwarded(&stack, "From: Bob <bob@example.com>\r\n").await.from);
+    let letter = answer(&jane, &format!("Cc: {bob}\r\n"));
+    // The function dies when it has kept the id, and the next try is no other message.
+    let other = letter.replace("<a1@", "<a2@");
+    for (sender, letter) in [(OWNER, &letter), ("eve@else.example", &other)] {
+        stack.faults().add("ses:SendEmail=kill-before@1".parse().expect("a fault"));
+        let id = stack.send(Some(sender), &[&jane], letter.as_bytes()).await.expect("it is taken");
+        assert_eq!(stack.settled(&id).await, End::Noticed, "{}", stack.story(&id));
+        assert_eq!(outcome_of(&stack, &id).await["status"], "forwarded", "{}", stack.story(&id));
+    }
+    let folded = letter.replace("Message-ID: ", "Message-ID:\r\n\t ");
+    for (case, sender, to, letter, status) in [
+        ("by somebody else", "eve@else.example", &jane, &letter, "dropped"),
+        ("with other white space", "eve@else.example", &jane, &folded, "dropped"),
+        ("by the owner", OWNER, &jane, &letter, "forwarded"),
+        ("to whom it has not gone", "eve@else.example", &bob, &letter, "forwarded"),
+    ] {
+        let (outcome, _) = send(&stack, Some(sender), &[to], letter).await;
+        assert_eq!(outcome["status"], status, "{case}: {outcome}");
+    }
+}
+
 /// The signature of the owner's domain holds whatever is added that it does not speak of.
 #[tokio::test]
 async fn what_was_added_to_a_signed_message_does_not_send_it_again() {

@@ -108,8 +108,9 @@ impl Replying {
         let id = block.fields().find(|field| field.is("Message-ID") && signatures.cover(field));
         let (mut first, mut others) = (Vec::with_capacity(answers.len()), Vec::new());
         for answer in answers.drain(..) {
-            // Of what surely is the owner's too: it is the first that others can send again.
-            let is_first = match id {
+            // Of what surely is the owner's too: it is the first that others can send again. What they have added to
+            // must not pass for it.
+            let is_first = match id.filter(|_| !answer.once || signatures.cover_what_is_read()) {
                 Some(id) => self.is_first(bucket, &id, message_id, &answer).await?,
                 None => false,
             };

@@ -448,6 +448,7 @@ async fn what_was_added_to_a_signed_message_does_not_send_it_again() {
     };
     let all = signed("From:To:Cc:Subject:Message-ID");
     let some = signed("From:To:Subject:Message-ID");
+    let to_bob = format!("Cc: {bob}\r\n{all}").replace("<a1@", "<a3@");
     let id = "Message-ID: <new@evil.example>\r\n";
     for (case, to, letter, status) in [
         ("as it was signed", &jane, all.clone(), "forwarded"),
@@ -456,7 +457,12 @@ async fn what_was_added_to_a_signed_message_does_not_send_it_again() {
         ("with another To on top", &bob, format!("To: {bob}\r\n{all}"), "dropped"),
         ("with a Cc that no signature speaks of", &bob, format!("Cc: {bob}\r\n{some}"), "dropped"),
         ("whose id is not signed", &jane, signed("From:To").replace("<a1@", "<a2@"), "dropped"),
-        ("whose Cc is signed", &bob, format!("Cc: {bob}\r\n{all}").replace("<a1@", "<a3@"), "forwarded"),
+        ("with another Subject on top", &bob, format!("Subject: New account\r\n{to_bob}"), "dropped"),
+        ("with another Cc on top", &bob, format!("Cc: eve@evil.example\r\n{to_bob}"), "dropped"),
+        ("with another Content-Type on top", &bob, format!("Content-Type: text/html\r\n{to_bob}"), "dropped"),
+        ("whose subject is not signed", &bob, to_bob.replace(":Subject:", ":"), "dropped"),
+        ("with room behind the body", &bob, to_bob.replace("; bh=", "; l=5; bh="), "dropped"),
+        ("whose Cc is signed", &bob, to_bob.clone(), "forwarded"),
     ] {
         let (outcome, _) = send(&stack, Some("eve@else.example"), &[to], &letter).await;
         assert_eq!(outcome["status"], status, "{case}: {outcome}");

@@ -9,8 +9,10 @@
 //!    does not do: with two signatures there is no telling which of them passed.
 //! 4. It has not gone out before, if SPF did not pass for the author: who has got a message of the owner's can send
 //!    it again, and its signature still holds. So To or Cc have to name the address, and each Message-ID is taken once
-//!    for each correspondent ([`Answer::once`]), where it has not gone out with SPF's word for it either; of these fields only such count as every signature covers
-//!    ([`Signatures`](crate::header::Signatures)), as whoever sends it again may add others.
+//!    for each correspondent, whether SPF passed then or not ([`Answer::once`]); of these fields only such count as
+//!    every signature covers ([`Signatures`](crate::header::Signatures)), as whoever sends it again may add others.
+//!    Nor may its reader see what he has added
+//!    ([`cover_what_is_read`](crate::header::Signatures::cover_what_is_read)).
 //! 5. It is no machine's: a vacation notice to Jane would be answered by hers.
 //! 6. It is neither spam nor a virus, unless such mail is forwarded too.
 //!

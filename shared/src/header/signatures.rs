@@ -55,19 +55,38 @@ impl Signatures {
         place(field.name)
             .is_some_and(|at| self.fields[at].times == 1 && self.fields[at].covered == self.count)
     }
+
+    /// Whether its reader sees a message as it was signed, if a signature holds: To, Cc and Subject, if they are there,
+    /// are covered, and nothing that an answer keeps is there twice.
+    ///
+    /// What else is not covered is believed: Gmail does not sign Content-Type.
+    pub fn cover_what_is_read(&self) -> bool {
+        KEPT_IN_ANSWERS.iter().zip(&self.fields).all(|(name, field)| match field.times {
+            0 => true,
+            1 => field.covered == self.count || !matches!(*name, b"to" | b"cc" | b"subject"),
+            _ => false,
+        })
+    }
 }
 
 fn place(name: &[u8]) -> Option<usize> {
     KEPT_IN_ANSWERS.iter().position(|kept| name.eq_ignore_ascii_case(kept))
 }
 
-/// Section 3.5: `h=` names the fields, with colons between them and white space anywhere.
+/// Section 3.5: `h=` names the fields, with colons between them and white space anywhere. With `l=` anybody can add to
+/// the body (section 8.2), so that covers nothing.
 fn covered_by(signature: &str) -> [bool; KEPT_IN_ANSWERS.len()] {
     let mut covered = [false; KEPT_IN_ANSWERS.len()];
-    let mut tags = signature.split(';').filter_map(|tag| tag.split_once('='));
-    let names = tags.find(|(tag, _)| tag.trim() == "h").map(|(_, names)| names).unwrap_or_default();
+    let mut names = None;
+    for (tag, value) in signature.split(';').filter_map(|tag| tag.split_once('=')) {
+        match tag.trim() {
+            "h" => _ = names.get_or_insert(value),
+            "l" => return covered,
+            _ => {}
+        }
+    }
     steps::count(signature.len());
-    for at in names.split(':').filter_map(|name| place(name.trim().as_bytes())) {
+    for at in names.unwrap_or_default().split(':').filter_map(|name| place(name.trim().as_bytes())) {
         covered[at] = true;
     }
     covered
@@ -94,11 +113,34 @@ mod tests {
             (&twice, "Cc", false),
             ("DKIM-Signature: d=out.example; b=y\r\n", "To", false),
             ("DKIM-Signature:\r\n", "To", false),
+            ("DKIM-Signature: h=to; b=y\r\n", "To", true),
+            ("DKIM-Signature: h=to; l =\r\n 10; b=y\r\n", "To", false),
         ] {
             let message = format!("{fields}{name}: b\r\n\r\n");
             let block = split(message.as_bytes());
             let field = block.fields().find(|field| field.is(name)).expect("it is there");
             assert_eq!(Signatures::of(&block).cover(&field), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_its_reader_sees() {
+        let signed =
+            "DKIM-Signature: d=out.example; h=from:to:cc:subject:message-id; b=y\r\nFrom: a\r\nTo: b\r\n";
+        for (fields, expected) in [
+            ("", true),
+            ("Cc: c\r\nSubject: s\r\nContent-Type: t\r\nx: 1\r\nX: 2\r\n", true),
+            ("Subject: s\r\nsubject: s\r\n", false),
+            ("To: c\r\n", false),
+            ("Cc: c\r\nCc: d\r\n", false),
+            ("Content-Type: t\r\nContent-Type: u\r\n", false),
+            ("References: <a@x>\r\nReferences: <b@x>\r\n", false),
+            ("DKIM-Signature: d=esp.example; h=from:to:cc; b=y\r\nSubject: s\r\n", false),
+            ("DKIM-Signature: d=esp.example; h=from:to:subject; b=y\r\nCc: c\r\n", false),
+            ("DKIM-Signature: d=esp.example; h=from:to:subject; b=y\r\nSubject: s\r\n", true),
+        ] {
+            let message = format!("{fields}{signed}\r\n");
+            assert_eq!(Signatures::of(&split(message.as_bytes())).cover_what_is_read(), expected, "{fields}");
         }
     }
 }

@@ -725,6 +725,13 @@ fn ok_recipients_that_a_rule_has_to_take() {
         ("\"@\" = \"a@x.example\"\n\"b@in.example\" = []", "in.example,second.example"),
         ("\"@*.in.example\" = []\n\"x@a.in.example\" = []", ".in.example"),
         ("'\"john doe\"@in.example' = []", "\"john doe\"@in.example"),
+        // A line for a name with a tag alone, beside one that refuses the others.
+        (
+            "\"shop+news\" = \"a@x.example\"\n\"@in.example\" = \"refuse\"",
+            "shop@in.example,shop@second.example",
+        ),
+        ("\"shop+news\" = []\n\"shop\" = \"refuse\"", "shop@in.example,shop@second.example"),
+        ("\"shop+news\" = []\n\"shop+news@in.example\" = \"refuse\"", "shop@second.example"),
     ] {
         let file = format!("[routes]\n{file}\n");
         let routes = Routes::parse(file.as_bytes(), &two, Some("out.example")).unwrap();

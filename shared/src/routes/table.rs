@@ -174,13 +174,13 @@ impl Routes {
                     addresses.push(format!("{}@{domain}", untagged(local)));
                 }
                 Pattern::User(local) => {
-                    let partly = domains.iter().filter(|domain| !is_whole(domain));
-                    let at =
-                        |domain: &str| Address::parse_bare(&format!("{}@{domain}", untagged(local))).ok();
-                    // A line for the address itself may refuse it.
-                    let is_taken = |address: &Address| self.lookup(address).is_none_or(|line| !line.refused);
-                    addresses
-                        .extend(partly.filter_map(at).filter(is_taken).map(|address| address.to_string()));
+                    // A line for the address itself may refuse it; one for the address without its tag does not.
+                    let is_taken = |domain: &&str| {
+                        let address = Address::parse(&format!("{}@{domain}", LocalPart(local)));
+                        address.is_ok_and(|address| self.lookup(&address).is_none_or(|line| !line.refused))
+                    };
+                    let partly = domains.iter().filter(|domain| !is_whole(domain)).filter(is_taken);
+                    addresses.extend(partly.map(|domain| format!("{}@{domain}", untagged(local))));
                 }
                 _ => {}
             }

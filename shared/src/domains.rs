@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::address::domain_to_ascii;
 
+/// The domain of SES's own mail, and of the ids that it gives; and those of its regions below it.
+pub(crate) const SES: &str = "amazonses.com";
+
 /// One domain or several, each once, in the order in which they were given, lower case and in their
 /// ASCII form. The first is the one that notices come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -32,12 +32,9 @@ use super::{
 };
 use crate::{
     address::Address,
-    domains::is_at_or_below,
+    domains::{SES, is_at_or_below},
     replies::{Replies, signed::Purpose},
 };
-
-/// The domain of the ids that SES gives, and those of its regions.
-const SES: &str = "amazonses.com";
 
 /// How many ids of References are looked at, from the end: as many as the longest conversation has.
 const IDS: usize = 200;

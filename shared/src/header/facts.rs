@@ -8,7 +8,11 @@ use super::{
     parameters, signers,
     text::{clean, unfolded},
 };
-use crate::{address::Address, notice_mark, steps};
+use crate::{
+    address::Address,
+    domains::{SES, is_at_or_below},
+    notice_mark, steps,
+};
 
 /// What deciding needs to know of a header block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct HeaderFacts {
     pub report_type: Option<String>,
     /// What fields older than `Auto-Submitted` say about who wrote this.
     pub marks: Marks,
-    /// Whether From says that SES itself wrote this, as it does of bounces and complaints. Anybody can
+    /// Whether [the sole author](HeaderFacts::sole_author) is SES itself, as it is of bounces and complaints. Anybody can
     /// write so; DMARC tells.
     pub from_ses: bool,
     /// Whether it names a message that it answers: `In-Reply-To` or `References`.
@@ -76,7 +80,6 @@ impl HeaderFacts {
             } else if field.is("From") {
                 let author = facts.authored_by(&reader.text(&field));
                 if froms == 0 {
-                    facts.from_ses = is_of_ses(&unfolded(&field));
                     facts.sole_author =
                         sole_author(&clean(&field)).filter(|sole| author.as_ref() == Some(sole));
                     facts.author = author;
@@ -101,6 +104,7 @@ impl HeaderFacts {
         }
         facts.signers = results.unwrap_or_default();
         facts.sole_author = facts.sole_author.filter(|_| froms == 1);
+        facts.from_ses = facts.sole_author.as_ref().is_some_and(is_of_ses);
         facts
     }
 
@@ -130,12 +134,10 @@ fn sole_author(text: &[u8]) -> Option<Address> {
 /// Fields of [`Marks::auto_reply`]; their values are free.
 const AUTO_REPLY: [&str; 4] = ["X-Autoreply", "X-Auto-Reply", "X-Autorespond", "X-Autoresponder"];
 
-/// Whether the last address of a From is at a domain that SES sends its own mail from, such as
-/// `MAILER-DAEMON@amazonses.com` and `complaints@email-abuse.amazonses.com`.
-fn is_of_ses(from: &str) -> bool {
-    let Some((_, domain)) = from.rsplit_once('@') else { return false };
-    let domain = domain.trim_end_matches(['>', ' ']).to_ascii_lowercase();
-    domain == "amazonses.com" || domain.ends_with(".amazonses.com")
+/// Whether an address is at a domain that SES sends its own mail from, such as `MAILER-DAEMON@amazonses.com` and
+/// `complaints@email-abuse.amazonses.com`.
+fn is_of_ses(author: &Address) -> bool {
+    is_at_or_below(author.domain(), SES)
 }
 
 /// The word that a field's value begins with, lower-cased: behind comments (RFC 5322 section 3.2.2), and
@@ -177,7 +179,7 @@ mod tests {
             auto_submitted: Some("auto-replied".into()),
             report_type: Some("delivery-status".into()),
             marks: Marks { bounce: true, auto_reply: true, bulk: true },
-            from_ses: true,
+            from_ses: false,
             is_answer: true,
             notice: Some("s".into()),
             author: Address::parse("bob@x.example").ok(),
@@ -236,6 +238,14 @@ mod tests {
             ("MAILER-DAEMON@amazonses.com.x.example", false),
             ("MAILER-DAEMON@notamazonses.com", false),
             ("\"MAILER-DAEMON@amazonses.com\" <eve@x.example>", false),
+            ("SES <MAILER-DAEMON@eu-west-1.AmazonSES.com>", true),
+            ("MAILER-DAEMON@amazonses.com (Amazon SES)", true),
+            ("eve@x.example, @amazonses.com", false),
+            ("eve@x.example, SES <MAILER-DAEMON@amazonses.com>", false),
+            ("SES <MAILER-DAEMON@amazonses.com>, eve@x.example", false),
+            ("MAILER-DAEMON@amazonses.com\r\nFrom: eve@x.example", false),
+            ("eve@x.example\r\nFrom: MAILER-DAEMON@amazonses.com", false),
+            ("eve@x.example (@amazonses.com)", false),
             ("amazonses.com", false),
             ("", false),
         ] {

@@ -90,6 +90,41 @@ pub(crate) const fn is_atext(byte: u8) -> bool {
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
+/// Octets before an address in a text that tell whether it begins there: two, each encoded twice.
+pub(crate) const BEFORE: usize = 10;
+
+/// Whether an address may begin behind these octets of a text, of which the last [`BEFORE`] count: no letter of a
+/// longer address stands there. These are the usual ones, as quotes, stars and slashes stand around an address, too.
+pub(crate) fn may_begin_behind(before: &[u8]) -> bool {
+    match last(before) {
+        None => true,
+        // As in O'Brien, and not as in 'brien@x.example'.
+        Some((b'\'', before)) => !last(before).is_some_and(|(octet, _)| octet.is_ascii_alphanumeric()),
+        Some((octet, _)) => !octet.is_ascii_alphanumeric() && !b"._-+".contains(&octet),
+    }
+}
+
+/// The last octet of a text, and what stands before it. In a link it may be encoded (RFC 3986 section 2.1), and once
+/// more in a link to that.
+fn last(text: &[u8]) -> Option<(u8, &[u8])> {
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    if let [before @ .., b'%', high, low] | [before @ .., b'%', b'2', b'5', high, low] = text
+        && let Some((high, low)) = digit(*high).zip(digit(*low))
+    {
+        return Some(((high * 16 + low) as u8, before));
+    }
+    text.split_last().map(|(octet, before)| (*octet, before))
+}
+
+/// Whether an address may end before these octets of a text, of which the first two count.
+pub(crate) fn may_end_before(mut behind: impl Iterator<Item = u8>) -> bool {
+    match behind.next() {
+        Some(b'.') => !behind.next().is_some_and(|byte| byte.is_ascii_alphanumeric()),
+        Some(byte) => !byte.is_ascii_alphanumeric() && byte != b'-',
+        None => true,
+    }
+}
+
 /// Whether a local part needs no quotes: atoms joined by single dots (RFC 5322 section 3.2.3).
 pub(crate) fn is_dot_atom(text: &str) -> bool {
     text.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))

@@ -114,6 +114,30 @@ fn the_alias_takes_the_place_of_the_owner_in_every_encoding() {
             "'info@in.example' *info@in.example* |info@in.example| x/info%40in.example ?info@in.example",
         ),
         ("behind what begins like it", "text/plain", "ann@ann@out.example", "ann@info@in.example"),
+        (
+            "in a link that leads by way of another",
+            html,
+            "<a href=\"https://safe.example/?url=https%3A%2F%2Fx.example&amp;data=05%7C02%7Cann%40out.example%7C0\">",
+            "<a href=\"https://safe.example/?url=https%3A%2F%2Fx.example&amp;data=05%7C02%7Cinfo%40in.example%7C0\">",
+        ),
+        (
+            "in links that are encoded once and twice",
+            html,
+            "to=mailto%3Aann%40out.example&a=%3cAnn@out.example%3e&b=%253Cann%2540out.example%253E ann%2540out.example",
+            "to=mailto%3Ainfo%40in.example&a=%3cinfo@in.example%3e&b=%253Cinfo%2540in.example%253E info%2540in.example",
+        ),
+        (
+            "in every reference",
+            html,
+            "ann&#64;out.example ann&#x40;out.example ann&commat;out.example &lt;ann@out.example&gt;",
+            "info&#64;in.example info&#x40;in.example info&commat;in.example &lt;info@in.example&gt;",
+        ),
+        (
+            "behind what is no encoded octet",
+            "text/plain",
+            "100%ann@out.example 5% ann@out.example %%7C'ann@out.example",
+            "100%info@in.example 5% info@in.example %%7C'info@in.example",
+        ),
     ] {
         for encoding in ["7bit", "quoted-printable", "base64"] {
             let message = format!(
@@ -141,6 +165,11 @@ fn what_is_no_address_of_hers_stays_byte_for_byte() {
         (
             "somebody else",
             "\r\njoann@out.example ann@out.example.com ann@out.examples x.ann@out.example x+ann@out.example x-ann@out.example x_ann@out.example\r\n".to_owned(),
+        ),
+        ("somebody whose name has an apostrophe", "\r\no'ann@out.example x'ann@out.example\r\n".to_owned()),
+        (
+            "somebody else in a link",
+            "\r\n%6Aann%40out.example %2Eann%40out.example o%27ann%40out.example %256Fann%2540out.example\r\n".to_owned(),
         ),
         ("a part of it", "\r\nann@out and out.example\r\n".to_owned()),
         ("signed", boundary("signed", "Content-Type: text/plain")),

@@ -1,8 +1,8 @@
 //! The text of an answer without its owner's address: `REPLY_BODY=clean`.
 //!
 //! A part is decoded, searched and encoded again a byte at a time, so it may have any size. What is found is an
-//! address as a whole: `joann@out.example` holds no `ann@out.example`. HTML writes `@` as `&#64;` too, and links to
-//! addresses as `%40`.
+//! address as a whole: `joann@out.example` holds no `ann@out.example`. HTML writes `@` as `&#64;` too, and links
+//! `%40`; those that lead there by way of another, `%2540`.
 //!
 //! Not found: an address in a charset that does not write ASCII as ASCII, as UTF-16, or with tags inside.
 
@@ -11,7 +11,7 @@ use super::{
     decoding::Decoder,
     mime::Transfer,
 };
-use crate::address::Address;
+use crate::address::{Address, BEFORE, may_begin_behind, may_end_before};
 
 /// What comes before a message or signature of OpenPGP (RFC 9580 section 6.2).
 const PGP: &[u8] = b"-----begin pgp ";
@@ -21,6 +21,9 @@ const PGP: &[u8] = b"-----begin pgp ";
 pub struct Cleaner {
     pairs: Vec<Pair>,
 }
+
+/// How `@` is written.
+const ATS: [&str; 6] = ["@", "&#64;", "&#x40;", "&commat;", "%40", "%2540"];
 
 /// An address in lower case, and what replaces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +36,8 @@ struct Pair {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct State {
     decoder: Decoder,
-    /// The octet before; 0 at the beginning.
-    last: u8,
+    /// The octets before, the last one last; 0 at the beginning.
+    before: [u8; BEFORE],
     /// Octets on the line that is being written.
     column: usize,
     /// What waits for the octets behind it: white space and CR for quoted-printable, up to two octets for base64.
@@ -47,7 +50,7 @@ impl Cleaner {
     pub fn new(private: &[Address], alias: &Address) -> Cleaner {
         let mut pairs: Vec<Pair> = Vec::new();
         for address in private {
-            for at in ["@", "&#64;", "%40"] {
+            for at in ATS {
                 let written = |address: &Address| address.to_string().replace('@', at);
                 let private = written(address).to_ascii_lowercase().into_bytes();
                 let pair = Pair { private, alias: written(alias).into_bytes() };
@@ -63,16 +66,16 @@ impl Cleaner {
     pub(super) fn finds(&self, source: &[u8], transfer: Transfer) -> bool {
         let (mut state, mut found) = (State::default(), false);
         loop {
-            let at_line = matches!(state.last, 0 | b'\n');
+            let at_line = matches!(state.last(), 0 | b'\n');
             if at_line && state.decoder.begins(source, transfer, PGP).is_some() {
                 return false;
             }
             if let Some((behind, pair)) = self.find(&state, source, transfer) {
                 found = true;
-                state.last = *pair.private.last().expect("an address is not empty");
+                state.pass(&pair.private);
                 state.decoder = behind;
             } else if let Some(byte) = state.decoder.next(source, transfer) {
-                state.last = byte;
+                state.pass(&[byte]);
             } else {
                 return found;
             }
@@ -81,19 +84,13 @@ impl Cleaner {
 
     /// The address that begins here, and what follows it.
     fn find(&self, state: &State, source: &[u8], transfer: Transfer) -> Option<(Decoder, &Pair)> {
-        // Of a longer address, of which these are the usual letters: quotes and slashes stand around one.
-        if state.last.is_ascii_alphanumeric() || b"._-+".contains(&state.last) {
+        if !may_begin_behind(&state.before) {
             return None;
         }
         self.pairs.iter().find_map(|pair| {
             let behind = state.decoder.begins(source, transfer, &pair.private)?;
             let mut rest = behind;
-            let goes_on = match rest.next(source, transfer) {
-                Some(b'.') => rest.next(source, transfer).is_some_and(|byte| byte.is_ascii_alphanumeric()),
-                Some(byte) => byte.is_ascii_alphanumeric() || byte == b'-',
-                None => false,
-            };
-            (!goes_on).then_some((behind, pair))
+            may_end_before(std::iter::from_fn(|| rest.next(source, transfer))).then_some((behind, pair))
         })
     }
 
@@ -122,13 +119,13 @@ impl Cleaner {
     ) -> bool {
         let put = if transfer == Transfer::Base64 { State::put_base64 } else { State::put_quoted };
         while out.len() < until {
-            if let Some((behind, Pair { alias, .. })) = self.find(state, source, transfer) {
+            if let Some((behind, Pair { private, alias })) = self.find(state, source, transfer) {
                 alias.iter().for_each(|byte| put(state, *byte, out));
-                state.last = *alias.last().expect("an address is not empty");
+                state.pass(private);
                 state.decoder = behind;
             } else if let Some(byte) = state.decoder.next(source, transfer) {
                 put(state, byte, out);
-                state.last = byte;
+                state.pass(&[byte]);
             } else {
                 state.finish(transfer, out);
                 return true;
@@ -144,6 +141,18 @@ pub(super) fn declaration(transfer: Transfer) -> Option<&'static str> {
 }
 
 impl State {
+    fn last(&self) -> u8 {
+        self.before[BEFORE - 1]
+    }
+
+    /// Has octets that stand in the source behind it.
+    fn pass(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.before.rotate_left(1);
+            self.before[BEFORE - 1] = *octet;
+        }
+    }
+
     /// Writes an octet in quoted-printable (RFC 2045 section 6.7); line ends stay.
     fn put_quoted(&mut self, byte: u8, out: &mut Vec<u8>) {
         if self.holds == 1 {

@@ -100,10 +100,28 @@ fn signed_addresses_become_their_owners_and_private_ones_the_alias() {
         ("Real <real@x.example>".to_owned(), "Real <real@x.example>".to_owned()),
         (format!("\"{OWNER}\" <real@x.example>"), "real@x.example".to_owned()),
         (format!("{OWNER}: real@x.example;"), "real@x.example".to_owned()),
+        (format!("{jane}, \"Write to {OWNER}.\" <x@x.example>"), "jane@example.com, x@x.example".to_owned()),
     ] {
         let header = answered(format!("From: {OWNER}\r\nTo: {list}\r\n\r\n").as_bytes());
         assert_eq!(field(&header, "To"), expected, "{list}");
         assert!(!header.contains(OWNER), "{header}");
+    }
+}
+
+/// Addresses that hold a private one are somebody else's.
+#[test]
+fn what_is_part_of_a_longer_address_stays() {
+    let jane = signed("jane@example.com");
+    for other in ["joann@out.example", "x.ann@out.example", "ann@out.example.com", "o'ann@out.example"] {
+        let fields = format!(
+            "To: Jane <{jane}>, Jo <{other}>\r\nCc: {other}\r\nSubject: Fwd: {other}\r\n\
+             Content-Disposition: attachment; filename=\"jo{OWNER}.vcf\"\r\n"
+        );
+        let header = answered(format!("From: {OWNER}\r\n{fields}\r\n").as_bytes());
+        assert_eq!(field(&header, "To"), format!("Jane <jane@example.com>, Jo <{other}>"));
+        assert_eq!(field(&header, "Cc"), other);
+        assert_eq!(field(&header, "Subject"), format!("Fwd: {other}"));
+        assert_eq!(field(&header, "Content-Disposition"), format!("attachment; filename=\"jo{OWNER}.vcf\""));
     }
 }
 
@@ -137,6 +155,10 @@ fn no_parameter_holds_a_private_address() {
             "attachment; filename=\"Ann <info@in.example>.vcf\"",
         ),
         ("attachment; filename=ann@out.example.vcf", "attachment; filename=\"info@in.example.vcf\""),
+        (
+            "attachment; filename=scan_ann@out.example-2.pdf",
+            "attachment; filename=\"scan_info@in.example-2.pdf\"",
+        ),
         ("attachment; filename=a.vcf; x=\"a \\\" b\"", "attachment; filename=a.vcf; x=\"a \\\" b\""),
         (
             "attachment; x=\"a \\\" b\"; filename=\"ann@out.\\example\"",

@@ -3,6 +3,7 @@
 //!
 //! Kept are From, To, Cc, Subject, Date, what keeps threads together, and what a reader needs of MIME. The owner's
 //! own address stands in none of them: where it is a mailbox the alias takes its place, and in text and parameters too.
+//! It does not stand in a longer one, such as `ann@out.example` in `joann@out.example`.
 //!
 //! In References an id is
 //!
@@ -31,9 +32,10 @@ use super::{
     text::{clean, unfold},
 };
 use crate::{
-    address::Address,
+    address::{Address, may_begin_behind, may_end_before},
     domains::{SES, is_at_or_below},
     replies::{Replies, signed::Purpose},
+    steps,
 };
 
 /// How many ids of References are looked at, from the end: as many as the longest conversation has.
@@ -188,15 +190,16 @@ impl Writer<'_> {
     fn parameters(&mut self, field: &Field<'_>) {
         let text = self.reader.text(field).into_owned();
         let all = parameters::decoded(&text);
-        let tells =
-            self.tells(&String::from_utf8_lossy(&text)) || all.iter().any(|(_, value)| self.tells(value));
-        if !tells {
+        let tells = |text: &str| self.finds(text, Within::FileName);
+        let any = tells(&String::from_utf8_lossy(&text)) || all.iter().any(|(_, value)| tells(value));
+        if !any {
             return self.put(field.name, &text, Syntax::Parameters);
         }
-        let mut new = format!(" {}", self.without_private(&parameters::media_type(&text))).into_bytes();
-        for (name, value) in all.iter().filter(|(name, _)| !self.tells(name)) {
+        let without_private = |text: &str| self.with_alias(text, Within::FileName);
+        let mut new = format!(" {}", without_private(&parameters::media_type(&text))).into_bytes();
+        for (name, value) in all.iter().filter(|(name, _)| !tells(name)) {
             let boundary = (name == "boundary").then(|| parameters::value(&text, name)).flatten();
-            let value = boundary.unwrap_or_else(|| self.without_private(value));
+            let value = boundary.unwrap_or_else(|| without_private(value));
             parameters::append(&mut new, name, &value);
         }
         self.put(field.name, &new, Syntax::Parameters);
@@ -204,18 +207,27 @@ impl Writer<'_> {
 
     /// Whether a text holds an address that is nobody's business.
     fn tells(&self, text: &str) -> bool {
-        let text = text.to_ascii_lowercase();
-        self.how.private.iter().any(|address| text.contains(&address.to_string().to_ascii_lowercase()))
+        self.finds(text, Within::Text)
     }
 
     /// A text with the alias in the place of each such address.
     fn without_private(&self, text: &str) -> String {
+        self.with_alias(text, Within::Text)
+    }
+
+    fn finds(&self, text: &str, within: Within) -> bool {
+        let text = text.to_ascii_lowercase();
+        let mut private = self.how.private.iter().map(|address| address.to_string().to_ascii_lowercase());
+        private.any(|address| within.places(&text, &address).next().is_some())
+    }
+
+    fn with_alias(&self, text: &str, within: Within) -> String {
         let alias = self.how.alias.to_string();
         let mut text = text.to_owned();
         for address in self.how.private {
             let (private, lower) = (address.to_string().to_ascii_lowercase(), text.to_ascii_lowercase());
             let (mut replaced, mut behind) = (String::with_capacity(text.len()), 0);
-            for (at, _) in lower.match_indices(&private) {
+            for at in within.places(&lower, &private) {
                 replaced += &text[behind..at];
                 replaced += &alias;
                 behind = at + private.len();
@@ -249,6 +261,30 @@ impl Writer<'_> {
         if !all.is_empty() {
             self.put(b"References", &list("References:".len(), all), Syntax::Tokens);
         }
+    }
+}
+
+/// Where an address is looked for.
+#[derive(Clone, Copy)]
+enum Within {
+    Text,
+    /// There dots, hyphens and underscores join words: `scan_ann@out.example.pdf`.
+    FileName,
+}
+
+impl Within {
+    /// Where an address stands in a text, and not as part of a longer one. Both in lower case.
+    fn places<'a>(self, text: &'a str, address: &'a str) -> impl Iterator<Item = usize> + use<'a> {
+        steps::count(text.len());
+        let joins = move |byte: Option<&u8>| {
+            matches!(self, Within::FileName) && byte.is_some_and(|byte| b".-_".contains(byte))
+        };
+        text.match_indices(address).map(|(at, _)| at).filter(move |at| {
+            let (before, behind) = text.as_bytes().split_at(*at);
+            let behind = &behind[address.len()..];
+            (joins(before.last()) || may_begin_behind(before))
+                && (joins(behind.first()) || may_end_before(behind.iter().copied()))
+        })
     }
 }
 

@@ -350,21 +350,32 @@ fn is_of_ses(id: &[u8]) -> bool {
     is_at(id, SES)
 }
 
-/// A subject without the prefix and tags that forwarding puts before it, behind any `Re:`.
+/// A subject without the prefix and tags that forwarding puts before it, in any order, behind words such as `Re:` and
+/// `AW:` and nothing else.
 fn unprefixed(subject: &str, prefix: &str) -> String {
-    let mut subject = subject.to_owned();
-    for part in [prefix.trim(), "[SPAM]", "[VIRUS]", "[TAGGED]", "[UNVERIFIED]"] {
-        let Some(at) = subject.find(part).filter(|_| !part.is_empty()) else { continue };
-        // Behind words such as `Re:` and `AW:` only, and nothing else.
-        let is_first = subject[..at].split_ascii_whitespace().all(|word| word.ends_with(':'));
-        if is_first {
-            let rest = subject[at + part.len()..].trim_start();
+    let parts = [prefix.trim(), "[SPAM]", "[VIRUS]", "[TAGGED]", "[UNVERIFIED]"];
+    let (mut kept, mut rest, mut any_word) = (String::with_capacity(subject.len()), subject, false);
+    loop {
+        let text = rest.trim_start();
+        steps::count(rest.len() - text.len());
+        kept += &rest[..rest.len() - text.len()];
+        rest = text;
+        if let Some(behind) =
+            parts.iter().filter(|part| !part.is_empty()).find_map(|part| rest.strip_prefix(part))
+        {
+            rest = behind.trim_start();
             // What stood behind the prefix already, a mail program that saw the prefix has put before it again.
-            let again = !subject[..at].trim().is_empty()
-                && rest.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("re:"));
-            let rest = if again { rest[3..].trim_start() } else { rest }.to_owned();
-            subject.replace_range(at.., &rest);
+            let again = any_word && rest.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("re:"));
+            rest = if again { rest[3..].trim_start() } else { rest };
+            continue;
         }
+        let end = rest.find(|char: char| char == ':' || char.is_ascii_whitespace()).unwrap_or(rest.len());
+        steps::count(end);
+        if !rest[end..].starts_with(':') {
+            return kept + rest;
+        }
+        let (word, behind) = rest.split_at(end + 1);
+        kept += word;
+        (rest, any_word) = (behind, true);
     }
-    subject
 }

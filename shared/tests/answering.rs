@@ -188,6 +188,18 @@ fn no_parameter_holds_a_private_address() {
             "multipart/mixed; boundary=\"ann@out.example\"; type=\"<ann@out.example>\"",
             "multipart/mixed; boundary=\"ann@out.example\"; type=\"<info@in.example>\"",
         ),
+        (
+            "multipart/mixed; Boundary = abc (c) ; name=\"ann@out.example\"",
+            "multipart/mixed; Boundary = abc (c); name=\"info@in.example\"",
+        ),
+        (
+            "multipart/mixed; boundary*0=a; boundary*1=\"b\\\"\"; name=\"ann@out.example\"",
+            "multipart/mixed; boundary*0=a; boundary*1=\"b\\\"\"; name=\"info@in.example\"",
+        ),
+        (
+            "multipart/mixed; boundary=\"a\\\r\n b\"; name=\"ann@out.example \\\r\n c\"",
+            "multipart/mixed; boundary=\"a\\ b\"; name=\"info@in.example  c\"",
+        ),
     ] {
         for name in ["Content-Type", "Content-Disposition"] {
             let header = answered(format!("From: {OWNER}\r\n{name}: {came}\r\n\r\n").as_bytes());

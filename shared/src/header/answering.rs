@@ -186,7 +186,7 @@ impl Writer<'_> {
     }
 
     /// Content-Type or Content-Disposition. Where it holds a private address, all of it is written anew. The boundary
-    /// stays even so, as it stands in the body too.
+    /// stays byte for byte even so: it stands in the body too, and readers differ in what they take it to be.
     fn parameters(&mut self, field: &Field<'_>) {
         let text = self.reader.text(field).into_owned();
         let all = parameters::decoded(&text);
@@ -198,9 +198,14 @@ impl Writer<'_> {
         let without_private = |text: &str| self.with_alias(text, Within::FileName);
         let mut new = format!(" {}", without_private(&parameters::media_type(&text))).into_bytes();
         for (name, value) in all.iter().filter(|(name, _)| !tells(name)) {
-            let boundary = (name == "boundary").then(|| parameters::value(&text, name)).flatten();
-            let value = boundary.unwrap_or_else(|| without_private(value));
-            parameters::append(&mut new, name, &value);
+            if name == "boundary" {
+                for written in parameters::written(&text, name) {
+                    new.extend_from_slice(b";\r\n ");
+                    new.extend_from_slice(written);
+                }
+            } else {
+                parameters::append(&mut new, name, &without_private(value));
+            }
         }
         self.put(field.name, &new, Syntax::Parameters);
     }

@@ -31,6 +31,17 @@ pub(super) fn value(field: &[u8], name: &str) -> Option<String> {
     found.map(|(_, value)| String::from_utf8_lossy(&unquoted(value)).into_owned())
 }
 
+/// A parameter as it is written, name and all; in several pieces, each of them.
+pub(super) fn written<'a>(field: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let is_it = move |part: &&[u8]| {
+        named(part).is_some_and(|(found, _)| {
+            let piece = found.iter().position(|&byte| byte == b'*').unwrap_or(found.len());
+            found[..piece].eq_ignore_ascii_case(name.as_bytes())
+        })
+    };
+    Parts::of(field).skip(1).filter(is_it).map(trim)
+}
+
 /// All parameters of a field whose names are ASCII, with their names in lower case and their values as a reader shows
 /// them: put together from pieces, in a charset (RFC 2231), or, as most mail programs write it all the same, in
 /// encoded-words.
@@ -237,7 +248,7 @@ fn unquoted(value: &[u8]) -> Vec<u8> {
     while let Some(&byte) = rest.next() {
         match byte {
             b'"' => break,
-            b'\\' => content.extend(rest.next()),
+            b'\\' => content.extend(rest.find(|byte| !matches!(byte, b'\r' | b'\n'))),
             b'\r' | b'\n' => {}
             byte => content.push(byte),
         }

@@ -154,10 +154,7 @@ impl Handler {
 
         let EmailSettings { common, .. } = &self.settings;
         let block = header::split(&stored);
-        let mut facts = HeaderFacts::of(&block);
-        // One of another stack is mail as any other.
-        let stack = self.settings.stack.as_ref();
-        facts.notice = facts.notice.filter(|other| stack.is_none_or(|own| own == other));
+        let facts = HeaderFacts::of(&block).for_stack(self.settings.stack.as_deref());
         let (contacts, named) = match &keys {
             None => (Vec::new(), Vec::new()),
             Some(_) => {

@@ -33,7 +33,7 @@ pub struct HeaderFacts {
     pub from_ses: bool,
     /// Whether it names a message that it answers: `In-Reply-To` or `References`.
     pub is_answer: bool,
-    /// The stack that this is a notice of, if it is one.
+    /// The stack that this is a notice of, if it is one: what counts of it, [`for_stack`](HeaderFacts::for_stack) says.
     pub notice: Option<String>,
     /// The author whom the rewritten From shows, if the first From names one and an envelope could carry his address.
     pub author: Option<Address>,
@@ -106,6 +106,13 @@ impl HeaderFacts {
         facts.sole_author = facts.sole_author.filter(|_| froms == 1);
         facts.from_ses = facts.sole_author.as_ref().is_some_and(is_of_ses);
         facts
+    }
+
+    /// The facts as they count for the stack of this name: a notice of another one is mail as any other.
+    #[must_use]
+    pub fn for_stack(mut self, name: Option<&str>) -> HeaderFacts {
+        self.notice = self.notice.filter(|of| name.is_none_or(|name| name == of));
+        self
     }
 
     /// Counts the authors of a From field's clean text. Returns the one that counts.
@@ -190,6 +197,20 @@ mod tests {
         };
         assert_eq!(HeaderFacts::of(&split(message)), facts);
         assert_eq!(HeaderFacts::of(&split(b"\r\nReceived: 1\r\n")), HeaderFacts::default());
+    }
+
+    #[test]
+    fn a_notice_is_one_for_its_own_stack() {
+        for (field, name, expected) in [
+            ("X-Forwarder-Notice: s", Some("s"), Some("s")),
+            ("X-Forwarder-Notice: s", Some("other"), None),
+            ("X-Forwarder-Notice: s", None, Some("s")),
+            ("X-Forwarder-Notice:", Some("s"), None),
+            ("x: s", None, None),
+        ] {
+            let facts = HeaderFacts::of(&split(field.as_bytes())).for_stack(name);
+            assert_eq!(facts.notice.as_deref(), expected, "{field}, {name:?}");
+        }
     }
 
     #[test]

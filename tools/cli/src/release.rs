@@ -239,7 +239,7 @@ impl Candidate {
             (deployed.bucket()?, deployed.settings()?, &self.archived.notification);
         let key = deployed.prefixes()?.message(&notification.message_id);
         let Some(stored) = archive::header(clients, bucket, &key).await? else { return Ok(None) };
-        let facts = HeaderFacts::of(&header::split(&stored));
+        let facts = HeaderFacts::of(&header::split(&stored)).for_stack(settings.stack.as_deref());
         let passes = |routes: &Routes| {
             let decision = decide(notification, &facts, &settings.policy, routes, &settings.common.domains);
             match decision {

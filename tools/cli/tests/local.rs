@@ -267,6 +267,13 @@ async fn what_was_dropped_is_released_and_the_line_that_would_have_let_it_throug
     assert_eq!(operator.run(&of_ann), (0, "0 messages, 0 failed\n".to_owned()));
     assert_eq!(stack.sent().len(), 5, "each once");
 
+    // A notice of another stack is mail as any other.
+    let notice = b"X-Local-Verdict: spam=FAIL\r\nX-Forwarder-Notice: another\r\nSubject: Hello\r\n\r\nHi\r\n";
+    let notice = stack.send(Some("zoe@else.example"), &["info@in.example"], notice).await.unwrap();
+    assert_eq!(stack.settled(&notice).await, End::Returned);
+    let (code, printed) = operator.run(&["release", &notice]);
+    assert!(code == 0 && printed.ends_with("\"zoe@else.example\" = \"forward\"\n"), "{printed}");
+
     let looped = b"X-Loop: info@in.example\r\nSubject: Hello\r\n\r\nHi\r\n";
     let looped = stack.send(Some("ann@else.example"), &["info@in.example"], looped).await.unwrap();
     assert_eq!(stack.settled(&looped).await, End::Returned);

@@ -87,7 +87,7 @@ pub fn explain(question: &Question, settings: &EmailSettings, routes: &Routes) -
     let block = header::split(&message);
     let notification = notification(question, &block)?;
     let domains = &settings.common.domains;
-    let facts = HeaderFacts::of(&block);
+    let facts = HeaderFacts::of(&block).for_stack(settings.stack.as_deref());
     let decision = decide(&notification, &facts, &settings.policy, routes, domains);
     let from = notification.source.as_deref().and_then(|source| Address::parse_bare(source).ok());
     let from = facts.author.clone().or(from).filter(|_| routes.senders().lines() > 0);

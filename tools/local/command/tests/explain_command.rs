@@ -19,8 +19,13 @@ const ROUTES: &str = "[routes]\n\"info\" = [\"ann@out.example\", \"bob@out.examp
 
 /// Explains [`MESSAGE`], with [`ROUTES`] in a file; the exit code, and everything printed.
 fn explain(arguments: &[&str]) -> (Option<i32>, String) {
+    explain_with("", arguments)
+}
+
+/// The same with these fields before the others.
+fn explain_with(fields: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("message.eml"), MESSAGE).unwrap();
+    fs::write(folder.path().join("message.eml"), format!("{fields}{MESSAGE}")).unwrap();
     fs::write(folder.path().join("routes.toml"), ROUTES).unwrap();
     fs::write(folder.path().join("off.toml"), format!("{ROUTES}[replies]\nenabled = false\n")).unwrap();
     let parameters =
@@ -73,6 +78,15 @@ from jane_example.com@in.example
  
 "#;
     assert_eq!((code, &*printed), (Some(0), expected));
+}
+
+#[test]
+fn ok_a_notice_of_another_stack_is_mail_as_any() {
+    for (name, expected) in [("ses-forwarder", "dropped: loop"), ("another", "forwarded to ")] {
+        let notice = format!("X-Forwarder-Notice: {name}\r\n");
+        let (code, printed) = explain_with(&notice, &["--to", "info@in.example"]);
+        assert!(code == Some(0) && printed.lines().any(|line| line.starts_with(expected)), "{printed}");
+    }
 }
 
 #[test]

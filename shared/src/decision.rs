@@ -376,9 +376,10 @@ fn may_be_real(local: &str) -> bool {
 /// Why a message to an address that we made up must not go to `destinations`, the owner of a catch-all, say.
 ///
 /// A vacation program answers the From it sees, and what it answers comes back to its owner. Not all mark what they
-/// write (RFC 3834), but one that answers nothing by name is no person's reply. That is still sent: its author
-/// then sees that it reached nobody else. Should a program answer even that, its answer is for the address
-/// that we made of its owner's, and ends here.
+/// write (RFC 3834), but one that answers nothing by name is no person's reply, unless it is to a name that
+/// [may be somebody's](may_be_real), to whom people write of themselves. A reply is still sent: its author then sees that
+/// it reached nobody else. Should a program answer even that, its answer is for the address that we made of its
+/// owner's, and ends here.
 fn goes_back<'a>(
     recipient: &Address,
     notification: &Notification,

@@ -835,6 +835,10 @@ mod hostile {
             ),
             ("Reply-To: a@x_y.example\r\nReply-To: b@x.example", "Reply-To: b@x.example"),
             ("To: =?utf-8?q?Inf <info@in.example>", "To: =?utf-8?b?PT91dGYtOD9xP0luZg==?= <info@in.example>"),
+            (
+                "To: Jane <jane@x.example>\r\nX-Original-To-Field: Jane <ja ne@x.example>",
+                "To: Jane <jane@x.example>\r\nX-Original-To-Field: Jane <ja ne@x.example>",
+            ),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
             assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");

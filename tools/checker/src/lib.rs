@@ -472,10 +472,13 @@ impl<'a> Walk<'a> {
         let is_like_it = |other: &&Field<'_>| {
             other.key() == key && (other.solid() == field.solid() || other.text() == field.text())
         };
-        let cannot_be_told = text.is_none() || self.input.iter().filter(is_like_it).count() > 1;
+        let may_be_it = |other: &Field<'_>| other.name == original && other.solid() == field.solid();
+        let cannot_be_told = text.is_none()
+            || self.input.iter().filter(is_like_it).count() > 1
+            || self.input.iter().any(may_be_it);
         if cannot_be_told && self.written.iter().any(|field| field.name == original) {
             // In which charset it is read can't be told from here, and so not which of several was kept; nor
-            // which of two that differ in white space alone.
+            // which of two that differ in white space alone, one of them kept by who had it before.
             return None;
         }
         let says_the_same = |next: &Field<'_>| match text {

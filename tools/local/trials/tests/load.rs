@@ -14,7 +14,9 @@ async fn every_message_is_accounted_for_while_calls_fail() {
     let account = load::run(&stack, load).await.unwrap();
     assert!(account.balances(), "{account}{:#?}", account.problems);
     assert_eq!(account.accepted, 300);
-    assert_eq!((account.dropped, account.refused), (15, 3));
+    assert_eq!(account.dropped, 15);
+    // One whose refusals were lost three times is given up.
+    assert!(account.refused + account.unsent >= 3, "{account}");
     assert!(account.faults > 0 && account.dead_letters > 3, "{account}");
 }
 
@@ -46,8 +48,13 @@ async fn what_is_missing_afterwards_fails_the_run() {
     let mailbox = stack.data().join("maildir/r3@out.example/new");
     let mail = std::fs::read_dir(mailbox).unwrap().next().unwrap().unwrap();
     std::fs::remove_file(mail.path()).unwrap();
-    let outcome = stack.keys("outcome/").await.pop().unwrap();
-    stack.delete_object(&outcome).await;
+    // Of another message: one of which both are missing is one problem.
+    let sent = stack.sent();
+    let of_mail = sent.iter().find(|sent| sent.destinations == ["r3@out.example"]).unwrap();
+    let of_mail = of_mail.message_id.as_deref().unwrap();
+    let outcomes = stack.keys("outcome/").await;
+    let outcome = outcomes.iter().find(|key| !key.contains(of_mail)).unwrap();
+    stack.delete_object(outcome).await;
     let account = taken.account(&stack).await.unwrap();
     assert!(!account.balances(), "{account}");
     assert_eq!((account.accepted, account.problems.len()), (12, 2), "{:#?}", account.problems);

@@ -18,6 +18,9 @@ use super::{Accepted, Taken, is_refused, is_spam};
 /// Where notices go by mail.
 const OPERATOR: &str = "operator@out.example";
 
+/// Tries after which a message is given up that SES may have taken in each: `handle-dead-letter`'s number.
+const DOUBTS: usize = 3;
+
 /// Bytes of a message that its header stands in.
 const HEADER: u64 = 16 << 10;
 
@@ -32,8 +35,10 @@ pub struct Account {
     pub dropped: usize,
     /// Refused by SES for good, and told to the operator.
     pub refused: usize,
-    /// Given up after SES's answers were lost, in the mailbox all the same, and told to the operator.
+    /// Given up, as SES may have taken it each time, and told to the operator.
     pub given_up: usize,
+    /// Of them, those that SES has not taken: the functions were killed before they sent them.
+    pub unsent: usize,
     /// In its mailbox more than once, with a fault on its way.
     pub doubled: usize,
     /// On the queue for a time.
@@ -128,7 +133,7 @@ fn ids(keys: &[String]) -> BTreeSet<String> {
 
 impl Account {
     fn add(&mut self, message: &Accepted, found: &Found, story: impl Fn() -> String) {
-        let Accepted { number, id, faults, queued } = message;
+        let Accepted { number, id, faults, doubts, queued } = message;
         self.accepted += 1;
         self.faults += faults;
         self.dead_letters += usize::from(*queued);
@@ -151,6 +156,11 @@ impl Account {
             (Some("dropped"), 0) if is_spam(*number) => self.dropped += 1,
             (Some("rejected"), 0) if is_refused(*number) && told => self.refused += 1,
             (Some("failed"), 1..) if told => self.given_up += 1,
+            // Nobody but SES knows that it was not.
+            (Some("failed"), 0) if told && *doubts >= DOUBTS => {
+                self.given_up += 1;
+                self.unsent += 1;
+            }
             (status, copies) => {
                 let words = if told { "was told" } else { "was not told" };
                 let status = status.unwrap_or("nothing");
@@ -170,12 +180,12 @@ impl Account {
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Account { accepted, forwarded, dropped, refused, given_up, doubled, dead_letters, .. } = self;
-        let Account { invocations, faults, memory_mb: [first, second], .. } = self;
+        let Account { unsent, invocations, faults, memory_mb: [first, second], .. } = self;
         writeln!(f, "accepted       {accepted}")?;
         writeln!(f, "forwarded      {forwarded}, of them {doubled} more than once")?;
         writeln!(f, "dropped        {dropped}")?;
         writeln!(f, "refused        {refused}, each told")?;
-        writeln!(f, "given up       {given_up}, sent and told")?;
+        writeln!(f, "given up       {given_up}, each told, of them {unsent} not sent")?;
         writeln!(f, "dead letters   {dead_letters}, of them 0 left in the queue")?;
         writeln!(f, "invocations    {invocations}, with {faults} faults")?;
         writeln!(f, "peak memory    {first} MB in the first half, {second} MB in the second")
@@ -201,8 +211,12 @@ mod tests {
     }
 
     fn account(number: usize, faults: usize, found: &Found) -> Account {
+        account_in_doubt(number, faults, 0, found)
+    }
+
+    fn account_in_doubt(number: usize, faults: usize, doubts: usize, found: &Found) -> Account {
         let mut account = Account::default();
-        let message = Accepted { number, id: "m".to_owned(), faults, queued: false };
+        let message = Accepted { number, id: "m".to_owned(), faults, doubts, queued: false };
         account.add(&message, found, String::new);
         account
     }
@@ -232,6 +246,13 @@ mod tests {
         for (name, number, found, balances) in cases {
             assert_eq!(account(number, 1, &found).balances(), balances, "{name}");
         }
+        let unsent = found(Some("failed"), 0, true);
+        assert!(!account_in_doubt(plain, 3, DOUBTS - 1, &unsent).balances(), "given up too soon");
+        let given_up = account_in_doubt(plain, 3, DOUBTS, &unsent);
+        assert!(given_up.balances(), "given up, as nobody knows whether it was sent");
+        assert_eq!((given_up.given_up, given_up.unsent), (1, 1));
+        let untold = found(Some("failed"), 0, false);
+        assert!(!account_in_doubt(plain, 3, DOUBTS, &untold).balances(), "the same, and not told");
         let twice = found(Some("forwarded"), 2, false);
         assert!(!account(plain, 0, &twice).balances(), "twice without a fault");
         for forget in [|found: &mut Found| found.stored.clear(), |found: &mut Found| found.archived.clear()] {

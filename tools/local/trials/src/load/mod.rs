@@ -30,8 +30,9 @@ const DESTINATIONS: usize = 50;
 /// Messages under way at once: enough to keep all instances busy.
 const UNDER_WAY: usize = 200;
 
-/// No message takes longer, nor does the queue to be empty.
-const LIMIT: Duration = Duration::from_secs(300);
+/// No message takes longer, nor does the queue to be empty. A claim whose owner was killed bars others for two minutes by
+/// the machine's clock, and a message may be killed so more than once.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// What the faults do, each with its part of the chance.
 const EFFECTS: [Effect; 5] =
@@ -78,6 +79,8 @@ struct Accepted {
     id: String,
     /// Faults on its way.
     faults: usize,
+    /// Those of them after which nobody may know whether SES has taken it.
+    doubts: usize,
     /// Whether it was on the queue.
     queued: bool,
 }
@@ -178,7 +181,10 @@ async fn watch(stack: &Parts, id: &str, text: &[u8], late: bool, (taken, place):
     let mut taken = taken.lock().expect("no holder of this lock panics");
     for entry in &entries {
         match &entry.event {
-            Event::Fault { .. } => taken.messages[place].faults += 1,
+            Event::Fault { what } => {
+                taken.messages[place].faults += 1;
+                taken.messages[place].doubts += usize::from(leaves_in_doubt(what));
+            }
             Event::DeadLettered { .. } => taken.messages[place].queued = true,
             Event::Invoked { .. } => taken.invocations += 1,
             Event::Returned { memory: Some(memory), .. } => {
@@ -199,6 +205,13 @@ async fn watch(stack: &Parts, id: &str, text: &[u8], late: bool, (taken, place):
     if !leaks.is_empty() {
         problem("shows private text in a log");
     }
+}
+
+/// Whether the function was killed, or the answer to a call that took effect lost.
+fn leaves_in_doubt(fault: &str) -> bool {
+    [Effect::ResetAfter, Effect::KillBefore, Effect::KillAfter]
+        .iter()
+        .any(|effect| fault.contains(&format!("={effect}")))
 }
 
 /// Waits until no message is on the queue.
@@ -239,7 +252,7 @@ fn collect_notices(stack: &Parts, taken: &Arc<Mutex<Taken>>) {
 impl Taken {
     /// Keeps a message in mind, and returns its place.
     fn note(&mut self, number: usize, id: &str) -> usize {
-        self.messages.push(Accepted { number, id: id.to_owned(), faults: 0, queued: false });
+        self.messages.push(Accepted { number, id: id.to_owned(), faults: 0, doubts: 0, queued: false });
         self.messages.len() - 1
     }
 }

@@ -12,6 +12,7 @@ use ses_forwarder::{keys::SUSPENDED, notice_mark};
 use ses_forwarder_local_aws::{
     faults::{Effect, Fault, When},
     journal::{End, Entry, Event},
+    pace::Pace,
     schedules,
     sqs::Attribute,
 };
@@ -39,6 +40,9 @@ const ALL_CLEAR: &str = "Mail goes out again";
 
 /// How often a lasting fault may fail the queue's batch before it ends.
 const BATCHES: usize = 3;
+
+/// How often a trial is run in which a function is ended by its time-out.
+const RUNS: usize = 3;
 
 /// Which function the fault is for. In the order of the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -295,8 +299,35 @@ impl Begun {
 }
 
 impl Trial {
+    /// Runs it, and once more where a function was ended by its time-out: they answer a second before it, which a busy
+    /// machine may not leave them. One that does not answer is ended each time.
     pub(super) async fn run(&self, config: &Config) -> anyhow::Result<Observed> {
-        let stack = Stack::start(config.clone()).await?;
+        for _ in 1..RUNS {
+            let observed = self.observe(config).await?;
+            if !observed.is_timed_out() {
+                return Ok(observed);
+            }
+        }
+        self.observe(config).await
+    }
+
+    /// How fast the clocks run: slower where it matters that something has happened by a time, so that it has on
+    /// however busy a machine.
+    fn pace(&self, usual: Pace) -> Pace {
+        let is_of_outcome = self.call.prefix.as_deref() == Some("outcome/");
+        match (self.subject, self.effect) {
+            // What a person has to mend is told, unless its letter is five minutes old when it is first looked at.
+            (Subject::Email | Subject::Stub, Effect::AccessDenied | Effect::NotFound) => Pace::times(20),
+            // Three batches fail within 37 minutes; an event whose outcome is missing for an hour is done with.
+            (Subject::Feedback | Subject::TooLarge, Effect::NotFound) if is_of_outcome && self.lasting => {
+                Pace::times(100)
+            }
+            _ => usual,
+        }
+    }
+
+    async fn observe(&self, config: &Config) -> anyhow::Result<Observed> {
+        let stack = Stack::start(Config { pace: self.pace(config.pace), ..config.clone() }).await?;
         // SES refuses the first send by itself.
         let first = if self.subject == Subject::Stub { 2 } else { 1 };
         let arm = || {
@@ -429,6 +460,11 @@ impl Observed {
     fn last_error(&self) -> Option<&str> {
         let mut tries = self.errors.iter().filter(|error| !error.starts_with("BatchItemFailure"));
         tries.next_back().map(String::as_str)
+    }
+
+    /// Whether a function did not answer before its time-out.
+    fn is_timed_out(&self) -> bool {
+        self.errors.iter().any(|error| error.starts_with("Sandbox.Timedout"))
     }
 
     /// In the words of the table.

@@ -52,8 +52,9 @@ pub use self::{
     config::{Config, Functions, repository},
 };
 
-/// Longer than any message takes with the clocks fast, on however busy a machine.
-const SETTLE_LIMIT: Duration = Duration::from_secs(180);
+/// Longer than any message takes with the clocks fast, on however busy a machine: three functions that hang until
+/// their time-outs, one after another, take as many minutes.
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
 
 /// How often to ask what nothing rings a bell for.
 const LOOK: Duration = Duration::from_millis(10);

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
@@ -29,6 +30,8 @@ enum Order {
     Panic,
     /// Take this long.
     Sleep { ms: u64 },
+    /// Take until this file is there.
+    Await { file: PathBuf },
     /// Touch so much memory and answer.
     Allocate { mb: usize },
     /// End the process.
@@ -36,10 +39,13 @@ enum Order {
     /// End the process by a signal.
     Abort,
     /// Succeed from this attempt on, counted in a file.
-    FailUntil { attempt: u32, file: std::path::PathBuf },
+    FailUntil { attempt: u32, file: PathBuf },
     /// Answer with this.
     Say { answer: Value },
 }
+
+/// How often to look whether a file is there.
+const LOOK: Duration = Duration::from_millis(10);
 
 static EVENTS: AtomicU32 = AtomicU32::new(0);
 
@@ -75,6 +81,11 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         Order::Fail { message } => return Err(message.into()),
         Order::Panic => panic!("it panicked"),
         Order::Sleep { ms } => tokio::time::sleep(Duration::from_millis(ms)).await,
+        Order::Await { file } => {
+            while !file.exists() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
         Order::Allocate { mb } => {
             let memory = vec![1_u8; mb * 1024 * 1024];
             return Ok(json!(memory.iter().map(|byte| u64::from(*byte)).sum::<u64>()));

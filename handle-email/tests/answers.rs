@@ -176,7 +176,7 @@ async fn no_mail_program_tells_who_answers() {
         let (header, body) = text.split_once("\r\n\r\n").expect("a header");
         let (_, written) = filled.split_once("\r\n\r\n").expect("a header");
         assert_eq!(body, written, "{client}");
-        let lower = header.to_ascii_lowercase();
+        let lower = without_hidden_ids(header).to_ascii_lowercase();
         for private in
             ["private", "ann.owner", "received", "x-", "autocrypt", "user-agent", "sender:", "reply-to: "]
         {
@@ -200,6 +200,12 @@ async fn no_mail_program_tells_who_answers() {
     }
     let cc = stack.sent().iter().flat_map(|mail| fields(mail, "Cc")).collect::<Vec<_>>();
     assert_eq!(cc, ["\"Bob\" <bob@real.example>, info@in.example", "info@in.example"]);
+}
+
+/// The words of a header, but for the ids that hide others: what is ciphered may spell anything.
+fn without_hidden_ids(header: &str) -> String {
+    let is_hidden = |word: &&str| word.starts_with("<a.") && word.ends_with(".reply@in.example>");
+    header.split_ascii_whitespace().filter(|word| !is_hidden(word)).collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
@@ -280,7 +286,7 @@ async fn an_alias_is_a_send_of_its_own() {
 
 #[tokio::test]
 async fn what_an_owner_may_not_or_too_often_does_not_go_out() {
-    let stack = replying("[replies]\nper-hour = 2\n").await;
+    let stack = replying("").await;
     let jane = address_of_jane(&stack).await;
     let forged = format!("X-Local-Verdict: spf=GRAY, dmarc=GRAY\r\n{}", answer(&jane, ""));
     let (outcome, sent) = send(&stack, Some(OWNER), &[&jane], &forged).await;
@@ -292,14 +298,24 @@ async fn what_an_owner_may_not_or_too_often_does_not_go_out() {
     let (outcome, sent) = send(&stack, Some("eve@else.example"), &[&jane], &stranger).await;
     let went = (&outcome["status"], &sent[0].destinations[0][..]);
     assert_eq!(went, (&json!("forwarded"), OWNER), "mail to the alias");
-    for _ in 0..2 {
-        let (outcome, _) = send(&stack, Some(OWNER), &[&jane], &answer(&jane, "")).await;
-        assert_eq!(outcome["status"], "forwarded");
-    }
-    let id = stack.send(Some(OWNER), &[&jane], answer(&jane, "").as_bytes()).await.expect("it is taken");
-    failed(&stack, &id).await;
-    let failed = outcome_of(&stack, &id).await;
-    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("AnswersOverLimit")));
+
+    // They are counted by the hour: should one begin meanwhile, so does this.
+    let this_hour = || time::OffsetDateTime::now_utc().unix_timestamp() / 3600;
+    let (stack, id, waits) = loop {
+        let stack = replying("[replies]\nper-hour = 2\n").await;
+        let jane = address_of_jane(&stack).await;
+        let hour = this_hour();
+        for _ in 0..2 {
+            let (outcome, _) = send(&stack, Some(OWNER), &[&jane], &answer(&jane, "")).await;
+            assert_eq!(outcome["status"], "forwarded");
+        }
+        let id = stack.send(Some(OWNER), &[&jane], answer(&jane, "").as_bytes()).await.expect("it is taken");
+        let outcome = tried(&stack, &id).await;
+        if this_hour() == hour {
+            break (stack, id, outcome);
+        }
+    };
+    assert_eq!((&waits["status"], &waits["error"]["code"]), (&json!("failed"), &json!("AnswersOverLimit")));
     // What waits goes out when there may be more.
     stack.put_object("config/routes.toml", "[replies]\nper-hour = 3\n".to_owned()).await;
     stack
@@ -310,10 +326,10 @@ async fn what_an_owner_may_not_or_too_often_does_not_go_out() {
     assert_eq!(stack.sent().iter().filter(|mail| mail.from == "info@in.example").count(), 3);
 }
 
-/// Waits until a try at a message has failed.
-async fn failed(stack: &Stack, id: &str) {
-    let is_failure = |event: &&Event| matches!(event, Event::Returned { result: Err(_), .. });
-    stack.until(id, |events| events.iter().any(is_failure).then_some(())).await;
+/// What is recorded of a message once it has been tried, and while it is not tried again.
+async fn tried(stack: &Stack, id: &str) -> Value {
+    let between_tries = || async { stack.outcome(id).await.filter(|outcome| outcome["status"] != "sending") };
+    stack.eventually(between_tries).await
 }
 
 async fn outcome_of(stack: &Stack, id: &str) -> Value {
@@ -326,8 +342,7 @@ async fn without_its_keys_nothing_is_forwarded_and_nothing_lost() {
     stack.put_object("config/reply-keys.json", "{}".to_owned()).await;
     let letter = "From: Jane <jane@example.com>\r\nTo: info@in.example\r\n\r\nHi\r\n";
     let id = stack.send(Some(JANE), &["info@in.example"], letter.as_bytes()).await.expect("it is taken");
-    failed(&stack, &id).await;
-    let failed = outcome_of(&stack, &id).await;
+    let failed = tried(&stack, &id).await;
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("InvalidReplyKeys")));
     assert_eq!(
         stack

@@ -27,6 +27,12 @@ fn ask(stack: &Stack, request: &str, body: &str) -> (String, String) {
     (status.to_owned(), rest.to_owned())
 }
 
+/// The list, once it says this: it follows what happens.
+async fn listed(stack: &Stack, wanted: &str) -> String {
+    let page = || async { Some(ask(stack, "GET /", "").1).filter(|page| page.contains(wanted)) };
+    stack.eventually(page).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_listed_shown_and_given_out() {
     let stack = Stack::start(Config::default()).await.unwrap();
@@ -39,8 +45,7 @@ async fn a_message_is_listed_shown_and_given_out() {
     let id = stack.send(Some("jane@example.com"), &["info@in.example"], message).await.unwrap();
     assert_eq!(stack.settled(&id).await, End::Returned);
 
-    let (status, page) = ask(&stack, "GET /", "");
-    assert!(status.ends_with("200 OK") && page.contains(&id), "{page}");
+    let page = listed(&stack, &id).await;
     assert!(page.contains("&lt;b&gt;Hello&lt;/b&gt;") && !page.contains("<b>Hello</b>"), "{page}");
     let (status, page) = ask(&stack, &format!("GET /messages/{id}"), "");
     assert!(status.ends_with("200 OK") && page.contains("jane_example.com@in.example"), "{page}");
@@ -108,10 +113,13 @@ async fn what_the_queue_has_tried_again_is_shown_as_what_became_of_it() {
         let id = stack.send(Some("jane@x.example"), &["info@in.example"], message).await.unwrap();
         assert_eq!(stack.settled(&id).await, End::Noticed);
         stack.emptied().await;
-        let (_, page) = ask(&stack, "GET /", "");
-        let (_, row) = page.split_once(&format!("id=\"m-{id}\"")).unwrap();
-        let (row, _) = row.split_once("</li>").unwrap();
-        assert!(row.contains(&format!(">{status}</span>")), "{row}");
+        let listed = || async {
+            let (_, page) = ask(&stack, "GET /", "");
+            let (_, row) = page.split_once(&format!("id=\"m-{id}\""))?;
+            let (row, _) = row.split_once("</li>")?;
+            row.contains(&format!(">{status}</span>")).then_some(())
+        };
+        stack.eventually(listed).await;
         let (_, page) = ask(&stack, &format!("GET /messages/{id}"), "");
         for part in parts {
             assert!(page.contains(part), "{part} is not in:\n{page}");

@@ -1,18 +1,24 @@
 //! A headless Chromium of its own for each test.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use axum::http::Method;
 use fantoccini::{
     Client, ClientBuilder, Locator,
     actions::{InputSource, KeyAction, KeyActions},
     elements::Element,
+    error::NewSessionError,
     key::Key,
     wd::WebDriverCompatibleCommand,
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -62,7 +68,7 @@ pub(crate) enum Scheme {
 pub(crate) struct Browser {
     client: Client,
     _driver: Driver,
-    _profile: tempfile::TempDir,
+    _profile: TempDir,
 }
 
 impl Browser {
@@ -73,21 +79,14 @@ impl Browser {
                 break started;
             }
         };
-        let profile = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut arguments: Vec<String> = ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
-        arguments.push(format!("--user-data-dir={}", profile.path().display()));
-        let mut options = json!({ "args": arguments });
-        if !script {
-            options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
-        }
-        let mut capabilities = Map::new();
-        capabilities.insert("goog:chromeOptions".to_owned(), options);
-        capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&format!("http://localhost:{port}"))
-            .await
-            .expect("chromium starts");
+        // The driver gives up a Chromium that takes more than a minute.
+        let begun = Instant::now();
+        let (client, profile) = loop {
+            match session(&port, script).await {
+                Ok(session) => break session,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "chromium does not start: {error}"),
+            }
+        };
         let browser = Browser { client, _driver: driver, _profile: profile };
         browser.look(Screen::Desk, Scheme::Light).await;
         browser
@@ -271,6 +270,26 @@ async fn start_driver() -> Option<(Driver, String)> {
         }
     }
     None
+}
+
+/// A Chromium that the driver starts, with or without JavaScript, and its profile.
+async fn session(port: &str, script: bool) -> Result<(Client, TempDir), NewSessionError> {
+    let profile = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut arguments: Vec<String> = ARGUMENTS.iter().map(|&argument| argument.to_owned()).collect();
+    arguments.push(format!("--user-data-dir={}", profile.path().display()));
+    let mut options = json!({ "args": arguments });
+    if !script {
+        options["prefs"] = json!({ "profile.managed_default_content_settings.javascript": 2 });
+    }
+    let mut capabilities = Map::new();
+    capabilities.insert("goog:chromeOptions".to_owned(), options);
+    capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
+    capabilities.insert("timeouts".to_owned(), json!({ "script": PATIENCE.as_secs() * 1000 }));
+    let client = ClientBuilder::new(HttpConnector::new())
+        .capabilities(capabilities)
+        .connect(&format!("http://localhost:{port}"))
+        .await?;
+    Ok((client, profile))
 }
 
 /// `POST /session/{id}/goog/cdp/execute`.

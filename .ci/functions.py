@@ -4,10 +4,12 @@ Emulated runs a bootstrap under the runtime interface emulator that the SAM CLI 
 `sam local invoke`, in a container. Both give a function the environment that template.yaml has.
 """
 
+import contextlib
 import json
 import logging
 import os
 import platform
+import random
 import socket
 import subprocess
 import sys
@@ -32,6 +34,12 @@ FUNCTIONS = {"HandleEmailFunction": "handle-email", "HandleDeadLetterFunction": 
 
 # e_machine of ELF: EM_X86_64 and EM_AARCH64.
 MACHINES = {62: "x86_64", 183: "arm64"}
+
+# Longer than any start takes, on however busy a machine.
+START_SECONDS = 120
+
+# A port is taken some time after it was found free, so it is none of those that Linux gives to who asks for any.
+PORTS = iter(random.sample(range(10_000, 32_768), 1_000))
 
 # The server writes a line for each request.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -157,7 +165,7 @@ class Emulated:
                 stderr=log,
             )
         try:
-            wait_for(port)
+            wait_for(port, self.process)
         except BaseException:
             self.stop()
             raise
@@ -216,16 +224,23 @@ class SamLocal:
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """One that nobody has, each once."""
+    for port in PORTS:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
-def wait_for(port):
-    for _ in range(200):
+def wait_for(port, process):
+    """Until a process listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"what was to listen on port {port} ended: {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port)).close()
             return
         except ConnectionRefusedError:
             time.sleep(0.05)
-    raise AssertionError(f"nothing listens on port {port} after ten seconds")
+    raise AssertionError(f"nothing listens on port {port} after {START_SECONDS} seconds")

@@ -279,9 +279,8 @@ mod tests {
         ReceiptAction::builder().lambda_action(lambda.unwrap()).build()
     }
 
-    #[test]
-    fn rules() {
-        let expected = Expected {
+    fn expected() -> Expected<'static> {
+        Expected {
             rule_set: "set",
             function_arn: "arn:f:email",
             recipients: &["in.example"],
@@ -290,7 +289,12 @@ mod tests {
             after: None,
             region: "r",
             deploy: "sam deploy",
-        };
+        }
+    }
+
+    #[test]
+    fn rules() {
+        let expected = expected();
         let good = || rule().actions(stores("mail")).actions(invokes("email"));
         let stop = StopAction::builder().scope(StopScope::RuleSet).build().unwrap();
         let stop = rule().name("spam").actions(ReceiptAction::builder().stop_action(stop).build());
@@ -351,16 +355,7 @@ mod tests {
             (Some("spam"), &["spam", "late"], "late", format!("{command} --after spam")),
             (Some("gone"), &["spam"], "spam", command.to_owned()),
         ] {
-            let expected = Expected {
-                rule_set: "set",
-                function_arn: "arn:f:email",
-                recipients: &["in.example"],
-                bucket: "mail",
-                prefix: "messages/",
-                after,
-                region: "r",
-                deploy: "sam deploy",
-            };
+            let expected = Expected { after, ..expected() };
             let finding = judge_rule(&expected, &rules(names));
             let told = format!("{found} comes before ours and may end the set for some mail");
             assert_eq!(

@@ -839,6 +839,10 @@ mod hostile {
                 "To: Jane <jane@x.example>\r\nX-Original-To-Field: Jane <ja ne@x.example>",
                 "To: Jane <jane@x.example>\r\nX-Original-To-Field: Jane <ja ne@x.example>",
             ),
+            (
+                "To: a@x.example\r\nTo: x <b@x@5>o\u{1b}(B",
+                "To: a@x.example\r\nX-Original-To-Field: x <b@x@5>o",
+            ),
         ] {
             let header = header(format!("From: a@x.example\r\n{field}\r\n\r\n").as_bytes(), &how);
             assert!(header.contains(&format!("\r\n{written}\r\n")), "{field}: {header}");

@@ -468,7 +468,8 @@ impl<'a> Walk<'a> {
     fn check_list(&mut self, field: &'a Field<'a>, key: &str, name: &str) -> Option<()> {
         let original = format!("X-Original-{name}-Field");
         let value = field.lines.concat();
-        let text = std::str::from_utf8(&value).ok().filter(|text| is_ascii(&value) || !text.contains("=?"));
+        let is_clear = |text: &&str| is_ascii(&value) || !(text.contains("=?") || text.contains('\u{1b}'));
+        let text = std::str::from_utf8(&value).ok().filter(is_clear);
         let is_like_it = |other: &&Field<'_>| {
             other.key() == key && (other.solid() == field.solid() || other.text() == field.text())
         };

@@ -95,8 +95,9 @@ impl Asked {
         notification: &Notification,
         earlier: &Outcome,
     ) -> bool {
-        // Of what is held the decision is made anew.
-        if !self.is_extra(earlier) || matches!(self, Asked::Resume(_)) && earlier.status == Status::Held {
+        // Of what has gone to nobody yet, or not to all, the decision is made anew.
+        let is_open = matches!(earlier.status, Status::Held | Status::Dropped);
+        if !self.is_extra(earlier) || (is_open && !matches!(self, Asked::Stub(_))) {
             return true;
         }
         let Decision::Forward { deliveries, .. } = decision else { return false };
@@ -124,7 +125,7 @@ impl Asked {
     pub(crate) fn is_extra(&self, earlier: &Outcome) -> bool {
         match self {
             Asked::Nothing => false,
-            Asked::Release { .. } => earlier.status == Status::Forwarded,
+            Asked::Release { .. } => matches!(earlier.status, Status::Dropped | Status::Forwarded),
             // Some destination has it, whatever the others are to get.
             Asked::Stub(_) => earlier.status != Status::Sending,
             Asked::Resume(_) => matches!(earlier.status, Status::Held | Status::Forwarded),

@@ -92,9 +92,14 @@ async fn of_many_releases_at_once_one_sends() {
 }
 
 #[tokio::test]
-async fn a_release_that_fails_can_be_made_again() {
+async fn a_release_that_fails_leaves_it_dropped_and_can_be_made_again() {
     let stack = stack(&[]).await;
-    for fault in ["ses:SendEmail=500*3", "ses:SendEmail=kill-before@1", "s3:PutObject=kill-before@1"] {
+    for (fault, status, was) in [
+        ("ses:SendEmail=500*3", "dropped", Value::Null),
+        ("s3:GetObject(messages/)=access-denied*1", "dropped", Value::Null),
+        ("ses:SendEmail=kill-before@1", "sending", json!("dropped")),
+        ("s3:PutObject=kill-before@1", "dropped", Value::Null),
+    ] {
         let id = receive(&stack, &["info@in.example"], "spam=FAIL", message()).await;
         let before = stack.sent().len();
         stack.faults().add(fault.parse().expect("a fault"));
@@ -104,6 +109,8 @@ async fn a_release_that_fails_can_be_made_again() {
             stack.keys("outcome/").await.into_iter().find(|key| key.contains(&id)).expect("it is there");
         let mut outcome: Value =
             serde_json::from_slice(&stack.object(&key).await.expect("it is there")).expect("JSON");
+        let found = (&outcome["status"], &outcome["was"], &outcome["reason"]);
+        assert_eq!(found, (&json!(status), &was, &json!("spam")), "{fault}");
         // As when the time of one that was killed has run out.
         outcome["claimedUntil"] = json!("2026-11-23T10:00:00Z");
         stack.put_object(&key, outcome.to_string()).await;

@@ -95,9 +95,8 @@ impl Asked {
         notification: &Notification,
         earlier: &Outcome,
     ) -> bool {
-        // Of what has gone to nobody yet, or not to all, the decision is made anew.
-        let is_open = matches!(earlier.status, Status::Held | Status::Dropped);
-        if !self.is_extra(earlier) || (is_open && !matches!(self, Asked::Stub(_))) {
+        // Of what has not been forwarded all is decided anew; but a stub follows a send, whatever else is to come.
+        if earlier.status != Status::Forwarded && !matches!(self, Asked::Stub(_)) {
             return true;
         }
         let Decision::Forward { deliveries, .. } = decision else { return false };

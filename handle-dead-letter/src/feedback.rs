@@ -38,7 +38,6 @@ use crate::{
     record::{Record, Unknown},
     refusals::{self, Refusal},
     stubs::{Stubs, TooLarge},
-    telling::BOUNCES,
 };
 
 /// Requests at once.
@@ -284,20 +283,11 @@ impl Run<'_> {
     /// Tells who is held, and what else was refused unless that was told within the hour. Returns whether
     /// nothing is left to tell.
     async fn tell_of_refusals(&self, held: Vec<Untold>, mut refused: Vec<Refusal>, ids: &[&str]) -> bool {
-        let (mut taken_on, mut unknown) = (None, false);
+        let (mut claimed, mut unknown) = (None, false);
         if !refused.is_empty() {
-            let claimed = {
-                let codes = || refused.iter().map(|refusal| refusal.message_id.as_str());
-                self.claim(BOUNCES, |told| told.telling(codes(), self.now)).await
-            };
-            match claimed {
-                Ok(Some((mut state, before))) => {
-                    let sent = state.content.clone().unwrap_or_default().sent();
-                    if let Err(error) = state.replace(&self.bucket, sent).await {
-                        tracing::warn!("refusals may be told again soon: {error}");
-                    }
-                    taken_on = Some((state, before));
-                }
+            let message_ids: Vec<String> = refused.iter().map(|one| one.message_id.clone()).collect();
+            match self.claim_bounces(&message_ids).await {
+                Ok(Some(ours)) => claimed = Some(ours),
                 // They are on record, and in the digest.
                 Ok(None) => refused.clear(),
                 Err(error) => {
@@ -312,11 +302,8 @@ impl Run<'_> {
         }
         let notice = refusals::compose(&held, &refused, &self.handler.settings.place);
         let out = self.send(&notice, ids.first().copied().unwrap_or("feedback")).await;
-        if let Some((mut state, before)) = taken_on
-            && !out
-            && let Err(error) = state.replace(&self.bucket, before).await
-        {
-            tracing::error!("refusals that could not be told are taken for told: {error}");
+        if let Some(claimed) = claimed.filter(|_| !out) {
+            self.unclaim_bounces(claimed).await;
         }
         if !held.is_empty() {
             let noted = match Record::<Suspended>::read(&self.bucket, SUSPENDED.to_owned()).await {

@@ -31,7 +31,7 @@ use crate::{
 
 /// Where [`Told`] is kept, beside the marks. No request id has a slash in it.
 const DELAYS: &str = "state/delays";
-pub(crate) const BOUNCES: &str = "state/bounces";
+const BOUNCES: &str = "state/bounces";
 
 /// How long a bounce waits that comes too soon after another.
 const BOUNCE_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -52,6 +52,9 @@ struct Mark<'a> {
 
 /// Something to tell at once: the number of its letter in the batch, its mark, and what it is.
 type News = (usize, Option<String>, Item);
+
+/// A state that says that something is being told, and what it was before.
+pub(crate) type Claimed = (Record<Told>, Told);
 
 impl Run<'_> {
     /// Sends the notices of a batch. A letter that could not be told is kept.
@@ -102,10 +105,8 @@ impl Run<'_> {
             for (number, ..) in open {
                 endings[number].keep = Some(self.wait(&matters[number].case.letter));
             }
-            if let Some((mut state, before)) = claimed
-                && let Err(error) = state.replace(&self.bucket, before).await
-            {
-                tracing::error!("bounces that could not be told are taken for told: {error}");
+            if let Some(claimed) = claimed {
+                self.unclaim_bounces(claimed).await;
             }
         }
     }
@@ -117,7 +118,7 @@ impl Run<'_> {
         news: Vec<News>,
         matters: &[Matter<'_>],
         endings: &mut [Ending],
-    ) -> (Vec<News>, Option<(Record<Told>, Told)>) {
+    ) -> (Vec<News>, Option<Claimed>) {
         let ids = news.iter().filter_map(|(.., item)| match item {
             Item::Refused(failed) => Some(failed.notification.message_id.clone()),
             Item::Failed(_) | Item::Unreadable { .. } => None,
@@ -126,17 +127,8 @@ impl Run<'_> {
         if ids.is_empty() {
             return (news, None);
         }
-        let claimed =
-            self.claim(BOUNCES, |told| told.telling(ids.iter().map(String::as_str), self.now)).await;
-        match claimed {
-            // Said to be out at once: bounces that are never told are on record.
-            Ok(Some((mut state, before))) => {
-                let sent = state.content.clone().unwrap_or_default().sent();
-                if let Err(error) = state.replace(&self.bucket, sent).await {
-                    tracing::warn!("bounces may be told again soon: {error}");
-                }
-                return (news, Some((state, before)));
-            }
+        match self.claim_bounces(&ids).await {
+            Ok(Some(claimed)) => return (news, Some(claimed)),
             Ok(None) => {}
             Err(unknown) => tracing::error!("bounces are not told now: {}", unknown.failure().message),
         }
@@ -204,13 +196,33 @@ impl Run<'_> {
         }
     }
 
+    /// Takes it on to tell of the bounces of these messages; `None` if some have been told within the hour.
+    pub(crate) async fn claim_bounces(&self, message_ids: &[String]) -> Result<Option<Claimed>, Unknown> {
+        let ids = || message_ids.iter().map(String::as_str);
+        let claimed = self.claim(BOUNCES, |told| told.telling(ids(), self.now)).await?;
+        let Some((mut state, before)) = claimed else { return Ok(None) };
+        // Said to be out at once: bounces that are never told are on record.
+        let sent = state.content.clone().unwrap_or_default().sent();
+        if let Err(error) = state.replace(&self.bucket, sent).await {
+            tracing::warn!("bounces may be told again soon: {error}");
+        }
+        Ok(Some((state, before)))
+    }
+
+    /// Leaves bounces that could not be told to whoever comes next.
+    pub(crate) async fn unclaim_bounces(&self, (mut state, before): Claimed) {
+        if let Err(error) = state.replace(&self.bucket, before).await {
+            tracing::error!("bounces that could not be told are taken for told: {error}");
+        }
+    }
+
     /// Writes what `change` makes of a state, and returns it with what it was before; `None` if there is
     /// nothing to tell, or another tells it.
-    pub(crate) async fn claim(
+    async fn claim(
         &self,
         name: &str,
         change: impl Fn(&Told) -> Option<Told>,
-    ) -> Result<Option<(Record<Told>, Told)>, Unknown> {
+    ) -> Result<Option<Claimed>, Unknown> {
         let key = self.handler.settings.place.prefixes.notice(name);
         let mut state = Record::<Told>::read(&self.bucket, key).await?;
         loop {
